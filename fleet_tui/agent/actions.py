@@ -1,0 +1,167 @@
+"""Setup actions: declarative, repeatable steps of the template, run by stage in list order."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Mapping, Sequence
+
+from fleet_tui.agent.failures import Failure, Stopped
+from fleet_tui.agent.layout import write
+from fleet_tui.agent.machine import Machine
+from fleet_tui.agent.shell import run, told_status
+
+STAGES = ("before_install", "after_install", "after_startup")
+
+Say = Callable[[str], None]
+
+
+def run_stage(machine: Machine, stage: str) -> bool:
+    """Phase ``actions:<stage>``; false when the stage has no enabled action.
+
+    Raises:
+        Failure: an action failed; the ones after it were not begun.
+    """
+    actions = _of_stage(machine, stage)
+    for action in actions:
+        machine.check()
+        _run_one(machine, stage, action)
+    return any(action.get("enabled", True) for action in actions)
+
+
+def replay(machine: Machine) -> list[dict[str, str]]:
+    """Run the enabled actions of every stage again; the first failing one stops, the rest is ``skipped``."""
+    results: list[dict[str, str]] = []
+    failed = False
+    for stage in STAGES:
+        for action in _of_stage(machine, stage):
+            state, error = "skipped", ""
+            if not failed and action.get("enabled", True):
+                try:
+                    _run_one(machine, stage, action)
+                    state = "done"
+                except Stopped:
+                    raise
+                except Failure as failure:
+                    state, error, failed = "failed", str(failure), True
+                    machine.journal.say(f"actions:{stage}", error, "error")
+            results.append({"name": _name(action), "stage": stage, "state": state, "error": error})
+    return results
+
+
+def _of_stage(machine: Machine, stage: str) -> list[Mapping[str, Any]]:
+    actions = machine.document.get("actions") or ()
+    return [action for action in actions if action.get("stage", "after_install") == stage]
+
+
+def _name(action: Mapping[str, Any]) -> str:
+    return str(action.get("name") or action.get("kind"))
+
+
+def _run_one(machine: Machine, stage: str, action: Mapping[str, Any]) -> None:
+    say, name, kind = machine.sayer(f"actions:{stage}"), _name(action), str(action.get("kind"))
+    if not action.get("enabled", True):
+        say(f"{name}: skipped, it is switched off")
+        return
+    body = _KINDS.get(kind)
+    if body is None:
+        raise Failure(f"action {name!r}: this agent does not know the kind {kind!r}; switch it off or use another kind")
+    say(f"{name}: {kind}")
+    try:
+        body(machine, action.get("parameters") or {}, say)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failure(f"action {name!r}: its parameters are not what {kind} takes ({error!r}); edit the template") from error
+    except Stopped:
+        raise
+    except Failure as error:
+        raise Failure(f"action {name!r}: {error}") from error
+
+
+def expanded(path: str, environment: Mapping[str, str]) -> str:
+    """``$NAME`` and ``${NAME}`` in a path, from the environment the task would have."""
+    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda found: environment.get(found[1] or found[2], found[0]), path)
+
+
+def first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:200]
+
+
+def _run_tasks(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    for number, task in enumerate(parameters["tasks"], 1):
+        machine.check()
+        name = str(task.get("name") or f"task {number}")
+        creates = task.get("creates")
+        folder = machine.layout.application_or_home()
+        if creates and (folder / expanded(str(creates), machine.surroundings())).exists():
+            say(f"{name}: skipped, {creates} exists")
+            continue
+        say(f"{name}: {first_line(str(task['run']))}")
+        timeout = machine.timeout("action_s", 600.0)
+        status = run(
+            str(task["run"]), folder=folder, environment=machine.surroundings(), timeout_s=timeout, say=say, stopped=machine.stopped
+        )
+        if status != 0:
+            raise Failure(f"{name} ended with {told_status(status)}; its output is in the log")
+
+
+def _add_env_variables(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    variables = {str(name): str(value) for name, value in dict(parameters["variables"]).items()}
+    reserved = sorted(set(variables) & set(machine.marks))
+    if reserved:
+        raise Failure(f"{', '.join(reserved)} belongs to the agent; choose another name")
+    machine.environment.update(variables)
+    say(f"set {', '.join(sorted(variables))}")
+
+
+def _add_properties(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    properties = {str(name): str(value) for name, value in dict(parameters["properties"]).items()}
+    machine.properties.update(properties)
+    text = "".join(f"{name}={_escaped(value)}\n" for name, value in sorted(machine.properties.items()))
+    write(machine.layout.properties, text)
+    say(f"{len(machine.properties)} properties in {machine.layout.properties}")
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _application_port(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    port = int(parameters["port"])
+    if not 1024 <= port <= 65535:
+        raise Failure(f"port {port} is not in 1024..65535")
+    machine.port = port
+    say(f"the application's port is {port}")
+
+
+def _setup_proxy(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    address = f"http://{parameters['host']}:{int(parameters['port'])}"
+    given = parameters.get("exceptions") or ()
+    exceptions = given.split(",") if isinstance(given, str) else list(given)
+    without = ",".join(dict.fromkeys(["localhost", "127.0.0.1", *(str(name).strip() for name in exceptions if str(name).strip())]))
+    for name in ("http_proxy", "https_proxy"):
+        machine.environment[name] = machine.environment[name.upper()] = address
+    machine.environment["no_proxy"] = machine.environment["NO_PROXY"] = without
+    say(f"proxy {address}, not for {without}")
+
+
+def _add_authorized_key(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    key = str(parameters["key"]).strip()
+    if "PRIVATE KEY" in key:
+        raise Failure("that is a private key; give the public one")
+    if not key or "\n" in key:
+        raise Failure("one public key on one line is needed")
+    path = machine.layout.authorized_keys
+    keys = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if key not in keys:
+        write(path, "".join(f"{line}\n" for line in [*keys, key]))
+    say(f"authorized key {key.split()[-1][:80]}")
+
+
+_KINDS: Mapping[str, Callable[[Machine, Mapping[str, Any], Say], None]] = {
+    "run_tasks": _run_tasks,
+    "add_env_variables": _add_env_variables,
+    "add_properties": _add_properties,
+    "application_port": _application_port,
+    "setup_proxy": _setup_proxy,
+    "add_authorized_key": _add_authorized_key,
+}
+KINDS: Sequence[str] = tuple(_KINDS)

@@ -1,0 +1,116 @@
+"""Carrying lines and standing to the door, and commands back. Two threads: one that sends, one that waits for commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Sequence
+
+from fleet_tui.agent.door import Door
+from fleet_tui.agent.failures import DoorRefused, DoorUnreachable
+from fleet_tui.agent.identity import Identity
+from fleet_tui.agent.journal import notice
+from fleet_tui.agent.spool import Spool
+from fleet_tui.agent.standing import Standing
+
+GATHER_S = 0.05
+"""How long a line waits for company before it is sent."""
+POLL_S = 25.0
+LONGEST_PAUSE_S = 5.0
+"""Between tries while the door does not answer: lines come soon after it is back."""
+
+
+class Reporter:
+    """Sends what is new at once, and a heartbeat when nothing is.
+
+    Args:
+        offer: takes the commands of every reply; says whether one of them was new.
+    """
+
+    def __init__(self, identity: Identity, spool: Spool, standing: Standing, offer: Callable[[Sequence[Any]], bool]) -> None:
+        self._identity = identity
+        self._spool = spool
+        self._standing = standing
+        self._offer = offer
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+        self._sender = threading.Thread(target=self._send_all, name="sender", daemon=True)
+        self._poller = threading.Thread(target=self._poll, name="poller", daemon=True)
+
+    def start(self) -> None:
+        self._sender.start()
+        self._poller.start()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def finish(self, timeout_s: float) -> None:
+        """Send what is left, trying for so long, and end."""
+        self._ending.set()
+        self._wake.set()
+        self._sender.join(timeout_s)
+
+    def _send_all(self) -> None:
+        door = Door(self._identity.door, self._identity.machine)
+        beat, pause = 0.0, 0.25
+        while True:
+            if not self._has_news():
+                if self._ending.is_set():
+                    door.close()
+                    return
+                self._wake.wait(max(0.0, beat - time.monotonic()))
+            if not self._ending.is_set():
+                self._ending.wait(GATHER_S)
+            self._wake.clear()
+            if not self._has_news() and time.monotonic() < beat and not self._ending.is_set():
+                continue
+            try:
+                progress = self._send(door)
+            except DoorUnreachable:
+                progress = False
+            except DoorRefused as error:
+                notice(f"report refused: {error.message} [{error.code}]")
+                progress, pause = False, LONGEST_PAUSE_S
+            if progress:
+                beat, pause = time.monotonic() + self._identity.heartbeat_s, 0.25
+            else:
+                if self._ending.wait(pause):
+                    time.sleep(0.25)
+                pause = min(LONGEST_PAUSE_S, pause * 2)
+
+    def _has_news(self) -> bool:
+        return self._spool.has_unsent() or self._standing.has_news()
+
+    def _send(self, door: Door) -> bool:
+        """One report; false when the door took none of its lines."""
+        lines, dropped = self._spool.read(), self._spool.dropped
+        fields, mark = self._standing.take()
+        before = self._spool.acknowledged
+        reply = door.call("agent.report", {**self._who(), **fields, "lines": lines, "dropped": dropped})
+        self._spool.told_of_dropped(dropped)
+        self._standing.told(mark, fields)
+        self._spool.acknowledge(int(reply.get("seq") or 0))
+        self._offer(reply.get("commands") or ())
+        return not lines or self._spool.acknowledged > before
+
+    def _poll(self) -> None:
+        door = Door(self._identity.door, self._identity.machine)
+        pause = 0.5
+        while not self._ending.is_set():
+            try:
+                fields, _ = self._standing.take()
+                held = {"health": fields["health"], "health_detail": fields["health_detail"], "wait_s": POLL_S}
+                reply = door.call("agent.report", {**self._who(), **held}, wait_s=POLL_S)
+            except (DoorUnreachable, DoorRefused):
+                self._ending.wait(pause)
+                pause = min(LONGEST_PAUSE_S, pause * 2)
+                continue
+            pause = 0.5
+            commands = reply.get("commands") or ()
+            if not self._offer(commands):
+                # A command that is being worked on is handed out again at once: do not ask in a circle.
+                self._ending.wait(0.5 if commands else 0.05)
+        door.close()
+
+    def _who(self) -> dict[str, Any]:
+        return {"machine": self._identity.machine, "boot": self._identity.boot, "key": self._identity.key}

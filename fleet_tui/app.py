@@ -1,0 +1,298 @@
+"""FleetApp wires settings, session, modes, theme and key map together. No feature lives here."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from fleet_tui import actions
+from fleet_tui.backend.api import Summary
+from fleet_tui.backend.clock import Clock, SystemClock
+from fleet_tui.backend.errors import FleetError
+from fleet_tui.backend.identity import SessionRecord
+from fleet_tui.screens.errands import Errands
+from fleet_tui.screens.link import FleetChanged, Link
+from fleet_tui.screens.pulse import Pulse
+from fleet_tui.screens.trail import Place, Trail
+from fleet_tui.settings import styles_directory
+from fleet_tui.widgets import glyphs, safety, themes
+from fleet_tui.widgets.chrome import Banner, Header
+
+if TYPE_CHECKING:
+    from fleet_tui.screens.frame import FleetScreen
+    from fleet_tui.session import Session
+    from fleet_tui.settings import Settings
+
+PLACES = {
+    "dashboard": "DashboardScreen", "instances": "InstancesScreen", "hosts": "HostsScreen", "operations": "OperationsScreen",
+    "events": "EventsScreen", "instance": "InstanceScreen", "operation": "OperationScreen", "logs": "LogsScreen", "detail": "DetailScreen",
+}  # fmt: skip
+"""Kind of screen -> its class, in the module of the same name; imported when first shown."""
+
+ROOTS = ("dashboard", "instances", "hosts", "operations", "events")
+DRAIN_S = 0.125
+
+
+def stylesheets() -> list[Path]:
+    """The stylesheets, beside the package in a source tree and inside it when installed."""
+    folder = styles_directory()
+    return [folder / name for name in ("tokens.tcss", "chrome.tcss", "screens.tcss") if (folder / name).exists()]
+
+
+def make(kind: str) -> FleetScreen:
+    """A screen of that kind."""
+    made: FleetScreen = getattr(importlib.import_module(f"fleet_tui.screens.{kind}"), PLACES[kind])()
+    return made
+
+
+class FleetApp(App[int], inherit_bindings=False):
+    """The console. Screens find here the session, the clock, the marks to draw with and the way to one another."""
+
+    CSS_PATH = stylesheets()  # type: ignore[assignment]
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "fleet"
+    MODES: ClassVar[dict[str, Any]] = {kind: (lambda kind=kind: make(kind)) for kind in ROOTS}
+    DEFAULT_MODE = "dashboard"
+    BINDINGS: ClassVar[list[BindingType]] = [("ctrl+c", "say_how_to_quit", "")]
+
+    class Arrived(Message):
+        """Results wait to be painted."""
+
+    def __init__(self, settings: Settings, connect: Callable[[], Session], clock: Clock | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.keymap: dict[str, str] = dict(settings.keys)
+        self.glyphs = glyphs.ASCII if settings.ascii else glyphs.choose(os.environ, getattr(sys.__stderr__, "encoding", None))
+        self.session: Session | None = None
+        self.record: SessionRecord | None = None
+        self.link_error: FleetError | None = None
+        self.lost_at: datetime | None = None
+        self.trail = Trail()
+        self.errands = Errands(lambda: self.post_message(self.Arrived()))
+        self.pulse = Pulse(self)
+        self._places: dict[tuple[str, str], FleetScreen] = {}
+        self._link = Link(connect, self)
+        self._drained_at = 0.0
+        self._drain_waits = False
+
+    @property
+    def site(self) -> str:
+        return self.record.site if self.record else "fleet"
+
+    def on_mount(self) -> None:
+        safety.install(self, ascii_only=self.glyphs is glyphs.ASCII)
+        themes.register(self)
+        wanted = self.settings.theme or themes.pick_theme(os.environ)
+        self.theme = wanted if wanted in self.available_themes else themes.pick_theme({})
+        self.set_keymap(self.keymap)
+        for clash in actions.clashes(self.keymap) if self.keymap else ():
+            self.notify(clash, severity="warning", markup=False, timeout=15)
+        self.set_interval(60.0, self._minute)
+        self._link.start()
+
+    def on_unmount(self) -> None:
+        self._link.end()
+
+    # Waiting and painting
+
+    def ask(self, work: Callable[[Session], Any], then: Callable[[Any], None], failed: Callable[[FleetError], None], group: str = "") -> None:
+        """Have ``work`` done on a thread with the session there is; the answer is painted by the next drain."""
+        session = self.session
+        if session is not None:
+            self.errands.run(lambda: work(session), then, failed, group)
+        elif self.link_error is not None:
+            failed(self.link_error)
+
+    def on_fleet_app_arrived(self) -> None:
+        if self._drain_waits:
+            return
+        left = self._drained_at + DRAIN_S - self.clock.monotonic()
+        if left > 0:
+            self._drain_waits = True
+            self.set_timer(left, self._drain)
+        else:
+            self._drain()
+
+    def _drain(self) -> None:
+        self._drain_waits = False
+        self._drained_at = self.clock.monotonic()
+        with self.batch_update():
+            self.errands.drain()
+
+    # The link; these three are called from its thread
+
+    def link_up(self, session: Session, record: SessionRecord) -> None:
+        self.errands.bring(lambda: self._up(session, record))
+
+    def link_lost(self, error: FleetError, next_try_s: float) -> None:
+        self.errands.bring(lambda: self._lost(error))
+
+    def fleet_changed(self, changed: FleetChanged) -> None:
+        self.errands.bring(lambda: self._changed(changed))
+
+    def _up(self, session: Session, record: SessionRecord) -> None:
+        self.session, self.record = session, record
+        was_lost, self.link_error, self.lost_at = self.link_error is not None, None, None
+        if was_lost:
+            self.notify("the daemon answers again", markup=False, timeout=4)
+        self.pulse.ask()
+        for screen in self._fleet_screens():
+            screen.set_class(False, "-stale")
+            screen.link_restored()
+            screen.chrome()
+
+    def _lost(self, error: FleetError) -> None:
+        if self.link_error is None:
+            self.lost_at = self.clock.now()
+        self.link_error, self.session = error, None
+        for screen in self._fleet_screens():
+            screen.set_class(True, "-stale")
+            screen.chrome()
+
+    def _changed(self, changed: FleetChanged) -> None:
+        if changed.refs:
+            self.pulse.ask(soon=False)
+        for screen in self._fleet_screens():
+            screen.hear(changed)
+
+    def pulse_changed(self, summary: Summary) -> None:
+        for screen in self._fleet_screens():
+            if self.is_shown(screen):
+                self.paint_header(screen.query_one(Header))
+                if hasattr(screen, "have_summary"):
+                    screen.have_summary(summary)
+
+    def try_link_now(self) -> None:
+        self._link.try_now()
+
+    def _minute(self) -> None:
+        for screen in self._fleet_screens():
+            if self.is_shown(screen):
+                screen.minute()
+
+    # Screens
+
+    def _fleet_screens(self) -> list[FleetScreen]:
+        stacked = [s for stack in self._screen_stacks.values() for s in stack if hasattr(s, "hear") and s.is_mounted]
+        return [*stacked, *(s for s in self._places.values() if s not in stacked and s.is_mounted)]
+
+    def is_shown(self, screen: Screen[Any]) -> bool:
+        """Whether it is what the person sees, a dialog over it or not."""
+        shown = next((s for s in reversed(self.screen_stack) if hasattr(s, "hear")), None)
+        return screen is shown
+
+    def go(self, mode: str, filter_text: str = "") -> None:
+        """Go to a root screen; there already, go back to its list."""
+        if mode == self.current_mode:
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+        else:
+            self.switch_mode(mode)
+        if filter_text:
+            self.call_later(lambda: getattr(self.screen, "filtered", lambda *_: None)(filter_text, True))
+
+    def open(self, kind: str, ref: str, **options: Any) -> None:
+        """Show one thing. Its screen is made once for each mode and reused, for a new one each time would never be freed."""
+        place = (self.current_mode, kind)
+        screen = self._places.get(place)
+        if screen is None:
+            screen = self._places[place] = make(kind)
+            self.install_screen(screen, "/".join(place))
+        screen.aim(ref, **options)
+        while screen in self.screen_stack[:-1]:
+            self.pop_screen()
+        if self.screen is screen:
+            self.call_later(screen.on_screen_resume)
+        else:
+            self.push_screen(screen)
+
+    def visited(self, screen: FleetScreen) -> None:
+        self.trail.visit(Place(self.current_mode, screen.KIND, screen.ref))
+
+    def travel(self, by: int) -> None:
+        """Through the history of views."""
+        place = self.trail.step(by)
+        if place is None:
+            self.notify("no view there", markup=False, timeout=2)
+            return
+        if place.mode != self.current_mode:
+            self.switch_mode(place.mode)
+        if place.kind == place.mode:
+            self.go(place.mode)
+        else:
+            self.open(place.kind, place.ref)
+
+    def back(self) -> None:
+        """Out of this screen; out of the program at the root."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        else:
+            self.leave()
+
+    def leave(self) -> None:
+        """End the console, unless a form holds edits that would be lost. What runs in the daemon goes on."""
+        holding = next((s for s in self._fleet_screens() if getattr(s, "holds_edits", False)), None)
+        if holding is None:
+            self.exit(0)
+        else:
+            holding.ask_to_leave(lambda: self.exit(0))
+
+    def action_say_how_to_quit(self) -> None:
+        self.notify("q goes back, and leaves at the root", markup=False, timeout=3)
+
+    # Chrome
+
+    def paint_header(self, header: Header) -> None:
+        header.show(self.record, self.pulse.summary, self.link_error is None and self.session is not None)
+
+    def paint_banner(self, banner: Banner) -> None:
+        if self.link_error is None:
+            banner.hide()
+            return
+        since = self.lost_at.strftime("%H:%M:%S") if self.lost_at else ""
+        banner.show(f"no link to the daemon since {since} UTC: {self.link_error.message} · what you see is of then · trying again, ctrl+r tries now")
+
+    def next_theme(self) -> None:
+        names = [theme.name for theme in themes.THEMES] + ["ansi-dark", "ansi-light"]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+        self.notify(f"theme {self.theme}", markup=False, timeout=2)
+
+    def make_read_only(self) -> None:
+        def done(record: SessionRecord) -> None:
+            self.record = record
+            self.notify("this session is read-only now", markup=False)
+            for screen in self._fleet_screens():
+                screen.chrome()
+
+        self.ask(lambda session: session.make_read_only(), done, lambda error: self.notify(error.message, markup=False))
+
+
+def run(settings: Settings, connect: Callable[[], Session], pane: tuple[str, ...] | None = None) -> int:
+    """Show the console, or one pane of it, until the person leaves.
+
+    Args:
+        settings: how it looks and which keys it has.
+        connect: opens a session; blocks, and may start the daemon. Called again whenever the link was lost.
+        pane: ``("dashboard",)``, ``("logs", "web-20")``: that panel alone, read-only.
+    """
+    app: FleetApp
+    if pane is None:
+        app = FleetApp(settings, connect)
+    else:
+        from fleet_tui.screens.pane import PaneApp
+
+        app = PaneApp(settings, connect, pane)
+    app.run(mouse=pane is None)
+    return app.return_code or 0

@@ -1,0 +1,200 @@
+"""From a call to its reply: who calls, may they, is it recorded, then do it.
+
+The order matters and is the same for every method: known method, known caller, valid body, role, read-only session, audit
+record, handler, completing record. Nothing here knows about HTTP; everything here blocks and runs in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from fleet_tui.backend.api import METHODS, Method
+from fleet_tui.backend.api.requests import object_of, parameters_of, parse
+from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly
+from fleet_tui.backend.identity import Permission, Role
+from fleet_tui.backend.identity.audit import Audit
+from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
+from fleet_tui.backend.identity.permissions import ROLES, allows
+from fleet_tui.backend.identity.users import Users
+
+Handler = Callable[[Caller, Any], Any]
+"""Does what a method says. Blocks; raises :class:`FleetError` kinds."""
+
+LONGEST_WAIT_S = 60.0
+"""Most seconds a reader may ask to be held."""
+_LOG_INS = frozenset({"session.open", "session.make_read_only"})
+"""Reads that are recorded all the same."""
+_QUIET_S = 60.0
+"""An unknown uid that keeps knocking is recorded once in so many seconds."""
+
+log = logging.getLogger("fleetd.door")
+
+
+class Dispatcher:
+    """The door itself.
+
+    Args:
+        handlers: one for each method of the table that is no stream.
+        users: tells who is calling.
+        audit: records before and after; a call that cannot be recorded is refused.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], users: Users, audit: Audit) -> None:
+        unknown = sorted(set(handlers) - set(METHODS))
+        if unknown:
+            raise ValueError(f"no such methods: {', '.join(unknown)}")
+        self._handlers = dict(handlers)
+        self._users = users
+        self._audit = audit
+        self._knocked: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def call(self, peer: Peer, name: str, body: bytes) -> Any:
+        """Run one method and return its reply record. Raises :class:`FleetError` kinds only."""
+        return self.guarded(lambda: self.run(*self.admit(peer, name, body)), name)
+
+    def admit(self, peer: Peer, name: str, body: bytes) -> tuple[Method, Caller, Any]:
+        """Everything that can be refused before anything is done. A refused change is on record when this raises."""
+        method = METHODS.get(name)
+        if method is None:
+            raise NotFound(f"there is no method {name[:100]!r}", hint="fleet and fleetd may be of different versions")
+        if method.permission is Permission.AGENT:
+            return method, AGENT, _bounded(parse(method, body))
+        caller = self._identify(peer, method)
+        request: Any = None
+        try:
+            request = _bounded(parse(method, body))
+        except FleetError as refusal:
+            if (denial := _denial(method, caller)) is None:
+                raise
+            self._deny(caller, method, None, denial[0])
+            raise denial[1] from refusal
+        if (denial := _denial(method, caller)) is not None:
+            self._deny(caller, method, request, denial[0])
+            raise denial[1]
+        return method, caller, request
+
+    def recheck(self, peer: Peer, method: Method) -> Caller:
+        """Whether a reader that has been here for long may still read, as of now."""
+        caller = self._identify(peer, method)
+        if (denial := _denial(method, caller)) is not None:
+            raise denial[1]
+        return caller
+
+    def run(self, method: Method, caller: Caller, request: Any) -> Any:
+        """Call the handler of an admitted request, between its two audit records."""
+        handler = self._handlers.get(method.name)
+        if handler is None:
+            raise NotFound(f"this daemon does not do {method.name}", hint="fleet and fleetd may be of different versions")
+        if not _is_recorded(method, request):
+            return handler(caller, request)
+        seq = self._begin(caller, method, request)
+        try:
+            reply = handler(caller, request)
+        except FleetError as refusal:
+            self._complete(caller, method, request, seq, f"{refusal.code}: {refusal.message}", None)
+            raise
+        except BaseException:
+            self._complete(caller, method, request, seq, "internal", None)
+            raise
+        self._complete(caller, method, request, seq, "ok", _operation_id(reply))
+        return reply
+
+    def guarded(self, work: Callable[[], Any], name: str) -> Any:
+        """Run ``work``; a bug in it becomes a reference for the caller and a trace in the log."""
+        try:
+            return work()
+        except FleetError:
+            raise
+        except Exception:
+            reference = f"e-{secrets.token_hex(4)}"
+            log.exception("%s failed, reference %s", name[:100], reference)
+            raise InternalError(
+                f"something went wrong inside fleetd (reference {reference})",
+                hint="`fleet daemon logs` shows the details under that reference",
+                reference=reference,
+            ) from None
+
+    def _identify(self, peer: Peer, method: Method) -> Caller:
+        try:
+            return self._users.identify(peer)
+        except PermissionDenied as refusal:
+            if self._is_new_knock(peer.uid):
+                stranger = Caller(user=f"uid:{peer.uid}", role=Role.MONITOR, uid=peer.uid, source=peer.source)
+                self._deny(stranger, method, None, refusal.message)
+            raise
+
+    def _is_new_knock(self, uid: int) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._knocked.get(uid, -_QUIET_S) < _QUIET_S:
+                return False
+            self._knocked[uid] = now
+            return True
+
+    def _deny(self, caller: Caller, method: Method, request: Any, rule: str) -> None:
+        parameters = {} if request is None else parameters_of(request)
+        self._audit.record(caller, method.name, object_of(request), parameters, f"denied: {rule}", result="denied")
+
+    def _begin(self, caller: Caller, method: Method, request: Any) -> int:
+        try:
+            return self._audit.record(caller, method.name, object_of(request), parameters_of(request), "allowed")
+        except Exception as problem:
+            log.exception("the audit record of %s could not be written", method.name)
+            raise InternalError(
+                f"{method.name} was refused: its audit record could not be written, and nothing is changed without one",
+                hint="see `fleet daemon logs`; usually the disk of the database is full",
+            ) from problem
+
+    def _complete(self, caller: Caller, method: Method, request: Any, seq: int, result: str, operation_id: str | None) -> None:
+        """The deed is done: a record that cannot be completed is a matter for the log, not for the caller."""
+        try:
+            self._audit.record(
+                caller, method.name, object_of(request), {}, "outcome", result=result, operation_id=operation_id, completes=seq
+            )
+        except Exception:
+            log.exception("audit record %s of %s could not be completed: %s", seq, method.name, result)
+
+
+def _denial(method: Method, caller: Caller) -> tuple[str, FleetError] | None:
+    """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
+    if not allows(caller.role, method.permission):
+        able = ", ".join(sorted(role.value for role in ROLES if allows(role, method.permission)))
+        return f"role {caller.role.value} has no {method.permission.value}", PermissionDenied(
+            f"{caller.user} is {caller.role.value} here and may not call {method.name}",
+            hint=f"it takes one of the roles {able}", role=caller.role.value, needed=method.permission.value,
+        )
+    if caller.read_only and not method.read:
+        return "read-only session", ReadOnly(
+            f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
+        )
+    return None
+
+
+def _is_recorded(method: Method, request: Any) -> bool:
+    """Changes are, except dry runs, which change nothing; so are log-ins. What agents say has its own log."""
+    if method.permission is Permission.AGENT:
+        return False
+    if method.read:
+        return method.name in _LOG_INS
+    return not getattr(request, "dry_run", False)
+
+
+def _operation_id(reply: Any) -> str | None:
+    operation = getattr(reply, "operation", None)
+    found = getattr(operation, "id", None)
+    return found if isinstance(found, str) else None
+
+
+def _bounded(request: Any) -> Any:
+    """No reader is held longer than the door allows; a wait that is no number is no wait."""
+    wait_s = getattr(request, "wait_s", 0.0)
+    if not wait_s:
+        return request
+    return replace(request, wait_s=min(wait_s, LONGEST_WAIT_S) if wait_s > 0 else 0.0)

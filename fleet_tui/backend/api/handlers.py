@@ -1,0 +1,131 @@
+"""What each method does: one line each, from request to the slice that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend import hosts, instances
+from fleet_tui.backend.api import DescribeSite, SiteRecord, Summarize, Summary
+from fleet_tui.backend.api.dispatch import Handler
+from fleet_tui.backend.api.summary import Dashboard
+from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.hosts import queries as host_queries
+from fleet_tui.backend.identity.caller import Caller
+from fleet_tui.backend.instances import queries, registers, settings
+from fleet_tui.backend.instances.rows import InstanceRow
+from fleet_tui.backend.instances.snapshots import follow_schedule
+from fleet_tui.backend.operations import schedule
+from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry.agents import Agents
+from fleet_tui.backend.telemetry.lines import Lines
+
+
+class Handlers:
+    """The verbs of the site, by method name."""
+
+    def __init__(
+        self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, images: Path,
+        site: Callable[[], SiteRecord],
+    ) -> None:
+        self._store, self._feed, self._engine = store, feed, engine
+        self._lines, self._agents, self._clock, self._images = lines, agents, clock, images
+        self._site = site
+        self._dashboard = Dashboard(store, feed, lines, clock)
+
+    def table(self) -> Mapping[str, Handler]:
+        """Every method this object answers."""
+        return {**self._reads(), **self._changes(), **self._operations()}
+
+    def _reads(self) -> Mapping[str, Handler]:
+        return {
+            "site.describe": self._describe,
+            "site.summary": self._summarize,
+            "events.after": lambda caller, r: self._feed.after(r),
+            "events.list": lambda caller, r: self._feed.list(r),
+            "lines.read": lambda caller, r: self._lines.read(r),
+            "operations.list": lambda caller, r: self._engine.list(r),
+            "operations.show": lambda caller, r: self._engine.show(r.id),
+            "schedules.list": lambda caller, r: self._query(lambda tx: schedule.find(tx, r.limit)),
+            "hosts.list": self._list_hosts,
+            "hosts.show": self._show_host,
+            "instances.list": lambda caller, r: self._query(lambda tx: queries.list_instances(tx, r)),
+            "instances.show": lambda caller, r: self._query(lambda tx: queries.describe(tx, r.target)),
+            "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
+            "snapshots.list": lambda caller, r: self._query(lambda tx: queries.list_snapshots(tx, r.target)),
+            "templates.list": lambda caller, r: self._query(lambda tx: registers.list_templates(tx, r.limit)),
+            "networks.list": lambda caller, r: self._query(lambda tx: registers.list_networks(tx, r.limit)),
+            "images.list": lambda caller, r: self._query(lambda tx: registers.list_images(tx, r.limit)),
+        }
+
+    def _changes(self) -> Mapping[str, Handler]:
+        return {
+            "instances.create": self._create,
+            "instances.edit": self._edit,
+            "templates.put": lambda caller, r: self._change(lambda tx: registers.put_template(tx, r)),
+            "images.register": self._register_image,
+            "operations.cancel": lambda caller, r: self._engine.cancel(r.id, caller.user),
+            "operations.retry": lambda caller, r: self._engine.retry(r.id, r.request_id, caller.user),
+            "agent.hello": lambda caller, r: self._agents.hello(r),
+            "agent.report": lambda caller, r: self._agents.report(r),
+        }
+
+    def _operations(self) -> Mapping[str, Handler]:
+        def submit(kind: str) -> Handler:
+            return lambda caller, request: self._engine.submit(kind, request, caller.user)
+
+        return {kind: submit(kind) for kind in self._engine.kinds if kind.startswith("instance.")}
+
+    def _query(self, ask: Callable[[Session], Any]) -> Any:
+        with self._store.read() as tx:
+            return ask(tx)
+
+    def _change(self, act: Callable[[Session], Any]) -> Any:
+        with self._store.write() as tx:
+            return act(tx)
+
+    def _describe(self, caller: Caller, request: DescribeSite) -> SiteRecord:
+        return self._site()
+
+    def _summarize(self, caller: Caller, request: Summarize) -> Summary:
+        return self._dashboard.summarize(request)
+
+    def _list_hosts(self, caller: Caller, request: hosts.ListHosts) -> tuple[hosts.HostRecord, ...]:
+        return tuple(self._query(lambda tx: host_queries.find(tx, request.limit, instances=queries.count(tx, InstanceRow.host))))
+
+    def _show_host(self, caller: Caller, request: hosts.ShowHost) -> hosts.HostRecord:
+        found: hosts.HostRecord = self._query(lambda tx: host_queries.describe(tx, request.name, queries.count(tx, InstanceRow.host)))
+        return found
+
+    def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.InstanceRecord:
+        def act(tx: Session) -> instances.InstanceRecord:
+            row = settings.create(tx, request, self._clock)
+            self._lines.name(tx, f"instance:{row.id}", row.label)
+            follow_schedule(tx, row, self._clock)
+            tx.flush()
+            return queries.describe(tx, row.id)
+
+        made: instances.InstanceRecord = self._change(act)
+        return made
+
+    def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.InstanceRecord:
+        def act(tx: Session) -> instances.InstanceRecord:
+            row = settings.edit(tx, request, self._clock)
+            self._lines.name(tx, f"instance:{row.id}", row.label)
+            follow_schedule(tx, row, self._clock)
+            tx.flush()
+            return queries.describe(tx, row.id)
+
+        edited: instances.InstanceRecord = self._change(act)
+        return edited
+
+    def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
+        made: instances.ImageRecord = self._change(lambda tx: registers.register_image(tx, Path(request.path), self._images, self._clock))
+        return made
+
+

@@ -1,0 +1,107 @@
+"""The dashboard in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Text, cast, func, select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.api import Attention, Summarize, Summary
+from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.hosts import queries as hosts
+from fleet_tui.backend.instances import ListInstances
+from fleet_tui.backend.instances import queries as instances
+from fleet_tui.backend.instances.rows import InstanceRow
+from fleet_tui.backend.instances.states import TRANSITIONAL, Health, InstanceState
+from fleet_tui.backend.operations import overview as operations
+from fleet_tui.backend.operations.rows import OperationRow
+from fleet_tui.backend.operations.states import OperationState
+from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry import ReadLines
+from fleet_tui.backend.telemetry.lines import Lines
+
+_SHOWN = 50
+"""Most things in the attention list; the total is told beside it."""
+
+
+class Dashboard:
+    """Answers :class:`Summarize`."""
+
+    def __init__(self, store: Store, feed: Feed, lines: Lines, clock: Clock) -> None:
+        self._store = store
+        self._feed = feed
+        self._lines = lines
+        self._clock = clock
+
+    def summarize(self, request: Summarize) -> Summary:
+        cursor = self._feed.head()
+        lines = self._lines.read(ReadLines(tail=request.lines)).lines if request.lines else ()
+        with self._store.read() as tx:
+            states = instances.count(tx, InstanceRow.state)
+            used, size = instances.disk_totals(tx)
+            attention = sorted(self._attention(tx), key=lambda a: (a.severity != "failed", a.severity != "attention", -a.since))
+            recent = operations.recent(tx, active=50, finished=10)
+            return Summary(
+                hosts=hosts.count(tx), instances={**states, "total": sum(states.values())}, kinds=instances.count(tx, InstanceRow.kind),
+                operations=self._count_operations(tx), disk_used_bytes=used, disk_size_bytes=size,
+                attention=tuple(attention[:_SHOWN]), attention_total=self._total(tx), running=recent,
+                rows=instances.list_instances(tx, ListInstances(limit=request.rows, urgent_first=True)).instances if request.rows else (),
+                host_rows=hosts.find(tx, limit=8), lines=lines, cursor=cursor,
+            )
+
+    def _attention(self, tx: Session) -> Iterator[Attention]:
+        urgent = (
+            select(InstanceRow)
+            .where(_needs_attention())
+            .order_by((InstanceRow.state != InstanceState.FAILED.value), InstanceRow.updated_at.desc())
+            .limit(_SHOWN)
+        )
+        for row in tx.scalars(urgent):
+            yield _look_at(row)
+        pending = select(InstanceRow).where(InstanceRow.state == InstanceState.RUNNING.value, _has_pending())
+        for row in tx.scalars(pending.limit(_SHOWN)):
+            count = len(row.pending)
+            yield Attention(
+                "attention", row.label, f"instance:{row.id}", f"{count} change{'s' if count != 1 else ''} wait for a reprovision",
+                f"{', '.join(row.pending)} · R reprovisions", row.updated_at.timestamp(),
+            )
+
+    def _total(self, tx: Session) -> int:
+        return tx.scalar(select(func.count()).select_from(InstanceRow).where(_needs_attention() | _has_pending())) or 0
+
+    def _count_operations(self, tx: Session) -> dict[str, int]:
+        day = self._clock.now() - timedelta(days=1)
+        counted = tx.execute(
+            select(OperationRow.state, func.count())
+            .where((OperationRow.ended_at.is_(None)) | (OperationRow.ended_at > day))
+            .group_by(OperationRow.state)
+        ).tuples().all()
+        by_state: dict[str, int] = dict(counted)
+        running = by_state.get(OperationState.RUNNING.value, 0) + by_state.get(OperationState.CANCELLING.value, 0)
+        waiting = by_state.get(OperationState.WAITING.value, 0) + by_state.get(OperationState.QUEUED.value, 0)
+        return {"running": running, "waiting": waiting, "failed": by_state.get(OperationState.FAILED.value, 0)}
+
+
+def _has_pending() -> ColumnElement[bool]:
+    """JSON text longer than ``[]``."""
+    return func.length(cast(InstanceRow.pending, Text)) > 2
+
+
+def _needs_attention() -> ColumnElement[bool]:
+    unwell = InstanceRow.health.is_not(None) & (InstanceRow.health != Health.OK.value)
+    failed = (InstanceRow.state == InstanceState.FAILED.value) | (InstanceRow.failure != "")
+    return (failed & InstanceRow.state.not_in([s.value for s in TRANSITIONAL])) | unwell
+
+
+def _look_at(row: InstanceRow) -> Attention:
+    ref, since = f"instance:{row.id}", row.updated_at.timestamp()
+    if row.failure:
+        stage = row.failed_stage or "unknown"
+        hint = "T retries the start-up" if row.state == InstanceState.FAILED.value and stage.startswith("startup") else "enter opens it"
+        words = f"failed at {stage}" if row.state == InstanceState.FAILED.value else f"{row.state}; failed at {stage}"
+        return Attention("failed", row.label, ref, words, f"{row.failure} · {hint}", since)
+    severity = "failed" if row.health in (Health.APP_DOWN.value, Health.DISK_CRITICAL.value) else "attention"
+    return Attention(severity, row.label, ref, f"{row.health}: {row.health_detail}" if row.health_detail else str(row.health), "enter opens it", since)

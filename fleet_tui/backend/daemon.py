@@ -1,0 +1,318 @@
+"""fleetd: the composition root, and the only file that knows every name.
+
+Drivers, store, engine, door and watches are put together here by hand, so what runs is readable in one place. At most one
+daemon holds a state directory (a lock on ``fleetd.lock``, which carries its pid); on PostgreSQL several may run, each with
+its own slot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import logging.handlers
+import os
+import pwd
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from fleet_tui import __version__
+from fleet_tui.backend import directories
+from fleet_tui.backend.api import SiteRecord
+from fleet_tui.backend.api.dispatch import Dispatcher
+from fleet_tui.backend.api.handlers import Handlers
+from fleet_tui.backend.api.people import People
+from fleet_tui.backend.api.server import Server, UnixListener
+from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.directories import Directories
+from fleet_tui.backend.errors import Busy, FleetError, UsageError
+from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.identity.audit import Audit
+from fleet_tui.backend.identity.users import Users
+from fleet_tui.backend.instances import operations as instance_operations
+from fleet_tui.backend.instances.drivers import Drivers, Timeouts
+from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.providers import Provider, Providers
+from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.secrets.envelope import Envelope
+from fleet_tui.backend.site import Site, prepare_site
+from fleet_tui.backend.store import Store, sqlite_url
+from fleet_tui.backend.store.schema import prepare as prepare_schema
+from fleet_tui.backend.telemetry.agents import Agents
+from fleet_tui.backend.telemetry.lines import Lines
+from fleet_tui.backend.upkeep import Upkeep
+
+log = logging.getLogger("fleetd")
+
+GRACE_S = 30.0
+"""Seconds given to current steps at ``SIGTERM`` (spec 15.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``fleetd`` was told."""
+
+    directories: Directories
+    database: str
+    slot: int = 1
+    site: str = ""
+    simulate: bool = False
+    instances: int = 200
+    hosts: int = 24
+    seed: int = 7
+    faults: str = ""
+    heartbeat_s: float = 10.0
+    dead_s: float = 60.0
+    socket_mode: int = 0o600
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @property
+    def socket(self) -> Path:
+        name = "fleetd.sock" if self.slot == 1 else f"fleetd-{self.slot}.sock"
+        return self.directories.runtime / name
+
+    @property
+    def lock(self) -> Path:
+        return self.directories.lock if self.slot == 1 else self.directories.state / f"fleetd-{self.slot}.lock"
+
+    @property
+    def executor(self) -> str:
+        """Stable per slot, so that a plain restart takes its own work up again."""
+        return f"{socket.gethostname()}-{self.slot}"
+
+
+class Daemon:
+    """Everything of one running ``fleetd``. ``start`` returns once the door is open; ``stop`` gives steps their grace."""
+
+    def __init__(self, options: Options, checkpoint: Callable[[str], None] = lambda point: None) -> None:
+        self.options = options
+        self.clock = SystemClock()
+        self.started_at = time.time()
+        self.store = Store(options.database)
+        self._checkpoint = checkpoint
+        self._closers: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        options, places = self.options, self.options.directories
+        prepare_schema(self.store, places.backups)
+        self.feed = Feed(self.store)
+        self._closers.append(self.feed.close)
+        envelope = Envelope.from_file(places.master_key)
+        self.lines = Lines(self.store, self.feed, clock=self.clock)
+        self.agents = Agents(self.store, self.lines, envelope, clock=self.clock)
+        provider = self._provider()
+        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
+        site = Site(self.store, self.clock, places, provider, options.site)
+        prepare_site(site, simulated=options.simulate)
+        self.engine = Engine(
+            self.store, self.feed, instance_operations.OPERATIONS + Upkeep.OPERATIONS,
+            {Drivers: self.drivers, Site: site, Lines: self.lines, Feed: self.feed, Store: self.store},
+            self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
+            checkpoint=self._checkpoint,
+        )
+        watch = Watch(self.store, self.drivers)
+        self.agents.observe = watch.observe
+        self._populate(provider)
+        self.upkeep = Upkeep(site, watch)
+        self.upkeep.start()
+        self._closers.append(self.upkeep.stop)
+        self.engine.start()
+        self._live(provider)
+
+    def dispatcher(self) -> Dispatcher:
+        users, audit = Users(self.store, clock=self.clock), Audit(self.store, clock=self.clock)
+        users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
+        handlers = Handlers(
+            store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
+            images=self.options.directories.images, site=self.describe,
+        )
+        people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
+        return Dispatcher({**handlers.table(), **people.handlers()}, users, audit)
+
+    def stop(self) -> None:
+        self.feed.close()
+        self.engine.stop(GRACE_S)
+        for close in reversed(self._closers):
+            close()
+        self.store.close()
+
+    def ailing(self) -> Sequence[str]:
+        """Parts that do not work, for ``/healthz``."""
+        return [name for name, well in (("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive)) if not well()]
+
+    def describe(self) -> SiteRecord:
+        url = make_url(self.options.database)
+        return SiteRecord(
+            name=self.options.site or socket.gethostname().partition(".")[0], simulated=self.options.simulate, version=__version__,
+            pid=os.getpid(), started_at=self.started_at, database=url.render_as_string(hide_password=True),
+            state_directory=str(self.options.directories.state), schema=self.store.url.partition(":")[0],
+        )
+
+    def _door(self) -> str:
+        """Where agents call. A pattern, so that an agent finds whichever slot answers."""
+        return f"unix:{self.options.directories.runtime}/fleetd*.sock"
+
+    def _provider(self) -> Provider:
+        if not self.options.simulate:
+            return LocalProvider(self.options.directories)
+        from fleet_tui.backend.providers.fake import FakeProvider, Faults
+
+        fake = FakeProvider(self.options.directories.state / "fake", agents=self.agents, faults=Faults.parse(self.options.faults))
+        self._closers.append(fake.close)
+        return fake
+
+    def _populate(self, provider: Provider) -> None:
+        if self.options.simulate:
+            from fleet_tui.backend.simulation import populate
+
+            populate(self.store, provider, instances=self.options.instances, hosts=self.options.hosts, seed=self.options.seed)
+
+    def _live(self, provider: Provider) -> None:
+        if self.options.simulate:
+            from fleet_tui.backend.simulation import Life
+
+            life = Life(self.store, self.engine, provider, seed=self.options.seed)
+            life.start()
+            self._closers.append(life.stop)
+
+
+def _serve(daemon: Daemon) -> None:
+    """Open the door and keep it open until told to stop."""
+    stopped = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopped.set())
+    signal.signal(signal.SIGHUP, lambda *_: _reopen_logs())
+    server = Server(daemon.dispatcher(), daemon.ailing)
+    server.start([UnixListener(daemon.options.socket, daemon.options.socket_mode)])
+    log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
+    stopped.wait()
+    log.info("stopping: current steps get %.0f s", GRACE_S)
+    daemon.stop()
+    server.stop()
+
+
+@contextmanager
+def hold(lock: Path) -> Iterator[None]:
+    """Be the only daemon of a state directory while the block runs.
+
+    Raises:
+        Busy: another one is; names its pid.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for attempt in range(20):  # whoever only looks holds it shared for a moment
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == 19:
+                    pid = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
+                    raise Busy(
+                        f"a daemon already holds {lock.parent} (pid {pid})", hint="`fleet daemon status` tells about it", pid=pid
+                    ) from None
+                time.sleep(0.02)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _configure_logs(file: Path, level: str, stderr: bool) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handler = logging.handlers.RotatingFileHandler(file, maxBytes=10 * 1024**2, backupCount=9, encoding="utf-8")
+    handlers: list[logging.Handler] = [handler, *([logging.StreamHandler()] if stderr else [])]
+    form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form.converter = time.gmtime
+    for each in handlers:
+        each.setFormatter(form)
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
+    for noisy in ("aiohttp.access", "alembic", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _reopen_logs() -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.handlers.RotatingFileHandler):
+            handler.doRollover()
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
+    """Flags, then environment (``FLEETD_*``), then defaults."""
+    env = os.environ.get
+    parser = argparse.ArgumentParser(prog="fleetd", description="Owns a site: its database, its operations, its agents, its door.",
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"fleetd {__version__}")
+    parser.add_argument("--state-dir", default=env("FLEETD_STATE_DIR", ""), help="everything under this directory, like FLEET_HOME")
+    parser.add_argument("--database", default=env("FLEETD_DATABASE", ""), help="SQLAlchemy URL; SQLite in the state directory when empty")
+    parser.add_argument("--slot", type=int, default=int(env("FLEETD_SLOT", "1")), help="which of several daemons of one site (PostgreSQL)")
+    parser.add_argument("--site", default=env("FLEETD_SITE", ""), help="name of the site; the host's when empty")
+    parser.add_argument("--log-level", default=env("FLEETD_LOG_LEVEL", "info"), choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-stderr", action="store_true", help="log to standard error too (for the journal)")
+    parser.add_argument("--socket-mode", default=env("FLEETD_SOCKET_MODE", "600"), help="mode of the socket, octal: who may connect")
+    parser.add_argument("--simulate", action="store_true", help="simulated provider and fleet; nothing real is touched")
+    parser.add_argument("--instances", type=int, default=200, help="simulated instances")
+    parser.add_argument("--hosts", type=int, default=24, help="simulated hosts")
+    parser.add_argument("--seed", type=int, default=7, help="what the simulation is made from")
+    parser.add_argument("--faults", default=env("FLEETD_FAULTS", ""), help="faults to inject in the simulation")
+    parser.add_argument("--heartbeat", type=float, default=float(env("FLEETD_HEARTBEAT", "10")), help="seconds between a daemon's heartbeats")
+    parser.add_argument("--dead-after", type=float, default=float(env("FLEETD_DEAD_AFTER", "60")), help="seconds without one: its work is taken over")
+    parser.add_argument("--timeouts", default=env("FLEETD_TIMEOUTS", ""), help="name=seconds,… of: " + ", ".join(Timeouts.__dataclass_fields__))
+    given = parser.parse_args(arguments)
+    places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
+    options = Options(
+        directories=places, database=given.database or sqlite_url(places.database), slot=given.slot, site=given.site, simulate=given.simulate,
+        instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
+        dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
+    )
+    if options.slot != 1 and options.database.startswith("sqlite"):
+        raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")
+    return options, given
+
+
+def _timeouts(text: str) -> Timeouts:
+    told: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in Timeouts.__dataclass_fields__:
+            raise UsageError(f"there is no timeout {name!r}", hint="known: " + ", ".join(Timeouts.__dataclass_fields__))
+        told[name] = float(value)
+    return replace(Timeouts(), **told)
+
+
+def main(arguments: Sequence[str] | None = None, checkpoint: Callable[[str], None] = lambda point: None) -> int:
+    """Run until told to stop. Exit codes as in spec 3.5."""
+    try:
+        options, given = parse(sys.argv[1:] if arguments is None else arguments)
+        os.umask(0o077)
+        options.directories.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        options.directories.runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with hold(options.lock):
+            log_file = options.directories.daemon_log if options.slot == 1 else options.directories.logs / f"fleetd-{options.slot}.log"
+            _configure_logs(log_file, given.log_level, given.log_stderr)
+            threading.excepthook = lambda args: log.error("thread %s failed", args.thread and args.thread.name, exc_info=args.exc_value)
+            daemon = Daemon(options, checkpoint)
+            daemon.start()
+            _serve(daemon)
+            log.info("stopped")
+        return 0
+    except FleetError as error:
+        log.error("%s %s", error.message, error.hint)
+        print(f"fleetd: {error.message}{f'; {error.hint}' if error.hint else ''}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,308 @@
+"""Instances: one application node each = a machine, a data disk and settings. The face only.
+
+Settings are one flat mapping from field name to value; what a field is, is said once in :mod:`fields`, from which
+the daemon validates, the console draws its form and the command line reads ``--set``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fleet_tui.backend.instances.states import Health, InstanceState
+from fleet_tui.backend.operations import OperationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class DataDisk:
+    """The disk that is kept. ``used_bytes`` is ``None`` until measured."""
+
+    size_gb: int
+    size_max_gb: int
+    used_bytes: int | None
+    path: str
+
+    @property
+    def used_fraction(self) -> float | None:
+        return None if self.used_bytes is None else self.used_bytes / (self.size_gb * 1024**3)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """What is known of the instance's agent."""
+
+    last_seen: datetime | None = None
+    phase: str | None = None
+    """Start-up phase it is in, ``ready`` when through, ``None`` before the first hello."""
+    phases: tuple[tuple[str, str, float | None], ...] = ()
+    """(name, state, seconds) of each phase of the last start-up; only in ``show``."""
+    version: str = ""
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """An instance as lists, cards and ``show`` have it."""
+
+    id: str
+    label: str
+    kind: str
+    state: InstanceState
+    failed_stage: str | None
+    failure: str
+    """Why it failed, one sentence; empty otherwise."""
+    health: Health | None
+    """``None`` where it does not apply (not running)."""
+    health_detail: str
+    url: str | None
+    private_ip: str | None
+    public_ip: str | None
+    host_name: str | None
+    host: str | None
+    data_disk: DataDisk
+    pending_changes: tuple[str, ...]
+    """Fields that wait for a reprovision."""
+    template: str
+    network: str
+    https_strategy: str
+    image: str
+    """``hello-app 1.4.0``: installed, or what would be installed."""
+    machine: str | None
+    """Provider's id of its machine; ``None`` when it has none."""
+    certificate_not_after: datetime | None
+    certificate_fingerprint: str | None
+    agent: AgentStatus
+    operation_id: str | None
+    """The active operation, if any."""
+    operation: str
+    """What it is doing in a few words: ``provision 6/8 phase install-or-upgrade``."""
+    fleet_tags: tuple[str, ...]
+    version: int
+    """Grows with every saved change; an edit names the one it was made from."""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePage:
+    """Part of the list. Ask again with ``after=next`` until it is empty."""
+
+    instances: tuple[InstanceRecord, ...]
+    next: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListInstances:
+    """Instances by label. ``refs`` limits to those (what events named). ``state``/``kind`` filter when not empty."""
+
+    after: str = ""
+    limit: int = 500
+    refs: tuple[str, ...] = ()
+    state: str = ""
+    kind: str = ""
+    urgent_first: bool = False
+    """Failed and moving ones first, for the dashboard's few rows (``after`` is ignored)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowInstance:
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateInstance:
+    """Save a new instance; nothing is made but the record."""
+
+    label: str
+    kind: str = "design"
+    template: str = "hello"
+    network: str = "local"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields by name; see :mod:`fields`."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EditInstance:
+    """Change settings. ``version`` is the one the form was made from: a newer one on record refuses with the fields that differ."""
+
+    target: str
+    version: int
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ShowSettings:
+    """Settings of an instance; with an empty target, those a new one would start with."""
+
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSettings:
+    """Everything a form needs."""
+
+    target: str
+    version: int
+    values: Mapping[str, Any]
+    applied: Mapping[str, Any]
+    """Values the running machine was made with, for pending fields: shown as ``was``."""
+    locked: Mapping[str, str]
+    """Field -> why it cannot be changed now."""
+    choices: Mapping[str, tuple[str, ...]]
+    """Field -> what may be chosen now (templates, networks, images)."""
+
+
+# Requests that become operations; each is one kind in the catalogue.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionInstance(OperationRequest):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeprovisionInstance(OperationRequest):
+    force: bool = False
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReprovisionInstance(OperationRequest):
+    snapshot: str = ""
+    """Id of a snapshot the data disk is first set back to; empty keeps it as it is."""
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopInstance(OperationRequest):
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartInstance(OperationRequest):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartApplication(OperationRequest):
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayActions(OperationRequest):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryStartup(OperationRequest):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotDisk(OperationRequest):
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteInstance(OperationRequest):
+    confirm: str = ""
+    """The label, typed. Anything else is refused."""
+    keep_disk: bool = False
+    keep_snapshots: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    id: str
+    instance: str
+    reason: str
+    automatic: bool
+    size_bytes: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListSnapshots:
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetupAction:
+    """One declarative, repeatable step the agent runs. ``parameters`` per kind: see :mod:`setup_actions`."""
+
+    kind: str
+    name: str
+    parameters: Mapping[str, Any]
+    stage: str = "after_install"
+    """``before_install``, ``after_install`` or ``after_startup``; fixed for most kinds."""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRecord:
+    id: str
+    label: str
+    application: str
+    """Name of the application its instances run."""
+    setup_actions: tuple[SetupAction, ...]
+    instances: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListTemplates:
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PutTemplate:
+    """Create a template (``version=0``) or replace one. Says how many linked instances now wait for a reprovision."""
+
+    label: str
+    application: str = "hello-app"
+    setup_actions: tuple[SetupAction, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecord:
+    """A virtual network: the launch profile that carries the HTTPS strategy."""
+
+    id: str
+    label: str
+    provider: str
+    https_strategy: str
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListNetworks:
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """An application bundle that instances can run."""
+
+    id: str
+    name: str
+    version: str
+    size_bytes: int
+    sha256: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListImages:
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterImage:
+    """Take a bundle (a tar on the daemon's machine) into the register after checking it."""
+
+    path: str

@@ -1,0 +1,96 @@
+"""The start-up document: everything an agent needs to bring one instance up (spec 4.7)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.errors import InvalidInput, NoCapacity, Problem
+from fleet_tui.backend.instances import SetupAction
+from fleet_tui.backend.instances.drivers import Timeouts
+from fleet_tui.backend.instances.registers import actions_of, choose_image, find_network, find_template
+from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
+
+FIRST_PORT, LAST_PORT = 20000, 29999
+
+
+def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts) -> dict[str, Any]:
+    """What the agent is told after its hello. Holds no more secrets than the setup actions do; kept sealed all the same."""
+    settings = row.settings
+    template = find_template(tx, settings["template"])
+    network = find_network(tx, settings["virtual_network"])
+    image = choose_image(tx, template.application, settings.get("image", ""))
+    return {
+        "instance": {"id": row.id, "label": row.label, "kind": row.kind},
+        "disk": {"id": row.disk_id, "path": row.disk_path, "size_gb": settings["data_disk.size_gb"]},
+        "port": row.port,
+        "addresses": {"private_ip": row.private_ip, "public_ip": row.public_ip, "host_name": row.host_name},
+        "certificate": {
+            "strategy": network.https_strategy, "common_name": row.label,
+            "sans": subject_alternative_names(row, settings.get("ssl.sans", [])),
+        },
+        "application": {**image.manifest, "bundle_sha256": image.sha256},
+        "actions": [
+            {"kind": a.kind, "name": a.name, "stage": a.stage, "enabled": a.enabled, "parameters": dict(a.parameters)}
+            for a in actions_of(template)
+        ],
+        "environment": {"FLEET_LABEL": row.label, "FLEET_KIND": row.kind},
+        "timeouts": {
+            "start_s": timeouts.start_s, "stop_s": timeouts.stop_s, "action_s": timeouts.action_s, "install_s": timeouts.install_s,
+            "health_s": timeouts.health_s,
+        },
+        "health_interval_s": timeouts.health_interval_s,
+    }
+
+
+def subject_alternative_names(row: InstanceRow, extra: Iterable[str]) -> list[str]:
+    """Addresses the instance is known by, then the names given, each once."""
+    names = [row.private_ip, row.public_ip, row.host_name, *extra]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def image_of(tx: Session, row: InstanceRow) -> ImageRow:
+    return choose_image(tx, find_template(tx, row.settings["template"]).application, row.settings.get("image", ""))
+
+
+def assign_port(tx: Session, row: InstanceRow) -> int:
+    """The port its application is given: what its template fixes, else the one it has, else the lowest free one.
+
+    Raises:
+        InvalidInput: the template's port belongs to another instance.
+        NoCapacity: every port of the range is given away.
+    """
+    fixed = fixed_port(actions_of(find_template(tx, row.settings["template"])))
+    if fixed is not None:
+        holder = tx.scalar(select(InstanceRow.label).where(InstanceRow.port == fixed, InstanceRow.id != row.id))
+        if holder is not None:
+            complaint = f"the template fixes port {fixed}, which {holder} has"
+            raise InvalidInput(complaint, problems=[Problem("template", complaint)], hint="give one of them a template with another port")
+        row.port = fixed
+    elif row.port is None or not FIRST_PORT <= row.port <= LAST_PORT:
+        given = set(tx.scalars(select(InstanceRow.port).where(InstanceRow.port.is_not(None))))
+        free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in given and _is_free(port))
+        port = next(free, None)
+        if port is None:
+            raise NoCapacity(f"all ports from {FIRST_PORT} to {LAST_PORT} are given away", hint="delete an instance")
+        row.port = port
+    return row.port
+
+
+def fixed_port(actions: Iterable[SetupAction]) -> int | None:
+    ports = [action.parameters["port"] for action in actions if action.kind == "application_port" and action.enabled]
+    return int(ports[-1]) if ports else None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

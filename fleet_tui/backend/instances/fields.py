@@ -1,0 +1,179 @@
+"""What can be set on an instance: the one table (spec 4.2, 5.2).
+
+The daemon validates with it, the console draws its form from it, the command line reads ``--set`` by it. A field's
+change class says when a saved change takes effect: ``P`` only before the first provisioning, ``R`` at the next
+reprovision, ``L`` at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_tui.backend.errors import Problem
+
+APPLIES: Mapping[str, str] = {
+    "L": "now",
+    "R": "at reprovision",
+    "P": "fixed since first provision",
+}
+"""Change class in a person's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting: how it is shown, when it applies, what it accepts."""
+
+    name: str
+    title: str
+    group: str
+    kind: str
+    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words) or ``multiline``."""
+    change_class: str
+    default: Any
+    rule: str = ""
+    """What is accepted, in words; shown when it is not."""
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] | None = None
+    """Fixed choices; ``()`` for those that the site knows (templates, networks, images)."""
+    unit: str = ""
+    help: str = ""
+    check: Callable[[Any], str] | None = None
+    """Further rule: gives the complaint, or an empty string."""
+    strategies: tuple[str, ...] = ()
+    """HTTPS strategies of the virtual network under which the field means anything; empty for all."""
+
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
+_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}\Z|[0-9A-Fa-f:]*:[0-9A-Fa-f:]+\Z")
+
+
+def _label(value: str) -> str:
+    if _LABEL.match(value) and value == value.strip():
+        return ""
+    return "use 1 to 63 letters, digits, '-', '_' or space, beginning with a letter or digit"
+
+
+def host_name_complaint(value: str) -> str:
+    """Why ``value`` is no host name (RFC 1123: labels of 1..63, total <= 253); empty if it is one."""
+    if "://" in value or "/" in value:
+        return f"{value!r} is a URL; give the host name alone"
+    if ":" in value:
+        return f"{value!r} carries a port; give the host name alone"
+    if len(value) > 253 or not all(_HOST_LABEL.match(part) for part in value.split(".")):
+        return f"{value!r} is not a host name (letters, digits and '-', parts of 1 to 63, 253 in all)"
+    return ""
+
+
+def _sans(values: list[str]) -> str:
+    import ipaddress
+
+    for value in values:
+        if _ADDRESS.match(value):
+            try:
+                ipaddress.ip_address(value)
+            except ValueError:
+                return f"{value!r} is not an IP address"
+        elif complaint := host_name_complaint(value):
+            return complaint
+    return ""
+
+
+def _tags(values: list[str]) -> str:
+    bad = [v for v in values if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:=/-]{0,62}", v)]
+    return f"{bad[0]!r}: a tag is 1 to 63 letters, digits or _.:=/-" if bad else ""
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("label", "Label", "General", "text", "L", "", "1 to 63 letters, digits, '-', '_', space; unique", check=_label),
+    Field("kind", "Kind", "General", "choice", "P", "design", choices=("design", "execution", "deployer")),
+    Field("template", "Template", "General", "choice", "R", "hello", choices=()),
+    Field("virtual_network", "Virtual network", "General", "choice", "P", "local", choices=()),
+    Field("image", "Image", "General", "choice", "R", "", "a registered image, or empty for the newest", choices=(),
+          help="empty: the newest of the template's application"),
+    Field("allow_downgrade", "Allow downgrade", "General", "bool", "R", False, help="accept an image older than the data"),
+    Field("data_disk.size_gb", "Size of data disk", "Data disk", "int", "L", 50, "10 to 65536, grow only", 10, 65536, unit="GiB"),
+    Field("data_disk.size_max_gb", "At most", "Data disk", "int", "L", 50, "not less than the size", 10, 65536, unit="GiB"),
+    Field("ssl.sans", "Extra host names", "HTTPS", "list", "R", (), "host names or IP addresses", check=_sans,
+          help="added to the certificate", strategies=("self_signed",)),
+    Field("auto_snapshot.enabled", "Automatic snapshots", "Snapshots", "bool", "L", False),
+    Field("auto_snapshot.period_h", "Every", "Snapshots", "int", "L", 24, "1 to 720", 1, 720, unit="hours"),
+    Field("auto_snapshot.keep", "Keep", "Snapshots", "int", "L", 7, "0 to 1000; 0 keeps all", 0, 1000),
+    Field("deletion_protection", "Deletion protection", "Protection", "bool", "L", False),
+    Field("fleet_tags", "Tags", "Notes", "list", "L", (), "words without spaces", check=_tags),
+    Field("notes", "Notes", "Notes", "multiline", "L", "", "at most 4000 characters", maximum=4000),
+)
+
+BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
+
+
+def defaults() -> dict[str, Any]:
+    """Values a new instance starts with."""
+    return {field.name: list(field.default) if field.kind == "list" else field.default for field in FIELDS}
+
+
+_TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+
+
+def parse(field: Field, value: Any) -> tuple[Any, str]:
+    """A value as typed (string) or as sent (JSON), turned into the field's own type.
+
+    Returns:
+        (value, complaint): the complaint is empty when the value is acceptable by itself; rules that need other
+        fields or the site's registers are checked by the daemon.
+    """
+    parsed, complaint = _typed(field, value)
+    if complaint:
+        return parsed, complaint
+    if field.kind == "int":
+        if (field.minimum is not None and parsed < field.minimum) or (field.maximum is not None and parsed > field.maximum):
+            return parsed, f"{parsed} is outside {field.rule or f'{field.minimum} to {field.maximum}'}"
+    elif field.kind in ("text", "multiline") and field.maximum is not None and len(parsed) > field.maximum:
+        return parsed, f"{len(parsed)} characters; {field.rule}"
+    elif field.kind == "choice" and field.choices and parsed not in field.choices:
+        return parsed, f"{parsed!r} is not one of {', '.join(field.choices)}"
+    return parsed, field.check(parsed) if field.check and (parsed or field.kind == "text") else ""
+
+
+def _typed(field: Field, value: Any) -> tuple[Any, str]:
+    if field.kind == "int":
+        try:
+            return (value, "a whole number is needed") if isinstance(value, bool | float) else (int(str(value).strip()), "")
+        except ValueError:
+            return value, f"{str(value)[:40]!r} is not a whole number; {field.rule}"
+    if field.kind == "bool":
+        word = str(value).strip().lower()
+        if word in _TRUE | _FALSE:
+            return word in _TRUE, ""
+        return value, f"{str(value)[:40]!r} is neither yes nor no"
+    if field.kind == "list":
+        if isinstance(value, str):
+            return [word for word in re.split(r"[,\s]+", value) if word], ""
+        if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+            return list(value), ""
+        return value, "a list of words is needed"
+    if not isinstance(value, str):
+        return value, "text is needed"
+    return (value if field.kind == "multiline" else value.strip()), ""
+
+
+def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Every value parsed, and everything wrong with any of them by itself, at once."""
+    parsed: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, value in values.items():
+        field = BY_NAME.get(name)
+        if field is None:
+            problems.append(Problem(name, f"there is no field {name!r}"))
+            continue
+        parsed[name], complaint = parse(field, value)
+        if complaint:
+            problems.append(Problem(name, complaint))
+    size, most = parsed.get("data_disk.size_gb"), parsed.get("data_disk.size_max_gb")
+    if isinstance(size, int) and isinstance(most, int) and most < size:
+        problems.append(Problem("data_disk.size_max_gb", f"{most} is less than the size of the disk ({size})"))
+    return parsed, problems

@@ -1,0 +1,188 @@
+"""The verbs of instances, as operations of named steps (spec 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend import instances as face
+from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.instances import hooks
+from fleet_tui.backend.instances import steps as s
+from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.registers import actions_of, find_network, find_template
+from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
+from fleet_tui.backend.instances.settings import find_row
+from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, prune_automatic, restore_disk, thaw
+from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
+from fleet_tui.backend.operations import OperationRequest
+from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, planned
+
+Words = Callable[[Session, InstanceRow, Any], Iterable[str]]
+Rule = Callable[[Session, InstanceRow, Any], Iterable[FleetError]]
+
+
+def _prepare(action: str, changes: Words, consequences: Words = lambda tx, row, request: (), rule: Rule = lambda tx, row, request: (),
+             keep: tuple[str, ...] = ()) -> Callable[[Session, Any, str], Prepared]:
+    """Checks of a verb inside the submit transaction. ``keep`` names request fields the steps need."""
+
+    def prepare(tx: Session, request: Any, user: str) -> Prepared:
+        row = find_row(tx, request.target)
+        refusals: list[FleetError] = []
+        if why := refusal(action, InstanceState(row.state), row.failed_stage, row.machine is not None):
+            allowed = [a for a in MOVES if not refusal(a, InstanceState(row.state), row.failed_stage, row.machine is not None)]
+            hint = f"now possible: {', '.join(allowed)}" if allowed else "wait for the running operation to end"
+            refusals.append(WrongState(f"{action} of {row.label} is refused: {why}", hint=hint, state=row.state, allowed=allowed))
+        refusals.extend(rule(tx, row, request))
+        network = find_network(tx, row.settings["virtual_network"])
+        return Prepared(
+            target=row.label, target_ref=f"instance:{row.id}",
+            plan=planned(row.label, changes=changes(tx, row, request), consequences=consequences(tx, row, request), refusals=refusals),
+            leases=(Lease("zone", network.provider, shared=True), Lease("instance", row.id)),
+            parameters={name: getattr(request, name) for name in keep},
+        )
+
+    return prepare
+
+
+def _confirmed(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetError]:
+    if not request.confirmed and not request.dry_run:
+        yield ConfirmationRequired(f"this interrupts {row.label}", hint="confirm in the dialog, or give --yes")
+
+
+def _typed(tx: Session, row: InstanceRow, request: face.DeleteInstance) -> Iterable[FleetError]:
+    if row.settings.get("deletion_protection"):
+        yield WrongState(f"{row.label} is protected from deletion", hint="switch deletion protection off in its settings first", state=row.state)
+    if request.confirm != row.label and not request.dry_run:
+        yield ConfirmationRequired(f"deleting {row.label} cannot be undone", hint=f"type its name: --confirm {row.label!r}")
+
+
+def _snapshot_exists(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[FleetError]:
+    yield from _confirmed(tx, row, request)
+    if request.snapshot:
+        found = tx.get(SnapshotRow, request.snapshot)
+        if found is None or found.disk_id != row.disk_id:
+            yield NotFound(f"{row.label} has no snapshot {request.snapshot!r}", hint=f"`fleet snapshot list {row.label}` shows them")
+
+
+def _reason(tx: Session, row: InstanceRow, request: face.SnapshotDisk) -> Iterable[FleetError]:
+    if len(request.reason) > 200:
+        yield InvalidInput("the reason is too long", problems=[Problem("reason", f"{len(request.reason)} characters; 200 are allowed")])
+    if not row.disk_made:
+        yield WrongState(f"{row.label} has no data disk yet", hint="provision it first", state=row.state)
+
+
+def _second_deployer(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    """INS-1: allowed, after a warning that names the first."""
+    if row.kind == "deployer":
+        first = tx.scalar(select(InstanceRow.label).where(InstanceRow.kind == "deployer", InstanceRow.id != row.id))
+        if first is not None:
+            yield f"the fleet already has a deployer, {first}"
+
+
+def _made(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    yield f"a machine for {row.label}, running {row.image or 'the newest image'}"
+    yield "its data disk, kept from before" if row.disk_made else f"a data disk of {row.settings['data_disk.size_gb']} GiB"
+
+
+def _removed(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    yield f"the machine of {row.label} and its OS disk go"
+    yield "the data disk stays, and goes on taking room"
+
+
+def _down(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    yield f"{row.label} stops answering{f' at {row.url}' if row.url else ''}"
+
+
+def _rebuilt(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[str]:
+    yield f"{row.label} gets a new machine; its data disk {f'is set back to snapshot {request.snapshot}' if request.snapshot else 'is kept as it is'}"
+    if row.pending:
+        yield f"{len(row.pending)} waiting changes apply: {', '.join(row.pending)}"
+
+
+def _erased(tx: Session, row: InstanceRow, request: face.DeleteInstance) -> Iterable[str]:
+    yield f"the record of {row.label}"
+    if row.disk_made:
+        used = f", {row.disk_used_bytes / 1024**2:.0f} MiB used" if row.disk_used_bytes else ""
+        yield f"its data disk ({row.settings['data_disk.size_gb']} GiB{used}) {'is kept' if request.keep_disk else 'is erased'}"
+
+
+def _says(template: str) -> Words:
+    return lambda tx, row, request: (template.format(row.label),)
+
+
+def _actions(tx: Session, row: InstanceRow) -> Mapping[str, Any]:
+    actions = actions_of(find_template(tx, row.settings["template"]))
+    return {"actions": [
+        {"kind": a.kind, "name": a.name, "stage": a.stage, "enabled": a.enabled, "parameters": dict(a.parameters)} for a in actions
+    ]}
+
+
+def _stop_s(drivers: Drivers) -> float:
+    return drivers.timeouts.stop_s + 15.0
+
+
+_STOP_APPLICATION = Step("stop-application", s.tell_agent("shutdown", _stop_s, needed=False))
+_STARTUP = (Step("boot", s.boot), Step("start-up", s.start_up), Step("health-check", s.health_check))
+
+
+def _provisioning(remove: s.Undo) -> tuple[Step, ...]:
+    return (
+        Step("validate", s.validate),
+        Step("ensure-data-disk", s.ensure_disk, undo=s.remove_new_disk, attempts=2),
+        Step("create-machine", s.create_machine, undo=remove, attempts=2),
+        Step("attach-data-disk", s.attach_disk),
+        Step("assign-address", s.assign_address),
+        *_STARTUP,
+    )
+
+
+_DEPROVISIONING = (
+    _STOP_APPLICATION,
+    Step("unmount", s.power_off, attempts=2),
+    Step("detach-data-disk", s.detach_disk, attempts=2),
+    Step("terminate-machine", s.terminate_machine, attempts=2),
+    Step("release-address", s.release_address),
+)
+
+
+def _kind(action: str, title: str, steps: tuple[Step, ...], request: type[OperationRequest], prepare: Callable[[Session, Any, str], Prepared],
+          extra: hooks.Extra | None = None, danger: str = "changes", undo: str = "") -> OperationKind:
+    return OperationKind(
+        kind=f"instance.{action}", title=title, steps=steps, prepare=prepare, request=request, danger=danger, undo_text=undo,
+        began=hooks.begin(action), succeeded=hooks.succeed(action, extra), failed=hooks.fail(action), cancelled=hooks.cancel(action),
+    )
+
+
+OPERATIONS: tuple[OperationKind, ...] = (
+    _kind("provision", "provision", _provisioning(s.remove_machine_unless_started), face.ProvisionInstance,
+          _prepare("provision", _made, _second_deployer), hooks.applied, undo="deprovision (D) takes the machine away again; the data stays"),
+    _kind("deprovision", "deprovision", (*_DEPROVISIONING, Step("note-storage", s.note_storage)), face.DeprovisionInstance,
+          _prepare("deprovision", _removed, _down, _confirmed, keep=("force",)), hooks.deprovisioned, "disruptive", "provision (P) brings it back"),
+    _kind("reprovision", "reprovision", (
+              *_DEPROVISIONING, Step("restore-data-disk", restore_disk), *_provisioning(s.remove_machine)),
+          face.ReprovisionInstance, _prepare("reprovision", _rebuilt, _down, _snapshot_exists, keep=("snapshot",)), hooks.applied, "disruptive"),
+    _kind("stop", "stop", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2)), face.StopInstance,
+          _prepare("stop", _says("{} stops; machine and data stay"), _down, _confirmed), danger="disruptive", undo="start (S) brings it back"),
+    _kind("start", "start", _STARTUP, face.StartInstance, _prepare("start", _says("{} starts"))),
+    _kind("restart-app", "restart application", (
+              Step("restart-application", s.tell_agent("restart-app", lambda d: d.timeouts.stop_s + d.timeouts.start_s)),
+              Step("health-check", s.health_check)),
+          face.RestartApplication, _prepare("restart-app", _says("the application of {} restarts"), _down, _confirmed), danger="disruptive"),
+    _kind("replay-actions", "replay setup actions", (
+              Step("replay-actions", s.tell_agent("replay-actions", lambda d: d.timeouts.action_s * 4, _actions)),),
+          face.ReplayActions, _prepare("replay-actions", _says("the setup actions of {} run again"))),
+    _kind("retry", "retry start-up", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2), *_STARTUP), face.RetryStartup,
+          _prepare("retry", _says("{} goes through its start-up again, on the same machine"))),
+    _kind("snapshot", "snapshot", (
+              Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row: {"limit_s": 600}, needed=False), undo=thaw),
+              Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),
+          face.SnapshotDisk, _prepare("snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason,
+                                      keep=("reason",)), hooks.snapshot_taken),
+    _kind("delete", "delete", (Step("delete-snapshots", delete_snapshots), Step("delete-data-disk", delete_disk, attempts=2)),
+          face.DeleteInstance, _prepare("delete", _erased, rule=_typed, keep=("keep_disk", "keep_snapshots")), hooks.deleted, "destructive"),
+)
+"""Every kind this slice adds to the catalogue."""

@@ -1,0 +1,106 @@
+"""Rows of instances, their registers (templates, networks, images) and snapshots."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fleet_tui.backend.store import Base, Json, Utc
+
+
+class TemplateRow(Base):
+    __tablename__ = "instance_template"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    label: Mapped[str] = mapped_column(String(63), unique=True)
+    application: Mapped[str] = mapped_column(String(63))
+    setup_actions: Mapped[list[Any]] = mapped_column(Json, default=list)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class NetworkRow(Base):
+    """A virtual network: launch profile with the HTTPS strategy. ``provider`` names where its instances run."""
+
+    __tablename__ = "virtual_network"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    label: Mapped[str] = mapped_column(String(63), unique=True)
+    provider: Mapped[str] = mapped_column(String(20))
+    https_strategy: Mapped[str] = mapped_column(String(20), default="none")
+
+
+class ImageRow(Base):
+    """A registered application bundle; the file is named by its hash."""
+
+    __tablename__ = "image"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63))
+    version: Mapped[str] = mapped_column(String(40))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str] = mapped_column(Text)
+    manifest: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class InstanceRow(Base):
+    """An instance. ``settings`` is what was saved, ``applied`` what its machine was made with."""
+
+    __tablename__ = "instance"
+    __table_args__ = (Index("instance_by_state", "state"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    label: Mapped[str] = mapped_column(String(63))
+    kind: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(20), default="new")
+    failed_stage: Mapped[str | None] = mapped_column(String(80))
+    failure: Mapped[str] = mapped_column(Text, default="")
+    health: Mapped[str | None] = mapped_column(String(20))
+    health_detail: Mapped[str] = mapped_column(Text, default="")
+    template_id: Mapped[str] = mapped_column(ForeignKey("instance_template.id"))
+    network_id: Mapped[str] = mapped_column(ForeignKey("virtual_network.id"))
+    settings: Mapped[dict[str, Any]] = mapped_column(Json)
+    applied: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    pending: Mapped[list[str]] = mapped_column(Json, default=list)
+    machine: Mapped[str | None] = mapped_column(String(60), index=True)
+    host: Mapped[str | None] = mapped_column(String(253))
+    port: Mapped[int | None] = mapped_column(Integer, unique=True)
+    """Port of this machine its application was given; kept while the instance exists, so its URL stays."""
+    private_ip: Mapped[str | None] = mapped_column(String(45))
+    public_ip: Mapped[str | None] = mapped_column(String(45))
+    host_name: Mapped[str | None] = mapped_column(String(253))
+    url: Mapped[str | None] = mapped_column(Text)
+    image: Mapped[str] = mapped_column(String(120), default="")
+    disk_id: Mapped[str] = mapped_column(String(40))
+    disk_made: Mapped[bool] = mapped_column(Boolean, default=False)
+    disk_path: Mapped[str] = mapped_column(Text, default="")
+    disk_used_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    certificate_not_after: Mapped[datetime | None] = mapped_column(Utc)
+    certificate_fingerprint: Mapped[str | None] = mapped_column(String(100))
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    request_id: Mapped[str | None] = mapped_column(String(80), unique=True)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    updated_at: Mapped[datetime] = mapped_column(Utc)
+
+
+Index("instance_by_label", func.lower(InstanceRow.label), unique=True)
+"""Labels are unique whatever their case."""
+
+
+class SnapshotRow(Base):
+    __tablename__ = "disk_snapshot"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    instance_id: Mapped[str] = mapped_column(String(40), index=True)
+    """Not a foreign key: snapshots may be kept when the instance is deleted."""
+    instance_label: Mapped[str] = mapped_column(String(63))
+    disk_id: Mapped[str] = mapped_column(String(40))
+    provider: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(String(200), default="")
+    automatic: Mapped[bool] = mapped_column(Boolean, default=False)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(Utc)

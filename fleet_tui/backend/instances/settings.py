@@ -1,0 +1,210 @@
+"""Saving what a person sets: new instances, edits, what is pending, what is locked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.events.feed import append
+from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings
+from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, problems_of
+from fleet_tui.backend.instances.registers import choose_image, find_network, find_template, list_images, version_key
+from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
+from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.store import new_id
+
+
+def find_row(tx: Session, target: str) -> InstanceRow:
+    """The instance a person means by label, id or ref.
+
+    Raises:
+        NotFound: there is none.
+    """
+    name = target.removeprefix("instance:")
+    row = tx.scalar(select(InstanceRow).where((InstanceRow.id == name) | (func.lower(InstanceRow.label) == name.lower())))
+    if row is None:
+        raise NotFound(f"there is no instance {target!r}", hint="`fleet instance list` shows the instances there are")
+    return row
+
+
+def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
+    """Save a new instance; the same ``request_id`` finds the one it made before."""
+    if request.request_id:
+        known = tx.scalar(select(InstanceRow).where(InstanceRow.request_id == request.request_id))
+        if known is not None:
+            return known
+    said = {
+        "label": request.label, "kind": request.kind, "template": request.template, "virtual_network": request.network,
+        **request.settings,
+    }
+    if "data_disk.size_gb" in said and "data_disk.size_max_gb" not in said:
+        said["data_disk.size_max_gb"] = said["data_disk.size_gb"]
+    parsed, problems = problems_of({**defaults(), **said})
+    problems += _register_problems(tx, parsed)
+    label = str(parsed.get("label", ""))
+    if tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower())):
+        problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
+    if problems:
+        raise InvalidInput(_sentence("the instance cannot be saved", problems), problems=problems)
+    template, network = find_template(tx, parsed["template"]), find_network(tx, parsed["virtual_network"])
+    identity = new_id("i")
+    row = InstanceRow(
+        id=identity, label=label, kind=parsed["kind"], state=InstanceState.NEW.value, failure="", health_detail="",
+        template_id=template.id, network_id=network.id, settings=parsed, pending=[], disk_id=f"d-{identity[2:]}",
+        disk_made=False, disk_path="", image=_image_name(tx, parsed), version=1, request_id=request.request_id or None,
+        created_at=clock.now(), updated_at=clock.now(),
+    )
+    tx.add(row)
+    _flush(tx, label)
+    append(tx, type="instance.created", ref=f"instance:{row.id}", text=f"instance {row.label} saved")
+    return row
+
+
+def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
+    """Save changes made from ``request.version``; refuses when the record moved on in a field that matters.
+
+    Raises:
+        WrongState: saved by somebody else meanwhile; details ``fields`` give theirs and yours for what differs.
+        InvalidInput: every field at fault at once.
+    """
+    row = find_row(tx, request.target)
+    parsed, problems = problems_of({**row.settings, **request.changes})
+    changed = {name: parsed[name] for name in request.changes if name in parsed and parsed[name] != row.settings.get(name)}
+    if request.version != row.version:
+        theirs = {name: row.settings.get(name) for name in request.changes}
+        raise WrongState(
+            f"{row.label} was saved by somebody else meanwhile",
+            hint="look at what differs, then save again", state=row.state, version=row.version,
+            fields={name: {"theirs": theirs[name], "yours": value} for name, value in request.changes.items() if theirs[name] != value},
+        )
+    locked = locked_fields(row)
+    problems += [Problem(name, locked[name]) for name in changed if name in locked]
+    problems += _register_problems(tx, {name: changed[name] for name in changed})
+    size = changed.get("data_disk.size_gb")
+    if isinstance(size, int) and row.disk_made and size < row.settings["data_disk.size_gb"]:
+        now = row.settings["data_disk.size_gb"]
+        problems.append(Problem("data_disk.size_gb", f"{size} is smaller than the disk is now ({now}); a disk can only grow"))
+    label = changed.get("label")
+    if label and tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower(), InstanceRow.id != row.id)):
+        problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
+    if problems:
+        raise InvalidInput(_sentence(f"{row.label} was not saved", problems), problems=problems)
+    if changed:
+        row.settings = {**row.settings, **changed}
+        _take_over(tx, row, changed)
+        row.pending = pending_of(row)
+        row.version += 1
+        row.updated_at = clock.now()
+        _flush(tx, row.label)
+        append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(changed)}")
+    return row
+
+
+def pending_of(row: InstanceRow) -> list[str]:
+    """Fields of class R that differ from what the machine was made with; a changed template stays pending as it is."""
+    if row.applied is None:
+        return []
+    differing = [f.name for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != row.applied.get(f.name, f.default)]
+    kept = ["template"] if "template" in row.pending and "template" not in differing and not row.applied.get("template_clean", False) else []
+    return differing + kept
+
+
+def locked_fields(row: InstanceRow | None) -> dict[str, str]:
+    """Field -> why it cannot be changed now."""
+    if row is None or (row.applied is None and not row.disk_made and row.state == InstanceState.NEW.value):
+        return {}
+    return {f.name: "fixed since the first provisioning" for f in FIELDS if f.change_class == "P"}
+
+
+def show(tx: Session, target: str) -> InstanceSettings:
+    """Everything a form needs; with no target, a new instance's."""
+    row = find_row(tx, target) if target else None
+    strategy = _strategy(tx, row.network_id) if row else None
+    hidden = {f.name: "" for f in FIELDS if row and f.strategies and strategy not in f.strategies}
+    values = {**defaults(), **(row.settings if row else {})}
+    locked = locked_fields(row)
+    locked.update(dict.fromkeys(hidden, f"means nothing on this virtual network (HTTPS strategy {strategy})"))
+    applied = {name: row.applied.get(name) for name in row.pending if row.applied} if row else {}
+    return InstanceSettings(
+        target=row.label if row else "", version=row.version if row else 0, values=values, applied=applied, locked=locked,
+        choices={
+            "template": tuple(tx.scalars(select(TemplateRow.label).order_by(TemplateRow.label))),
+            "virtual_network": tuple(tx.scalars(select(NetworkRow.label).order_by(NetworkRow.label))),
+            "image": ("", *(f"{image.name} {image.version}" for image in list_images(tx))),
+        },
+    )
+
+
+def check_image(tx: Session, row: InstanceRow, installed: str) -> None:
+    """Refuse an image older than what the data disk's application was last run with, unless allowed."""
+    template = find_template(tx, row.settings["template"])
+    image = choose_image(tx, template.application, row.settings.get("image", ""))
+    name, _, version = installed.partition(" ")
+    if version and name == image.name and version_key(image.version) < version_key(version) and not row.settings.get("allow_downgrade"):
+        raise InvalidInput(
+            f"{image.name} {image.version} is older than {version}, which the data disk was last used with",
+            problems=[Problem("image", f"older than the installed {version}")], hint="choose a newer image, or set allow_downgrade",
+        )
+
+
+def _take_over(tx: Session, row: InstanceRow, changed: Mapping[str, Any]) -> None:
+    """Columns that repeat a setting, because lists sort and join by them."""
+    if "label" in changed:
+        row.label = changed["label"]
+    if "kind" in changed:
+        row.kind = changed["kind"]
+    if "template" in changed:
+        row.template_id = find_template(tx, changed["template"]).id
+    if "virtual_network" in changed:
+        row.network_id = find_network(tx, changed["virtual_network"]).id
+    if row.applied is None:
+        row.image = _image_name(tx, row.settings)
+
+
+def _register_problems(tx: Session, values: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    for name, find in (("template", find_template), ("virtual_network", find_network)):
+        if name in values:
+            try:
+                find(tx, str(values[name]))
+            except NotFound as error:
+                problems.append(Problem(name, f"{error.message}; {error.hint}"))
+    if values.get("image"):
+        try:
+            choose_image(tx, "", str(values["image"]))
+        except NotFound as error:
+            problems.append(Problem("image", f"{error.message}; {error.hint}"))
+    return problems
+
+
+def _image_name(tx: Session, settings: Mapping[str, Any]) -> str:
+    try:
+        image = choose_image(tx, find_template(tx, settings["template"]).application, settings.get("image", ""))
+    except NotFound:
+        return ""
+    return f"{image.name} {image.version}"
+
+
+def _strategy(tx: Session, network_id: str) -> str:
+    return tx.scalar(select(NetworkRow.https_strategy).where(NetworkRow.id == network_id)) or "none"
+
+
+def _sentence(what: str, problems: list[Problem]) -> str:
+    first = problems[0]
+    title = BY_NAME[first.field].title if first.field in BY_NAME else first.field
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{what}: {title}: {first.message}{more}"
+
+
+def _flush(tx: Session, label: str) -> None:
+    try:
+        tx.flush()
+    except IntegrityError as error:
+        complaint = f"{label!r} was taken this moment"
+        raise InvalidInput(complaint, problems=[Problem("label", complaint)]) from error

@@ -1,0 +1,113 @@
+"""Steps that copy data disks, set them back, and remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.registers import find_network
+from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
+from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
+from fleet_tui.backend.operations.catalogue import StepContext
+from fleet_tui.backend.operations.schedule import ensure, remove
+from fleet_tui.backend.providers import Provider
+
+AUTOMATIC = "automatic"
+"""Reason given by the schedule; such snapshots are pruned to the number kept."""
+
+thaw = tell_agent("thaw", lambda drivers: 30.0, needed=False)
+"""Also the undo of freezing: the application goes on whatever failed."""
+
+
+def _places(ctx: StepContext) -> tuple[Provider, str, str]:
+    """(provider, disk id, label) of the operation's instance."""
+    with ctx.read() as tx:
+        row = instance_of(tx, ctx.operation.target_ref)
+        provider = ctx.use(Drivers).providers.named(find_network(tx, row.settings["virtual_network"]).provider)
+        return provider, row.disk_id, row.label
+
+
+def copy_disk(ctx: StepContext) -> Result:
+    """The copy, and its record. The snapshot's id follows from the operation, so a repeat finds it."""
+    provider, disk_id, label = _places(ctx)
+    snapshot_id = f"s-{ctx.operation.id.removeprefix('o-')}"
+    ctx.progress("copying")
+    info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
+    reason = str(ctx.operation.parameters.get("reason", ""))
+    with ctx.write() as tx:
+        if tx.get(SnapshotRow, snapshot_id) is None:
+            row = instance_of(tx, ctx.operation.target_ref)
+            tx.add(SnapshotRow(
+                id=snapshot_id, instance_id=row.id, instance_label=label, disk_id=disk_id, provider=provider.name, reason=reason,
+                automatic=reason == AUTOMATIC, size_bytes=info.size_bytes, created_at=ctx.use(Drivers).clock.now(),
+            ))
+    ctx.say(f"snapshot {snapshot_id}: {info.size_bytes / 1024**2:.1f} MiB")
+    return {"snapshot": snapshot_id, "size_bytes": info.size_bytes}
+
+
+def prune_automatic(ctx: StepContext) -> Result:
+    """Keep only as many automatic snapshots as the settings say; 0 keeps all."""
+    with ctx.read() as tx:
+        row = instance_of(tx, ctx.operation.target_ref)
+        keep = int(row.settings.get("auto_snapshot.keep", 0))
+        query = select(SnapshotRow).where(SnapshotRow.instance_id == row.id, SnapshotRow.automatic).order_by(SnapshotRow.created_at.desc())
+        old = [(snapshot.id, snapshot.provider) for snapshot in tx.scalars(query)][keep:] if keep else []
+    _delete(ctx, old)
+    return {"removed": len(old)}
+
+
+def restore_disk(ctx: StepContext) -> Result:
+    """Set the detached disk back to a snapshot, if the operation names one."""
+    if snapshot := ctx.operation.parameters.get("snapshot"):
+        provider, disk_id, _ = _places(ctx)
+        ctx.progress(f"setting the disk back to {snapshot}")
+        provider.restore_disk(disk_id, str(snapshot), ctx.say)
+        ctx.say(f"data disk set back to snapshot {snapshot}")
+    return None
+
+
+def delete_snapshots(ctx: StepContext) -> Result:
+    """The automatic ones; those a person took stay until a person removes them."""
+    if ctx.operation.parameters.get("keep_snapshots"):
+        return None
+    with ctx.read() as tx:
+        row = instance_of(tx, ctx.operation.target_ref)
+        query = select(SnapshotRow).where(SnapshotRow.instance_id == row.id, SnapshotRow.automatic)
+        found = [(snapshot.id, snapshot.provider) for snapshot in tx.scalars(query)]
+    _delete(ctx, found)
+    return {"removed": len(found)}
+
+
+def delete_disk(ctx: StepContext) -> Result:
+    if ctx.operation.parameters.get("keep_disk"):
+        ctx.say("the data disk is kept")
+        return None
+    provider, disk_id, _ = _places(ctx)
+    provider.delete_disk(disk_id)
+    ctx.say(f"data disk {disk_id} erased")
+    return None
+
+
+def _delete(ctx: StepContext, found: list[tuple[str, str]]) -> None:
+    for snapshot_id, provider in found:
+        ctx.use(Drivers).providers.named(provider).delete_snapshot(snapshot_id)
+        with ctx.write() as tx:
+            if (row := tx.get(SnapshotRow, snapshot_id)) is not None:
+                tx.delete(row)
+        ctx.say(f"snapshot {snapshot_id} removed")
+
+
+def follow_schedule(tx: Session, row: InstanceRow, clock: Clock) -> None:
+    """Make the schedule of automatic snapshots agree with the settings."""
+    settings: Mapping[str, Any] = row.settings
+    name = f"snapshot:{row.id}"
+    if settings.get("auto_snapshot.enabled"):
+        ensure(tx, name=name, kind="instance.snapshot", target_ref=f"instance:{row.id}", every_s=int(settings["auto_snapshot.period_h"]) * 3600,
+               parameters={"reason": AUTOMATIC}, now=clock.now())
+    else:
+        remove(tx, name)

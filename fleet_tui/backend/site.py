@@ -1,0 +1,66 @@
+"""What a site is ready with at its first start: a place, networks, a template, an image."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.directories import Directories
+from fleet_tui.backend.errors import NotFound
+from fleet_tui.backend.hosts.register import ensure_host, record_figures
+from fleet_tui.backend.instances import PutTemplate
+from fleet_tui.backend.instances.bundle import pack
+from fleet_tui.backend.instances.registers import ensure_network, find_template, put_template, register_image
+from fleet_tui.backend.providers import Provider
+from fleet_tui.backend.store import Store
+
+log = logging.getLogger("fleetd.site")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The daemon's own place in the world."""
+
+    store: Store
+    clock: Clock
+    directories: Directories
+    provider: Provider
+    name: str = ""
+
+    def measure(self) -> None:
+        """Put this machine's present figures on its host."""
+        figures = self.provider.measure_host()
+        if figures:
+            with self.store.write() as tx:
+                record_figures(tx, "localhost", figures, self.clock)
+
+
+def prepare_site(site: Site, simulated: bool) -> None:
+    """Make sure that what every site has is there. Repeatable; changes nothing a person changed."""
+    with tempfile.TemporaryDirectory(dir=site.directories.state) as scratch:
+        bundle = Path(scratch) / "hello-app.tar"
+        pack(example("hello-app"), bundle)
+        with site.store.write() as tx:
+            register_image(tx, bundle, site.directories.images, site.clock)
+            try:
+                find_template(tx, "hello")
+            except NotFound:
+                put_template(tx, PutTemplate(label="hello", application="hello-app"))
+            if not simulated:
+                ensure_host(tx, "localhost", "local/local/local", "none", "127.0.0.1")
+                ensure_network(tx, "local", site.provider.name, "none")
+                ensure_network(tx, "local-tls", site.provider.name, "self_signed")
+    if not simulated:
+        site.measure()
+
+
+def example(name: str) -> Path:
+    """An example application, beside the package in a checkout and inside it when installed."""
+    package = Path(__file__).parents[1]
+    for place in (package / "examples" / name, package.parent / "examples" / name):
+        if (place / "application.toml").is_file():
+            return place
+    raise NotFound(f"the example application {name!r} is not installed", hint="install the package again")

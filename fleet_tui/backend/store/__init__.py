@@ -1,0 +1,191 @@
+"""The database: declarative base, column types, and transactions. SQLite by default, PostgreSQL when grown.
+
+Everything is synchronous and used from threads. Rows and constraints live in each slice's ``rows.py``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+
+__all__ = ["Base", "Json", "Store", "Utc", "database_now", "new_id", "sqlite_url"]
+
+_ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
+_BUSY_MS = 30_000
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""Column type for JSON: text on SQLite, JSONB on PostgreSQL; ``None`` is SQL NULL.
+
+Assign a new value to change it: changes inside one are not seen."""
+
+
+class Base(DeclarativeBase):
+    """Every row class of the product. Constraint names are fixed, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware datetime, kept to the millisecond, always UTC when read back on either back end."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone cannot be stored: {value!r}")
+        value = value.astimezone(timezone.utc)
+        value = value.replace(microsecond=value.microsecond // 1000 * 1000)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+def new_id(prefix: str, length: int = 8) -> str:
+    """A short random id that a person can read aloud: ``i-4f2a71kq``. No vowels, so no words."""
+    return f"{prefix}-{''.join(secrets.choice(_ALPHABET) for _ in range(length))}"
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+class Store:
+    """One database and the transactions on it.
+
+    Args:
+        url: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/name``. An SQLite file is made
+            with mode 0600 and WAL when absent; its directory must exist.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.on_commit: list[Callable[[Session], None]] = []
+        """Called after each committed write, outside the transaction; must be quick and must not write."""
+        self._one_writer = threading.Lock()
+        self._writing = threading.local()
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        if self.is_sqlite:
+            self._writer = self.engine.execution_options(fleet_begin="BEGIN IMMEDIATE")
+            self._reader = self.engine
+        else:
+            self._writer = self.engine
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A consistent view; nothing done in it is kept."""
+        with Session(self._reader, expire_on_commit=False) as tx:
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        Keep it short and act on nothing outside: on SQLite every other writer waits for it. Not re-entrant.
+        """
+        if getattr(self._writing, "now", False):
+            raise RuntimeError("a write transaction was begun inside another one of the same thread")
+        self._writing.now = True
+        try:
+            with self._turn(), Session(self._writer, expire_on_commit=False) as tx:
+                if self.is_sqlite:
+                    tx.connection()
+                yield tx
+                tx.commit()
+                hooks = tuple(self.on_commit)
+                for hook in hooks:
+                    hook(tx)
+        finally:
+            self._writing.now = False
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """On SQLite writers of this process queue here: fair and immediate, where the file lock only polls."""
+        if not self.is_sqlite:
+            yield
+            return
+        with self._one_writer:
+            yield
+
+    def create_all(self) -> None:
+        """Make every table known so far, without migrations. For tests and drafts."""
+        Base.metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        """Give up every connection. The store can be used again afterwards, as if new."""
+        self.engine.dispose()
+
+
+def database_now(tx: Session) -> datetime:
+    """The database's own clock: the only one that several daemons share."""
+    if tx.get_bind().dialect.name == "sqlite":
+        text = tx.execute(select(func.strftime("%Y-%m-%d %H:%M:%f", "now"))).scalar_one()
+        return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    found: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+    return found.astimezone(timezone.utc)
+
+
+def _sqlite_engine(url: str) -> Engine:
+    file = make_url(url).database
+    if not file or file == ":memory:":
+        raise ValueError(f"the database must be a file, not {url!r}: several threads use it")
+    path = Path(file)
+    path.touch(mode=0o600)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o600)
+    engine = create_engine(url, pool_size=16, max_overflow=112, pool_timeout=60)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below; the driver's own guess is too late
+        for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("fleet_begin", "BEGIN"))
+
+    return engine
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True)

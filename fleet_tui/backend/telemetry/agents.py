@@ -1,0 +1,243 @@
+"""Agents: their first word, what they report, and what they are told to do.
+
+An agent is known by its machine's id and a secret: a token that works once, then a key. Only hashes are kept. A report is
+one transaction: lines it has not had acknowledged, phases, health, disk use, results; sending it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets as random_secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.clock import Clock, SystemClock
+from fleet_tui.backend.errors import AuthFailed, InvalidInput
+from fleet_tui.backend.secrets.envelope import Envelope
+from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry import Acknowledged, Command, Hello, Report, Welcome
+from fleet_tui.backend.telemetry.lines import Lines, NewLine
+from fleet_tui.backend.telemetry.rows import AgentRow, CommandRow
+from fleet_tui.backend.text import clean
+
+CLOCK_SKEW_S = 300.0
+"""Most seconds an agent's clock may differ (spec 4.7, phase hello)."""
+MOST_LINES = 2000
+"""Lines taken from one report."""
+
+Observer = Callable[[Session, AgentRow, "Change"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a report changed, for the slice that owns the agent's object."""
+
+    phases: bool = False
+    health: bool = False
+    disk: bool = False
+    facts: bool = False
+    hello: bool = False
+
+    def __bool__(self) -> bool:
+        return self.phases or self.health or self.disk or self.facts or self.hello
+
+
+class Agents:
+    """All agents of the site. ``observe`` runs in the report's own transaction."""
+
+    def __init__(
+        self, store: Store, lines: Lines, envelope: Envelope, *, clock: Clock | None = None,
+        heartbeat_s: float = 30.0, disk_use_s: float = 60.0, poll_s: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._lines = lines
+        self._envelope = envelope
+        self._clock = clock or SystemClock()
+        self._given = threading.Condition()
+        self._poll_s = poll_s
+        self.heartbeat_s = heartbeat_s
+        self.disk_use_s = disk_use_s
+        self.observe: Observer = lambda tx, row, change: None
+
+    # --- for operations ----------------------------------------------------------------------------------------
+
+    def expect(
+        self, tx: Session, machine: str, ref: str, document: Mapping[str, Any], operation_id: str | None, expected_by: str
+    ) -> str:
+        """Prepare for a boot of a machine and give its one-time token.
+
+        ``expected_by`` is the client token of the step that boots it: asked again by the same step, the same token is
+        given and nothing is forgotten, so a step repeated after a crash finds the agent it started.
+        """
+        row = tx.get(AgentRow, machine)
+        context = f"agent-token:{machine}"
+        if row is not None and row.expected_by == expected_by and row.token_sealed:
+            return self._envelope.open(row.token_sealed, context).decode()
+        token = random_secrets.token_urlsafe(32)
+        self._lines.masker.learn(token)
+        if row is None:
+            row = AgentRow(machine=machine, ref=ref, token_hash="", document="", acknowledged=0, phases=[], facts={}, version="")
+            tx.add(row)
+        row.expected_by = expected_by
+        row.token_hash, row.token_sealed = _hash(token), self._envelope.seal(token.encode(), context)
+        row.document = self._envelope.seal(json.dumps(document).encode(), f"agent:{machine}")
+        row.operation_id = operation_id
+        row.boot = row.key_hash = row.hello_at = None
+        row.phases, row.facts = [], {}
+        row.health, row.health_detail, row.acknowledged = "", "", 0
+        return token
+
+    def find(self, tx: Session, machine: str) -> AgentRow | None:
+        return tx.get(AgentRow, machine)
+
+    def belong(self, tx: Session, machine: str, operation_id: str | None) -> None:
+        """From now on the agent's lines belong to this operation, or to none."""
+        if (row := tx.get(AgentRow, machine)) is not None:
+            row.operation_id = operation_id
+
+    def command(self, tx: Session, machine: str, command_id: str, verb: str, arguments: Mapping[str, Any]) -> CommandRow:
+        """Tell the agent to do something, once per id; gives how it stands."""
+        row = tx.get(CommandRow, command_id)
+        if row is None:
+            row = CommandRow(
+                id=command_id, machine=machine, verb=verb, arguments=dict(arguments), created_at=self._clock.now(),
+                state="given", detail="",
+            )
+            tx.add(row)
+        return row
+
+    def answer(self, tx: Session, command_id: str) -> tuple[str, str] | None:
+        """(state, detail) of a command; ``None`` when there is no such command."""
+        row = tx.get(CommandRow, command_id)
+        return None if row is None else (row.state, row.detail)
+
+    def ring(self) -> None:
+        """Wake waiting agents: a command was committed."""
+        with self._given:
+            self._given.notify_all()
+
+    def withdraw(self, tx: Session, machine: str) -> None:
+        """The machine will not answer any more: commands nobody did are taken back."""
+        for row in tx.scalars(select(CommandRow).where(CommandRow.machine == machine, CommandRow.state == "given")):
+            row.state = "withdrawn"
+
+    def forget(self, tx: Session, machine: str) -> None:
+        """The machine is gone. Its lines stay."""
+        tx.execute(delete(CommandRow).where(CommandRow.machine == machine))
+        tx.execute(delete(AgentRow).where(AgentRow.machine == machine))
+
+    # --- for agents --------------------------------------------------------------------------------------------
+
+    def hello(self, request: Hello) -> Welcome:
+        """Exchange the one-time token for a key and the start-up document.
+
+        Raises:
+            AuthFailed: unknown machine, wrong token, or a token another boot has used.
+            InvalidInput: the agent's clock is more than five minutes off.
+        """
+        skew = request.clock - self._clock.now().timestamp()
+        with self._store.write() as tx:
+            row = tx.get(AgentRow, request.machine, with_for_update=True)
+            if row is None or not hmac.compare_digest(row.token_hash, _hash(request.token)):
+                raise AuthFailed("the token is not the one this machine was given", hint="provision the instance again")
+            if row.boot is not None and row.boot != request.boot:
+                raise AuthFailed("the token was used before, by another boot", hint="provision the instance again")
+            if abs(skew) > CLOCK_SKEW_S:
+                raise InvalidInput(
+                    f"the machine's clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}; 300 s are allowed",
+                    hint="set its clock, then retry the start-up",
+                )
+            # The key follows from the token, so a repeated hello of the same boot gets the same one.
+            key = hashlib.sha256(f"key:{request.token}:{request.boot}".encode()).hexdigest()
+            self._lines.masker.learn(key)
+            row.boot, row.key_hash, row.pid = request.boot, _hash(key), request.pid
+            row.hello_at = row.hello_at or self._clock.now()
+            row.last_seen = self._clock.now()
+            row.version = clean(request.agent_version, 20)
+            document = json.loads(self._envelope.open(row.document, f"agent:{request.machine}"))
+            self.observe(tx, row, Change(hello=True))
+        return Welcome(key=key, document=document, heartbeat_s=self.heartbeat_s, disk_use_s=self.disk_use_s)
+
+    def report(self, request: Report) -> Acknowledged:
+        """Store what an agent says; then, with ``wait_s``, hold the answer until there is a command for it."""
+        acknowledged = self._store_report(request)
+        deadline = self._clock.monotonic() + min(request.wait_s, 60.0)
+        while True:
+            commands = self._open_commands(request.machine)
+            left = deadline - self._clock.monotonic()
+            if commands or left <= 0:
+                return Acknowledged(acknowledged, commands)
+            with self._given:
+                self._given.wait(min(left, self._poll_s))
+
+    def _store_report(self, request: Report) -> int:
+        with self._store.write() as tx:
+            row = tx.get(AgentRow, request.machine, with_for_update=True)
+            if row is None or row.key_hash is None or not hmac.compare_digest(row.key_hash, _hash(request.key)):
+                raise AuthFailed("the key is not this machine's", hint="the machine was replaced; its agent should end")
+            now = self._clock.now()
+            row.last_seen = now
+            fresh = [line for line in request.lines[:MOST_LINES] if line.seq > row.acknowledged]
+            if fresh or request.dropped:
+                lines = [NewLine(_time(line.time, now), line.phase, line.level, line.text) for line in fresh]
+                if request.dropped:
+                    lines.insert(0, NewLine(now, "", "warn", f"{request.dropped} lines were dropped by the agent: its spool was full"))
+                self._lines.add(tx, row.ref, "instance-agent", lines, row.operation_id)
+            if fresh:
+                row.acknowledged = fresh[-1].seq
+            change = _take(row, request)
+            for result in request.results:
+                command = tx.get(CommandRow, result.id)
+                if command is not None and command.machine == row.machine and command.state == "given":
+                    command.state = "done" if result.state == "done" else "failed"
+                    command.detail = clean(result.detail, 1000)
+                    command.data = dict(result.data) if result.data is not None else None
+            self.observe(tx, row, change)
+            return row.acknowledged
+
+    def _open_commands(self, machine: str) -> tuple[Command, ...]:
+        with self._store.read() as tx:
+            query = select(CommandRow).where(CommandRow.machine == machine, CommandRow.state == "given").order_by(CommandRow.created_at)
+            return tuple(Command(row.id, row.verb, row.arguments) for row in tx.scalars(query))
+
+
+def _take(row: AgentRow, request: Report) -> Change:
+    """Copy a report's standing into the row; says what differs from before."""
+    phases = health = disk = facts = False
+    if request.phases:
+        told = [
+            {"name": clean(p.name, 60), "state": clean(p.state, 12), "started": p.started, "ended": p.ended, "error": clean(p.error, 1000)}
+            for p in request.phases[:40]
+        ]
+        phases, row.phases = told != row.phases, told
+    if request.health:
+        said = (clean(request.health, 20), clean(request.health_detail, 500))
+        health = said != (row.health, row.health_detail)
+        row.health, row.health_detail = said
+    if request.disk_used_bytes is not None:
+        disk = request.disk_used_bytes != row.disk_used_bytes
+        row.disk_used_bytes = request.disk_used_bytes
+    if request.facts is not None:
+        told_facts = {clean(str(k), 60): clean(v, 500) if isinstance(v, str) else v for k, v in list(request.facts.items())[:40]}
+        facts, row.facts = told_facts != row.facts, told_facts
+    return Change(phases, health, disk, facts)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _time(unix: float, now: datetime) -> datetime:
+    try:
+        told = datetime.fromtimestamp(unix, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return now
+    return told.replace(microsecond=told.microsecond // 1000 * 1000)

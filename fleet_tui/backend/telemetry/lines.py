@@ -1,0 +1,163 @@
+"""Lines: appended in batches, numbered without gaps, read from any number by any number of readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.clock import Clock, SystemClock
+from fleet_tui.backend.events import EventsAfter
+from fleet_tui.backend.events.feed import Feed, append
+from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry import LineBatch, LogLine, ReadLines
+from fleet_tui.backend.telemetry.masking import Masker
+from fleet_tui.backend.telemetry.rows import LineRow, StreamRow
+from fleet_tui.backend.text import clean
+
+LEVELS = ("debug", "info", "warn", "error")
+_ORDER_LOCK = 0x6C696E6573  # "lines": an advisory lock of the database
+LIMIT = 5000
+"""Most lines in one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewLine:
+    """A line on its way in; not cleaned yet."""
+
+    time: datetime
+    phase: str
+    level: str
+    text: str
+
+
+class Lines:
+    """The store's lines. ``find`` turns what a reader calls an object into (stream ref, label)."""
+
+    def __init__(self, store: Store, feed: Feed, masker: Masker | None = None, clock: Clock | None = None) -> None:
+        self._store = store
+        self._feed = feed
+        self._clock = clock or SystemClock()
+        self.masker = masker or Masker()
+        self.find: Callable[[Session, str], str] = lambda tx, target: target
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def append(self, stream_ref: str, operation_id: str | None, step: str, level: str, text: str) -> None:
+        """One line of the worker's own, in a transaction of its own."""
+        with self._store.write() as tx:
+            self.add(tx, stream_ref, "worker", [NewLine(self._clock.now(), step, level, text)], operation_id)
+
+    def add(self, tx: Session, stream: str, source: str, lines: Sequence[NewLine], operation_id: str | None = None) -> int:
+        """Store a batch inside the caller's transaction; gives the number of the newest line.
+
+        On a server a lock puts the batches of all daemons into commit order, so that a reader of everything, who goes by
+        ``id``, never sees a smaller one later.
+        """
+        append(tx, type="lines.stored", ref=stream, operation_id=operation_id)
+        if not self._store.is_sqlite:
+            tx.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
+        row = tx.get(StreamRow, stream, with_for_update=True)
+        if row is None:
+            row = StreamRow(ref=stream, label="", last_seq=0, pruned_seq=0)
+            tx.add(row)
+            tx.flush()
+        first = row.last_seq + 1
+        values = [
+            {
+                "stream": stream, "seq": first + n, "time": line.time, "source": source, "phase": clean(line.phase, 60),
+                "level": line.level if line.level in LEVELS else "info", "operation_id": operation_id,
+                "text": clean(self.masker.mask(line.text)),
+            }
+            for n, line in enumerate(lines)
+        ]
+        if values:
+            tx.execute(insert(LineRow), values)
+            row.last_seq = first + len(values) - 1
+        return row.last_seq
+
+    def name(self, tx: Session, stream: str, label: str) -> None:
+        """What people call the stream's object, for readers of several."""
+        row = tx.get(StreamRow, stream)
+        if row is None:
+            tx.add(StreamRow(ref=stream, label=label, last_seq=0, pruned_seq=0))
+        else:
+            row.label = label
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, request: ReadLines) -> LineBatch:
+        """Lines after a number, waiting up to ``wait_s`` for the first."""
+        deadline = self._clock.monotonic() + min(request.wait_s, 60.0)
+        cursor = self._feed.after(EventsAfter(cursor=-1)).cursor if request.wait_s else 0
+        while True:
+            batch = self._read_once(request)
+            left = deadline - self._clock.monotonic()
+            if batch.lines or left <= 0 or request.tail:
+                return batch
+            cursor = self._feed.after(EventsAfter(cursor=cursor, wait_s=left, limit=1000)).cursor
+
+    def _read_once(self, request: ReadLines) -> LineBatch:
+        limit = max(1, min(request.tail or request.limit, LIMIT))
+        with self._store.read() as tx:
+            stream = self.find(tx, request.target) if request.target else ""
+            number = LineRow.seq if stream else LineRow.id
+            query = self._matching(select(LineRow, StreamRow.label).join(StreamRow), request, stream)
+            if request.tail:
+                query = query.order_by(number.desc()).limit(limit)
+            elif request.before:
+                query = query.where(number < request.before).order_by(number.desc()).limit(limit)
+            else:
+                query = query.where(number > request.after).order_by(number).limit(limit)
+            found = [_line(row, label, by_id=not stream) for row, label in tx.execute(query)]
+            if request.tail or request.before:
+                found.reverse()
+            cursor = found[-1].seq if found else request.after
+            behind = 0
+            if len(found) == limit and not request.tail and not request.before:
+                ahead = self._matching(select(func.count()).select_from(LineRow), request, stream)
+                behind = tx.scalar(ahead.where(number > cursor)) or 0
+            dropped = 0
+            if stream and not request.operation and not request.tail and not request.before:
+                pruned = tx.scalar(select(StreamRow.pruned_seq).where(StreamRow.ref == stream)) or 0
+                dropped = max(0, pruned - request.after)
+        return LineBatch(tuple(found), cursor, behind, dropped)
+
+    def _matching(self, query: Any, request: ReadLines, stream: str) -> Any:
+        if stream:
+            query = query.where(LineRow.stream == stream)
+        if request.operation:
+            query = query.where(LineRow.operation_id == request.operation)
+        if request.since_s:
+            query = query.where(LineRow.time >= self._clock.now() - timedelta(seconds=request.since_s))
+        if request.level in LEVELS[1:]:
+            query = query.where(LineRow.level.in_(LEVELS[LEVELS.index(request.level):]))
+        return query
+
+    # --- retention ---------------------------------------------------------------------------------------------
+
+    def prune(self, days: int) -> int:
+        """Remove lines older than ``days``; readers are told by ``dropped``. Gives how many."""
+        before = self._clock.now() - timedelta(days=days)
+        removed = 0
+        with self._store.read() as tx:
+            last = tx.execute(select(LineRow.stream, func.max(LineRow.seq)).where(LineRow.time < before).group_by(LineRow.stream)).all()
+        for stream, seq in last:
+            with self._store.write() as tx:
+                gone = tx.execute(delete(LineRow).where(LineRow.stream == stream, LineRow.seq <= seq))
+                removed += int(getattr(gone, "rowcount", 0))
+                row = tx.get(StreamRow, stream)
+                if row is not None:
+                    row.pruned_seq = max(row.pruned_seq, seq)
+        return removed
+
+
+def _line(row: LineRow, label: str, by_id: bool) -> LogLine:
+    return LogLine(
+        seq=row.id if by_id else row.seq, time=row.time, source=row.source, phase=row.phase, level=row.level,
+        text=row.text, stream=row.stream, label=label, id=row.id, operation_id=row.operation_id,
+    )

@@ -1,0 +1,37 @@
+"""Secrets out of text before it is stored (spec ENG-8). What is known to be secret is replaced wherever it stands."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+MASK = "\u2022\u2022\u2022\u2022"
+
+_NAMED = re.compile(
+    r"(?i)\b((?:[a-z0-9]+[_-])*(?:password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|access[_-]?key))"
+    r"(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
+)
+_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]+:)[^\s@/]+(@)")
+_HINT = re.compile(r"(?i)pass|secret|token|key|://")
+
+
+class Masker:
+    """Replaces known secret values, and whatever stands after a name that says it is one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: frozenset[str] = frozenset()
+
+    def learn(self, *values: str) -> None:
+        """Values shorter than six characters are not learnt: they would mask innocent text."""
+        with self._lock:
+            self._values |= {value for value in values if len(value) >= 6}
+
+    def mask(self, text: str) -> str:
+        for value in self._values:
+            if value in text:
+                text = text.replace(value, MASK)
+        if _HINT.search(text):
+            text = _NAMED.sub(lambda m: f"{m[1]}{m[2]}{MASK}", text)
+            text = _IN_URL.sub(lambda m: f"{m[1]}{MASK}{m[2]}", text)
+        return text

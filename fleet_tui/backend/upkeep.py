@@ -1,0 +1,81 @@
+"""What goes on by itself: figures of this machine, silent agents, and the daily sweep of what is too old to keep."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.operations import OperationRequest, retention, schedule
+from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
+from fleet_tui.backend.site import Site
+from fleet_tui.backend.telemetry.lines import Lines
+
+log = logging.getLogger("fleetd.upkeep")
+
+OPERATION_DAYS, LINE_DAYS, EVENT_DAYS = 90, 30, 30
+"""Spec ENG-10 and 18; events live as long as the lines they announce."""
+SWEEP_S, FIGURES_S = 5.0, 15.0
+
+
+def _prune_operations(ctx: StepContext) -> dict[str, Any]:
+    site = ctx.use(Site)
+    return {"operations": retention.prune(site.store, site.clock.now(), OPERATION_DAYS)}
+
+
+def _prune_lines(ctx: StepContext) -> dict[str, Any]:
+    return {"lines": ctx.use(Lines).prune(LINE_DAYS)}
+
+
+def _prune_events(ctx: StepContext) -> dict[str, Any]:
+    return {"events": ctx.use(Feed).prune(ctx.use(Site).clock.now() - timedelta(days=EVENT_DAYS))}
+
+
+def _prepare(tx: Session, request: OperationRequest, user: str) -> Prepared:
+    plan = planned("site", changes=("operations, lines and events past their time are removed",))
+    return Prepared(target="site", target_ref="site:local", plan=plan, leases=(Lease("fleet", "retention"),))
+
+
+class Upkeep:
+    """Two small clocks in one thread, and the scheduled sweep."""
+
+    OPERATIONS: ClassVar[tuple[OperationKind, ...]] = (
+        OperationKind(
+            kind="site.retention", title="retention", prepare=_prepare,
+            steps=(Step("operations", _prune_operations), Step("lines", _prune_lines), Step("events", _prune_events)),
+        ),
+    )
+
+    def __init__(self, site: Site, watch: Watch) -> None:
+        self._site = site
+        self._watch = watch
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        with self._site.store.write() as tx:
+            schedule.ensure(tx, name="retention", kind="site.retention", target_ref="site:local", every_s=24 * 3600, now=self._site.clock.now())
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        due = self._site.clock.monotonic() + FIGURES_S
+        while not self._stopped.wait(SWEEP_S):
+            try:
+                self._watch.sweep()
+                if self._site.clock.monotonic() >= due:
+                    due = self._site.clock.monotonic() + FIGURES_S
+                    self._site.measure()
+            except Exception:
+                log.exception("upkeep failed; it is tried again in %.0f s", SWEEP_S)

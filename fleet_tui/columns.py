@@ -1,0 +1,243 @@
+"""Columns of each kind: shared by the list, the detail view and the command line, so they never disagree.
+
+Standard library only; a cell is plain text here and is cleaned again before it is painted. Special cell values (spec UI-11): ``-`` does not
+apply, ``?`` asked but no answer; empty is really empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fleet_tui.backend.events import Event
+from fleet_tui.backend.hosts import HostRecord
+from fleet_tui.backend.instances import InstanceRecord
+from fleet_tui.backend.instances.states import Health, InstanceState
+from fleet_tui.backend.operations import OperationRecord, StepState
+from fleet_tui.backend.operations.states import OperationState
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """One column.
+
+    ``text`` gets the row and the present time. ``priority`` 0 is never dropped; higher ones go first when the
+    terminal is narrow. ``fraction`` makes the interface draw a bar before the text.
+    """
+
+    name: str
+    title: str
+    width: int
+    text: Callable[[Any, datetime], str]
+    sort: Callable[[Any], Any] | None = None
+    right: bool = False
+    wide: bool = False
+    """Only shown with wide columns."""
+    priority: int = 0
+    fraction: Callable[[Any], float | None] | None = None
+    grow: bool = False
+    """Takes what width is left."""
+
+
+def ago(then: datetime | None, now: datetime) -> str:
+    """An age: ``now``, ``41s``, ``3m``, ``2h``, ``6d``; ``-`` for never."""
+    return "-" if then is None else span((now - then).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest whole unit."""
+    if seconds < 5:
+        return "now"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def took(seconds: float | None) -> str:
+    """How long something took, to the precision a person wants: ``0.4 s``, ``12 s``, ``2m 10s``."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if seconds < 120:
+        return f"{int(seconds)} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}h {minutes % 60:02}m" if minutes >= 120 else f"{minutes}m {rest:02}s"
+
+
+def size(count: int | None) -> str:
+    """Bytes with a unit: ``14 GiB``."""
+    if count is None:
+        return "?"
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def percent(fraction: float | None) -> str:
+    return "?" if fraction is None else f"{fraction * 100:.0f} %"
+
+
+# What a row's state looks like: one of well, moving, attention, failed, off, maintenance.
+
+
+def instance_status(row: InstanceRecord) -> str:
+    if row.state is InstanceState.FAILED or row.health is Health.DISK_CRITICAL:
+        return "failed"
+    if row.state.is_transitional:
+        return "moving"
+    if row.state is InstanceState.RUNNING:
+        return "well" if row.health in (None, Health.OK) else "attention"
+    return "off"
+
+
+_OPERATION_STATUS = {
+    OperationState.QUEUED: "off", OperationState.WAITING: "attention", OperationState.RUNNING: "moving",
+    OperationState.CANCELLING: "attention", OperationState.SUCCEEDED: "well", OperationState.FAILED: "failed",
+    OperationState.CANCELLED: "off",
+}  # fmt: skip
+_STEP_STATUS = {"pending": "off", "running": "moving", "done": "well", "failed": "failed", "undone": "attention", "skipped": "off"}
+
+
+def operation_status(row: OperationRecord) -> str:
+    return _OPERATION_STATUS[row.state]
+
+
+def step_status(state: str) -> str:
+    """Of an operation's step or an agent's phase."""
+    return _STEP_STATUS.get(state, "off")
+
+
+def host_status(row: HostRecord) -> str:
+    if row.connection_state.lower() in ("alert", "down", "error", "disconnected"):
+        return "failed"
+    if "maintenance" in row.resource_state.lower():
+        return "maintenance"
+    return "well" if row.connection_state.lower() in ("up", "connected") else "attention"
+
+
+def event_status(row: Event) -> str:
+    return {"error": "failed", "warn": "attention"}.get(row.level, "off")
+
+
+def instance_state(row: InstanceRecord) -> str:
+    """State in words, with what failed or what its health says."""
+    if row.state is InstanceState.FAILED:
+        return f"failed {row.failed_stage}" if row.failed_stage else "failed"
+    if row.state is InstanceState.RUNNING and row.health not in (None, Health.OK):
+        return f"running, {row.health.value}" if row.health else "running"
+    return row.state.value
+
+
+def pending(row: InstanceRecord, badge: str = "⟳") -> str:
+    """Badge of changes that wait for a reprovision."""
+    return f"{badge} {len(row.pending_changes)}" if row.pending_changes else ""
+
+
+def address(row: InstanceRecord) -> str:
+    return row.public_ip or row.private_ip or "-"
+
+
+def disk_text(row: InstanceRecord) -> str:
+    disk = row.data_disk
+    return f"{percent(disk.used_fraction)} of {disk.size_gb}G"
+
+
+def progress(row: OperationRecord) -> tuple[int, int, str]:
+    """(steps done, steps in all, what it is doing now in a few words)."""
+    done = sum(step.state is StepState.DONE for step in row.steps)
+    now = next((s for s in row.steps if s.state is StepState.RUNNING), None)
+    if row.state is OperationState.FAILED:
+        said = f"{row.failed_step}: {row.error.message}" if row.error and row.failed_step else row.error.message if row.error else ""
+    elif row.state is OperationState.WAITING:
+        said = "waits for " + ", ".join(row.waiting_for) if row.waiting_for else "waits"
+    elif now is not None:
+        said = now.progress or now.name
+    else:
+        said = ""
+    return done, len(row.steps), said
+
+
+def operation_time(row: OperationRecord, now: datetime) -> str:
+    """How long it ran, or runs."""
+    if row.started_at is None:
+        return took((now - row.submitted_at).total_seconds()) if not row.state.is_final else "-"
+    return took(((row.ended_at or now) - row.started_at).total_seconds())
+
+
+def _doing(row: OperationRecord, _now: datetime) -> str:
+    done, total, said = progress(row)
+    count = f"{min(done + 1, total)}/{total}" if row.state is OperationState.RUNNING and total else ""
+    return f"{count} {said}".strip()
+
+
+_STATE_ORDER = {s: n for n, s in enumerate(("failed", "attention", "moving", "off", "well"))}
+
+INSTANCES: tuple[ColumnSpec, ...] = (
+    ColumnSpec("label", "INSTANCE", 18, lambda r, _: r.label, lambda r: r.label.lower(), grow=True),
+    ColumnSpec("kind", "KIND", 9, lambda r, _: r.kind, priority=3),
+    ColumnSpec("state", "STATE", 14, lambda r, _: instance_state(r), lambda r: _STATE_ORDER.get(instance_status(r), 9)),
+    ColumnSpec("pending", "", 4, lambda r, _: pending(r), lambda r: -len(r.pending_changes), priority=2),
+    ColumnSpec("address", "ADDRESS", 15, lambda r, _: address(r), priority=4),
+    ColumnSpec("url", "URL", 30, lambda r, _: r.url or "-", priority=1),
+    ColumnSpec("disk", "DATA DISK", 18, lambda r, _: disk_text(r), lambda r: -(r.data_disk.used_fraction or 0.0), priority=2,
+               fraction=lambda r: r.data_disk.used_fraction),
+    ColumnSpec("agent", "AGENT", 6, lambda r, now: ago(r.agent.last_seen, now),
+               lambda r: r.agent.last_seen.timestamp() if r.agent.last_seen else 0.0, right=True, priority=1),
+    ColumnSpec("operation", "DOING", 26, lambda r, _: r.operation, wide=True),
+    ColumnSpec("template", "TEMPLATE", 10, lambda r, _: r.template, wide=True),
+    ColumnSpec("network", "NETWORK", 10, lambda r, _: r.network, wide=True),
+    ColumnSpec("image", "IMAGE", 16, lambda r, _: r.image, wide=True),
+    ColumnSpec("host", "HOST", 10, lambda r, _: r.host or "-", wide=True),
+    ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.fleet_tags), wide=True),
+)  # fmt: skip
+
+OPERATIONS: tuple[ColumnSpec, ...] = (
+    ColumnSpec("title", "OPERATION", 14, lambda r, _: r.title),
+    ColumnSpec("target", "TARGET", 16, lambda r, _: r.target, lambda r: r.target.lower()),
+    ColumnSpec("state", "STATE", 10, lambda r, _: r.state.value),
+    ColumnSpec("doing", "STEP", 24, _doing, grow=True, priority=1),
+    ColumnSpec("time", "TOOK", 8, operation_time, right=True, sort=lambda r: r.submitted_at.timestamp(), priority=2),
+    ColumnSpec("since", "AGE", 5, lambda r, now: ago(r.submitted_at, now), lambda r: -r.submitted_at.timestamp(), right=True),
+    ColumnSpec("user", "USER", 10, lambda r, _: r.user, priority=3),
+    ColumnSpec("id", "ID", 14, lambda r, _: r.id, wide=True),
+)
+
+HOSTS: tuple[ColumnSpec, ...] = (
+    ColumnSpec("name", "HOST", 14, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
+    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=3),
+    ColumnSpec("state", "STATE", 12, lambda r, _: r.resource_state),
+    ColumnSpec("link", "LINK", 10, lambda r, _: r.connection_state, priority=2),
+    ColumnSpec("cpu", "CPU", 14, lambda r, _: percent(r.load), lambda r: -r.load, priority=1, fraction=lambda r: r.load),
+    ColumnSpec("memory", "MEMORY", 20, lambda r, _: f"{percent(_share(r.memory_used_bytes, r.memory_bytes))} of {size(r.memory_bytes)}",
+               lambda r: -r.memory_used_bytes, priority=1, fraction=lambda r: _share(r.memory_used_bytes, r.memory_bytes)),
+    ColumnSpec("disk", "DISK", 20, lambda r, _: f"{percent(_share(r.disk_used_bytes, r.disk_bytes))} of {size(r.disk_bytes)}",
+               lambda r: -r.disk_used_bytes, priority=2, fraction=lambda r: _share(r.disk_used_bytes, r.disk_bytes)),
+    ColumnSpec("instances", "INST", 5, lambda r, _: str(r.instances), lambda r: -r.instances, right=True),
+    ColumnSpec("hypervisor", "HYPERVISOR", 12, lambda r, _: r.hypervisor, wide=True),
+    ColumnSpec("address", "ADDRESS", 15, lambda r, _: r.address, wide=True),
+)  # fmt: skip
+
+EVENTS: tuple[ColumnSpec, ...] = (
+    ColumnSpec("age", "AGE", 5, lambda r, now: ago(r.time, now), lambda r: -r.seq, right=True),
+    ColumnSpec("text", "WHAT", 40, lambda r, _: r.text, grow=True),
+    ColumnSpec("user", "USER", 10, lambda r, _: r.user or "-", priority=2),
+    ColumnSpec("ref", "OBJECT", 20, lambda r, _: r.ref, priority=3),
+    ColumnSpec("type", "TYPE", 22, lambda r, _: r.type, wide=True),
+    ColumnSpec("time", "TIME", 20, lambda r, _: r.time.strftime("%Y-%m-%d %H:%M:%S"), wide=True),
+)
+
+COLUMNS: Mapping[str, tuple[ColumnSpec, ...]] = {
+    "instances": INSTANCES, "operations": OPERATIONS, "hosts": HOSTS, "events": EVENTS,
+}  # fmt: skip
+"""By kind."""
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

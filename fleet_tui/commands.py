@@ -1,0 +1,124 @@
+"""The ``:`` line, the palette, the ``x`` menu and ``?``: all read from the one table of actions.
+
+Nothing here draws or sends. The line is parsed into a `Command`; the three lists are made as `Offer` rows that any dialog can show.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_tui import actions
+from fleet_tui.actions import ACTIONS, Action
+from fleet_tui.backend.identity import SessionRecord
+
+SCOPE_TITLES = {
+    "instance": "this instance", "operation": "this operation", "new": "instances", "list": "the list", "move": "moving",
+    "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text", "board": "the dashboard",
+    "global": "everywhere",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line understood. ``names`` are what followed the word; for a ``go`` they are the filter to set."""
+
+    action: Action | None
+    names: tuple[str, ...] = ()
+    name: str = ""
+    """Set when the line is no command: perhaps the name of something to open."""
+    complaint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One action as a list shows it."""
+
+    id: str
+    title: str
+    keys: str
+    note: str
+    why_not: str
+    heading: str
+
+
+def words() -> dict[str, Action]:
+    """Every word of the line. The first action to claim one has it."""
+    found: dict[str, Action] = {}
+    for action in ACTIONS.values():
+        for word in action.words:
+            found.setdefault(word, action)
+    return found
+
+
+def parse(line: str) -> Command:
+    """What a line means. Words may be shortened as far as they stay unique."""
+    try:
+        parts = shlex.split(line)
+    except ValueError:
+        parts = line.split()
+    if not parts:
+        return Command(None, complaint="nothing was typed")
+    word, names = parts[0].lower(), tuple(parts[1:])
+    known = words()
+    if word in known:
+        return Command(known[word], names)
+    close = sorted({known[w].id: w for w in known if w.startswith(word)}.values())
+    if len(close) == 1:
+        return Command(known[close[0]], names)
+    if len(close) > 1 and len(parts) > 1:
+        return Command(None, complaint=f"{word} could be {', '.join(close)}")
+    return Command(None, name=line.strip())
+
+
+def complete(line: str, names: Iterable[str] = ()) -> list[str]:
+    """Lines that this one could become: words first, then names of what is known."""
+    head, space, tail = line.partition(" ")
+    if not space:
+        matching = sorted(w for w in words() if w.startswith(head.lower()))
+        return matching + [name for name in names if head and name.lower().startswith(head.lower())][:20]
+    return [f"{head} {_quoted(name)}" for name in names if name.lower().startswith(tail.strip("'\"").lower())][:20]
+
+
+def _quoted(name: str) -> str:
+    return shlex.quote(name) if " " in name else name
+
+
+def menu(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
+    """The ``x`` menu: verbs and views of the selection, those not allowed now with the reason why."""
+    return [
+        _offer(action, row_of.get(action.aims), session, keymap)
+        for action in actions.of_screen(screen)
+        if action.scope in ("instance", "operation", "new") and not action.also and not actions.is_hidden(action, session)
+    ]
+
+
+def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
+    """``?``: every key of this screen, the most particular first."""
+    scopes = actions.SCREENS[screen]
+    rows = [a for scope in reversed(scopes) for a in actions.of_screen(screen) if a.scope == scope]
+    return [
+        _offer(a, row_of.get(a.aims), session, keymap)
+        for a in rows
+        if actions.keys_of(a, keymap) and not actions.is_hidden(a, session)
+    ]
+
+
+def palette(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
+    """``ctrl+p``: every action of this screen, with and without a key."""
+    order: Sequence[str] = ("instance", "operation", "new", "tabs", "page", "log", "text", "board", "list", "global")
+    rows = [a for scope in order for a in actions.of_screen(screen) if a.scope == scope and not a.also]
+    return [_offer(a, row_of.get(a.aims), session, keymap) for a in rows if not actions.is_hidden(a, session)]
+
+
+def _offer(action: Action, row: Any, session: SessionRecord | None, keymap: Mapping[str, str]) -> Offer:
+    keys = actions.keys_of(action, keymap)
+    if not keys and action.id in ("instance.stop", "instance.start"):
+        keys = actions.keys_of(ACTIONS["instance.power"], keymap)
+    said = " ".join(actions.shown(key) for key in keys) or (f":{action.words[0]}" if action.words else "")
+    return Offer(
+        action.id, action.title, said, action.tooltip, actions.why_not(action, row, session),
+        SCOPE_TITLES.get(action.scope, action.scope),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What a person sees. Every screen but the first is imported when it is first shown."""

@@ -1,0 +1,232 @@
+"""The few dialogs there are, each installed once and reused: a screen pushed anew each time would never be freed.
+
+Confirmation follows danger. *Disruptive* states the consequences and is confirmed with another key than the one that opened it, with the
+focus on cancel. *Destructive* asks for the name to be typed (for several, the count).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Checkbox, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from fleet_tui.widgets.safety import plain, safe
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a confirmation says."""
+
+    title: str
+    verb: str
+    """Word on the button: ``Deprovision``."""
+    consequences: Sequence[str] = ()
+    refusals: Sequence[str] = ()
+    typed: str = ""
+    """What has to be typed; empty for a key."""
+    options: Sequence[tuple[str, str]] = ()
+    """(name, label) of things that can be ticked."""
+    key: str = "y"
+    refuse: str = "Cancel"
+    destructive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the person decided."""
+
+    yes: bool
+    options: frozenset[str] = field(default_factory=frozenset)
+
+
+class Confirm(ModalScreen[Answer]):
+    """Asks one question. Enter on the focused button cancels."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "answer(False)", "Cancel")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.question = Question("", "")
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog", id="confirm"):
+            yield Static(classes="dialog-title", markup=False)
+            with VerticalScroll(classes="dialog-body", can_focus=False):
+                yield Static(id="consequences", markup=False)
+                yield Static(id="refusals", markup=False)
+            yield Vertical(id="options")
+            yield Static(id="typed-label", markup=False)
+            yield Input(id="typed", compact=True)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel", id="no", compact=True)
+                yield Button("Do it", id="yes", compact=True)
+
+    async def on_screen_resume(self) -> None:
+        q = self.question
+        self.query_one(".dialog-title", Static).update(safe(q.title))
+        self.query_one("#consequences", Static).update(_bullets(q.consequences, "·"))
+        self.query_one("#refusals", Static).update(_bullets(q.refusals, "✗"))
+        options = self.query_one("#options")
+        await options.remove_children()
+        await options.mount_all([Checkbox(Text(label), name=name, compact=True) for name, label in q.options])
+        typed = self.query_one("#typed", Input)
+        typed.value = ""
+        typed.display = bool(q.typed)
+        label = self.query_one("#typed-label", Static)
+        label.display = bool(q.typed)
+        label.update(safe(f"Type  {q.typed}  to confirm:"))
+        yes, no = self.query_one("#yes", Button), self.query_one("#no", Button)
+        yes.label = Text(f"{q.verb}" if q.typed else f"{q.verb} [{q.key}]")
+        no.label = Text(f"{q.refuse} [esc]")
+        yes.disabled = bool(q.typed)
+        yes.variant = "error" if q.destructive else "warning"
+        (typed if q.typed else no).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.query_one("#yes", Button).disabled = event.value != self.question.typed
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_answer(True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.action_answer(event.button.id == "yes")
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.question.typed and event.character == self.question.key:
+            event.stop()
+            self.action_answer(True)
+
+    def action_answer(self, yes: bool) -> None:
+        if yes and self.question.typed and self.query_one("#typed", Input).value != self.question.typed:
+            return
+        ticked = frozenset(str(box.name) for box in self.query(Checkbox) if box.value)
+        self.dismiss(Answer(yes, ticked))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of a choice. A dimmed one says why not, and cannot be chosen."""
+
+    value: str
+    title: str
+    keys: str = ""
+    note: str = ""
+    why_not: str = ""
+    heading: str = ""
+
+
+class Choose(ModalScreen[str]):
+    """A list to choose from, searched as typed: the ``x`` menu, ``?``, the palette and the choices of a form."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "leave", "Back"),
+        ("down", "move(1)", "Down"),
+        ("up", "move(-1)", "Up"),
+        ("pagedown", "move(10)", "Page down"),
+        ("pageup", "move(-10)", "Page up"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.title_text = ""
+        self.items: Sequence[Item] = ()
+        self.chosen = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog", id="choose"):
+            yield Static(classes="dialog-title", markup=False)
+            yield Input(placeholder="type to search", compact=True, id="search")
+            yield OptionList(id="items", compact=True, markup=False)
+            yield Static("enter choose   esc back", classes="dialog-foot", markup=False)
+
+    def on_screen_resume(self) -> None:
+        self.query_one(".dialog-title", Static).update(safe(self.title_text))
+        search = self.query_one("#search", Input)
+        search.value = ""
+        self._list("")
+        search.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._list(event.value)
+
+    def _list(self, wanted: str) -> None:
+        words = wanted.lower().split()
+        found = [i for i in self.items if all(w in f"{i.title} {i.keys} {i.note} {i.value}".lower() for w in words)]
+        box = self.query_one("#items", OptionList)
+        box.clear_options()
+        width = max((len(i.title) for i in found), default=10)
+        options: list[Option] = []
+        heading, first = "", -1
+        for item in found:
+            if item.heading != heading:
+                heading = item.heading
+                options.append(Option(Text(heading.upper(), "bold"), disabled=True))
+            if first < 0 and not item.why_not:
+                first = len(options)
+            options.append(Option(_item(item, min(width, 30)), id=item.value, disabled=bool(item.why_not)))
+        box.add_options(options)
+        box.highlighted = first if first >= 0 else None
+        at = next((n for n, o in enumerate(options) if o.id == self.chosen and not o.disabled), None)
+        if at is not None and not words:
+            box.highlighted = at
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        box = self.query_one("#items", OptionList)
+        if box.highlighted is not None:
+            self.dismiss(str(box.get_option_at_index(box.highlighted).id or ""))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.dismiss(str(event.option.id or ""))
+
+    def action_move(self, by: int) -> None:
+        box = self.query_one("#items", OptionList)
+        step = box.action_cursor_down if by > 0 else box.action_cursor_up
+        for _ in range(abs(by)):
+            step()
+
+    def action_leave(self) -> None:
+        self.dismiss("")
+
+
+def confirm(app: Any, question: Question, then: Callable[[Answer], None]) -> None:
+    """Ask, and call ``then`` with the answer."""
+    dialog = _installed(app, "confirm", Confirm)
+    dialog.question = question
+    app.push_screen("confirm", lambda answer: then(answer or Answer(False)))
+
+
+def choose(app: Any, title: str, items: Sequence[Item], then: Callable[[str], None], chosen: str = "") -> None:
+    """Offer a list, and call ``then`` with the value chosen; not at all when the person leaves."""
+    dialog = _installed(app, "choose", Choose)
+    dialog.title_text, dialog.items, dialog.chosen = title, items, chosen
+    app.push_screen("choose", lambda value: then(value) if value else None)
+
+
+def _installed(app: Any, name: str, kind: Callable[[], Any]) -> Any:
+    if not app.is_screen_installed(name):
+        app.install_screen(kind(), name)
+    return app.get_screen(name)
+
+
+def _bullets(lines: Sequence[str], bullet: str) -> Text:
+    return Text("\n").join(Text(f"{bullet} {plain(line)}") for line in lines)
+
+
+def _item(item: Item, width: int) -> Text:
+    text = Text(f"{plain(item.keys, 12):<10} ", "dim" if item.why_not else "bold", no_wrap=True, overflow="ellipsis")
+    text.append(f"{plain(item.title, 60):<{width}}  ", "dim" if item.why_not else "not bold")
+    note = f"not now: {item.why_not}" if item.why_not else item.note
+    return text.append(plain(note, 160), "dim")

@@ -1,0 +1,342 @@
+"""What every screen has: header, banner, prompt, footer; keys from the one table; questions asked on threads.
+
+A screen says what it shows (`body`), how to get it (`load`) and what to do when something changed (`changed`). Its verbs come from
+``actions.py``: a key runs ``do('<id>')``, which is refused with a reason, or becomes a request, or calls ``act_<id>`` here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from fleet_tui import actions, commands
+from fleet_tui.actions import ACTIONS, Action
+from fleet_tui.backend.errors import FleetError
+from fleet_tui.backend.instances import ShowInstance
+from fleet_tui.backend.operations import Submitted
+from fleet_tui.screens import dialogs
+from fleet_tui.screens.link import FleetChanged
+from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
+from fleet_tui.widgets.prompt import Prompt
+from fleet_tui.widgets.safety import plain
+
+if TYPE_CHECKING:
+    from fleet_tui.app import FleetApp
+    from fleet_tui.session import Session
+
+
+def bindings(screen: str) -> list[BindingType]:
+    """Bindings of a screen, made from the table; ids let a person's key map replace them."""
+    keys: dict[str, list[str]] = {}
+    for key, action in actions.bindings_of(screen).items():
+        keys.setdefault(action.id, []).append(key)
+    return [
+        Binding(",".join(own), f"do('{id_}')", ACTIONS[id_].title, show=False, id=id_) for id_, own in keys.items()
+    ]
+
+
+class FleetScreen(Screen[None]):
+    """The frame of every screen but the dialogs."""
+
+    KIND: ClassVar[str] = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (100, "-normal"), (140, "-broad")]
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-low"), (30, "-high")]
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ref = ""
+        """What it shows, for history: an object's ref, or empty."""
+        self.is_loaded = False
+        self._missed: list[FleetChanged] = []
+
+    @property
+    def console(self) -> FleetApp:
+        return cast("FleetApp", self.app)
+
+    # Parts
+
+    def body(self) -> ComposeResult:
+        """The widgets between header and footer."""
+        yield from ()
+
+    def crumbs(self) -> Sequence[str]:
+        """Where this is: words from the outermost in."""
+        return (self.KIND,)
+
+    def compose(self) -> ComposeResult:
+        glyphs = self.console.glyphs
+        yield Header(id="header", glyphs=glyphs)
+        yield Crumbs(id="crumbs", glyphs=glyphs)
+        yield Banner(id="banner", glyphs=glyphs)
+        with Container(id="body"):
+            yield from self.body()
+        yield Static("This window is too small.\nMake it at least 60 by 20.", id="too-small", markup=False)
+        yield Prompt(id="prompt", glyphs=glyphs)
+        yield Footer(id="footer", glyphs=glyphs)
+
+    # Asking
+
+    def ask(
+        self,
+        work: Callable[[Session], Any],
+        then: Callable[[Any], None],
+        failed: Callable[[FleetError], None] | None = None,
+        group: str = "",
+    ) -> None:
+        """Have ``work`` done with the session on a thread, and ``then`` painted; a later one of the group wins."""
+        self.console.ask(work, then, failed or self.failed, f"{id(self)}:{group}" if group else "")
+
+    def fetch(self, request: Any, then: Callable[[Any], None], group: str = "", failed: Callable[[FleetError], None] | None = None) -> None:
+        self.ask(lambda session: session.fetch(request), then, failed, group)
+
+    def failed(self, error: FleetError) -> None:
+        """A question was refused. A lost link is the banner's business, not a toast's."""
+        if not self.console.link_error:
+            self.say(self.worded(error), "error")
+
+    def worded(self, error: FleetError) -> str:
+        return f"{error.message} {error.hint}".strip()
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """A toast. Plain text: nothing in it is markup."""
+        self.app.notify(plain(text, 400), severity=cast(Any, severity), markup=False, timeout=8 if severity == "error" else 5)
+
+    # Life
+
+    def load(self) -> None:
+        """Fetch everything shown."""
+
+    def changed(self, changed: FleetChanged) -> None:
+        """Something changed while this is shown."""
+
+    def minute(self) -> None:
+        """A minute passed: repaint ages that read differently now."""
+
+    def hear(self, changed: FleetChanged) -> None:
+        """The app passes on what changed; kept for later when this screen is not the one shown."""
+        if self.console.is_shown(self):
+            self.changed(changed)
+        elif self.is_loaded:
+            self._missed.append(changed)
+            if len(self._missed) > 200:
+                self._missed.clear()
+                self.is_loaded = False
+
+    def link_restored(self) -> None:
+        """What was missed meanwhile is not known: fetch again when shown."""
+        self.is_loaded = False
+        if self.console.is_shown(self):
+            self.shown()
+
+    def shown(self) -> None:
+        """It has come to the front."""
+        if self.console.session is None:
+            return
+        if not self.is_loaded:
+            self.is_loaded = True
+            self._missed.clear()
+            self.load()
+        elif self._missed:
+            missed, self._missed = self._missed, []
+            self.changed(
+                FleetChanged(
+                    frozenset().union(*(m.refs for m in missed)), frozenset().union(*(m.lines for m in missed)), any(m.audible for m in missed)
+                )
+            )
+
+    def on_screen_resume(self) -> None:
+        self.console.visited(self)
+        self.chrome()
+        self.shown()
+
+    # Chrome
+
+    def chrome(self) -> None:
+        """Header, crumbs, banner and footer as things stand."""
+        if not self.is_mounted or not self.query("#header"):
+            return
+        self.console.paint_header(self.query_one(Header))
+        self.console.paint_banner(self.query_one(Banner))
+        self.query_one(Crumbs).show([self.console.site, *self.crumbs()], self.chip())
+        self.footer()
+
+    def chip(self) -> str:
+        """What narrows the view now: the filter, problems only."""
+        return ""
+
+    def footer(self) -> None:
+        """The keys that matter here and now."""
+        row = self.subject("instance") or self.subject("operation")
+        self.query_one(Footer).show(actions.hints(self.KIND, row, self.console.record, self.console.keymap, 6))
+
+    # Actions
+
+    def subject(self, aims: str) -> Any:
+        """The row a verb of that kind would work on; None when there is none here."""
+        return None
+
+    def subjects(self, aims: str) -> list[Any]:
+        """All rows a bulk verb would work on: those marked, else the one under the cursor."""
+        row = self.subject(aims)
+        return [] if row is None else [row]
+
+    def action_do(self, id_: str) -> None:
+        self.perform(ACTIONS[id_])
+
+    def perform(self, action: Action, rows: Sequence[Any] | None = None) -> None:
+        """Do an action here, on ``rows`` or on what is selected; or say why not."""
+        chosen = list(rows) if rows is not None else self.subjects(action.aims)
+        first = chosen[0] if chosen else None
+        action = actions.resolve(action, first)
+        record = self.console.record
+        why = actions.forbidden(action, record) if len(chosen) > 1 else actions.why_not(action, first, record)
+        if why:
+            name = f" {self._name(first)}" if first is not None else ""
+            self.say(f"{action.title}{name}: {why}", "warning")
+            return
+        if action.request is not None:
+            from fleet_tui.screens import verbs
+
+            verbs.begin(self, action, chosen if action.bulk else chosen[:1])
+            return
+        if action.kind == "go":
+            self.console.go(action.id.removeprefix("go."))
+            return
+        handler = getattr(self, "act_" + action.id.replace(".", "_").replace("-", "_"), None)
+        if handler is None:
+            self.say(f"{action.title} is not for this screen", "warning")
+        elif action.aims:
+            handler(first)
+        else:
+            handler()
+
+    def submitted(self, action: Action, replies: Sequence[Submitted]) -> None:
+        """A verb was accepted: show the work where it can be watched."""
+        operations = [reply.operation for reply in replies if reply.operation is not None]
+        if len(operations) == 1 and operations[0].target_ref.startswith("instance:") and action.method != "instance.delete":
+            self.console.open("instance", operations[0].target_ref, show_work=True)
+
+    def _name(self, row: Any) -> str:
+        return str(getattr(row, "label", None) or getattr(row, "target", None) or getattr(row, "name", ""))
+
+    # Verbs that every screen has
+
+    def act_global_back(self) -> None:
+        if not self.leave():
+            self.console.back()
+
+    def leave(self) -> bool:
+        """Go back one thing inside this screen (a filter, marks, an edited form). True when there was one."""
+        return False
+
+    def _row_of(self) -> dict[str, Any]:
+        return {"instance": self.subject("instance"), "operation": self.subject("operation")}
+
+    def _offer(self, title: str, offers: Iterable[commands.Offer]) -> None:
+        items = [dialogs.Item(o.id, o.title, o.keys, o.note, o.why_not, o.heading) for o in offers]
+        dialogs.choose(self.app, title, items, lambda id_: self.perform(ACTIONS[id_]))
+
+    def act_global_help(self) -> None:
+        from fleet_tui.screens.help import show_help
+
+        show_help(self)
+
+    def act_global_menu(self) -> None:
+        row = self.subject("instance") or self.subject("operation")
+        name = f" · {self._name(row)}" if row is not None else ""
+        self._offer(f"Actions{name}", commands.menu(self.KIND, self._row_of(), self.console.record, self.console.keymap))
+
+    def act_global_palette(self) -> None:
+        self._offer("Every action", commands.palette(self.KIND, self._row_of(), self.console.record, self.console.keymap))
+
+    def act_global_refetch(self) -> None:
+        self.console.try_link_now()
+        self.is_loaded = False
+        self.shown()
+        self.console.pulse.ask()
+
+    def act_global_previous(self) -> None:
+        self.console.travel(-1)
+
+    def act_global_next(self) -> None:
+        self.console.travel(1)
+
+    def act_global_last(self) -> None:
+        self.console.travel(0)
+
+    def act_global_theme(self) -> None:
+        self.console.next_theme()
+
+    def act_global_quit(self) -> None:
+        self.console.leave()
+
+    def act_global_read_only(self) -> None:
+        self.console.make_read_only()
+
+    # The command line
+
+    def act_global_command(self) -> None:
+        self.query_one(Prompt).ask(":")
+
+    def run_line(self, line: str) -> None:
+        """Do what was typed after ``:``, or say what was not understood."""
+        command = commands.parse(line)
+        if command.complaint:
+            self.say(command.complaint, "warning")
+        elif command.action is None:
+            self._open_named(command.name)
+        elif command.action.kind == "go":
+            self.console.go(command.action.id.removeprefix("go."), filter_text=" ".join(command.names))
+        elif command.names and command.action.aims == "instance":
+            self._on_named(command.action, command.names)
+        else:
+            self.perform(command.action)
+
+    def _open_named(self, name: str) -> None:
+        def missing(error: FleetError) -> None:
+            self.say(f"{name!r} is no command, and nothing is called so" if error.code == "not_found" else self.worded(error), "warning")
+
+        self.fetch(ShowInstance(name), lambda row: self.console.open("instance", f"instance:{row.id}"), failed=missing)
+
+    def _on_named(self, action: Action, names: Sequence[str]) -> None:
+        self.ask(lambda session: [session.fetch(ShowInstance(name)) for name in names], lambda rows: self.perform(action, rows))
+
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        event.stop()
+        self.restore_focus()
+        if event.mode == ":":
+            self.run_line(event.text)
+        else:
+            self.filtered(event.text, done=True)
+
+    def on_prompt_changed(self, event: Prompt.Changed) -> None:
+        event.stop()
+        if event.mode == "/":
+            self.filtered(event.text, done=False)
+
+    def on_prompt_cancelled(self, event: Prompt.Cancelled) -> None:
+        event.stop()
+        self.restore_focus()
+        if event.mode == "/":
+            self.filtered("", done=True)
+
+    def filtered(self, text: str, done: bool) -> None:
+        """``/`` was typed into."""
+
+    def home(self) -> Widget | None:
+        """The widget that keys go to when nothing else has them."""
+        return None
+
+    def restore_focus(self) -> None:
+        home = self.home()
+        if home is not None:
+            home.focus()
+

@@ -1,0 +1,75 @@
+"""Instances: pages of 500 fetched when first shown; afterwards only what events name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet_tui.backend.instances import InstancePage, InstanceRecord, ListInstances
+from fleet_tui.screens.frame import bindings
+from fleet_tui.screens.link import FleetChanged
+from fleet_tui.screens.resource import ResourceScreen
+
+PAGE = 500
+"""Rows fetched at once, and the most refs asked for by name in one call."""
+
+
+class InstancesScreen(ResourceScreen):
+    KIND = "instances"
+    EMPTY = "no instances yet · n makes one"
+    BINDINGS = bindings("instances")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._coming: dict[str, InstanceRecord] = {}
+        self._is_filling = False
+        self._total = 0
+
+    def crumbs(self) -> list[str]:
+        return [f"instances {self._total:,}" if self._total else "instances"]
+
+    def load(self) -> None:
+        """The first page is shown at once, the rest as it comes; rows that are gone leave when all have come."""
+        self._coming = {}
+        self._is_filling = True
+        self._ask_page("")
+
+    def _ask_page(self, after: str) -> None:
+        self.fetch(ListInstances(after=after, limit=PAGE), self._have_page, "page", failed=lambda error: self.failed(error))
+
+    def _have_page(self, page: InstancePage) -> None:
+        self._total = page.total
+        for row in page.instances:
+            self._coming[f"instance:{row.id}"] = row
+        if page.next:
+            for row in page.instances:
+                self.list.update_row(f"instance:{row.id}", row)
+            self._ask_page(page.next)
+            return
+        self._is_filling = False
+        self.list.set_rows(list(self._coming.items()))
+        self._coming = {}
+        self.chrome()
+
+    def changed(self, changed: FleetChanged) -> None:
+        refs = sorted(ref for ref in changed.refs if ref.startswith("instance:"))
+        if not refs:
+            return
+        if len(refs) > PAGE:
+            self.load()
+            return
+        self.fetch(ListInstances(refs=tuple(refs), limit=PAGE), lambda page: self._have_changed(refs, page))
+
+    def _have_changed(self, refs: list[str], page: InstancePage) -> None:
+        found: dict[str, Any] = {f"instance:{row.id}": row for row in page.instances}
+        for ref in refs:
+            if ref in found:
+                self.list.update_row(ref, found[ref])
+                if self._is_filling:
+                    self._coming[ref] = found[ref]
+            else:
+                self.list.remove_row(ref)
+                self._coming.pop(ref, None)
+        if not self._is_filling and self._total != self.list.row_count:
+            self._total = self.list.row_count
+            self.chrome()
+        self.footer()

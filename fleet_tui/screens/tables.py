@@ -1,0 +1,101 @@
+"""From a column spec to a table: glyph before the name, bars drawn, ages told by the console's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fleet_tui import columns as c
+from fleet_tui.backend.clock import Clock
+from fleet_tui.widgets.column import Cell, Column
+from fleet_tui.widgets.glyphs import Glyphs, bar
+from fleet_tui.widgets.resource_table import ResourceTable
+
+STATUS_OF: dict[str, Callable[[Any], str]] = {
+    "instances": c.instance_status,
+    "operations": c.operation_status,
+    "hosts": c.host_status,
+    "events": c.event_status,
+}
+KEY_OF: dict[str, Callable[[Any], str]] = {
+    "instances": lambda r: f"instance:{r.id}",
+    "operations": lambda r: f"operation:{r.id}",
+    "hosts": lambda r: f"host:{r.id}",
+    "events": lambda r: str(r.seq),
+}
+NAME_OF: dict[str, Callable[[Any], str]] = {
+    "instances": lambda r: r.label,
+    "operations": lambda r: r.id,
+    "hosts": lambda r: r.name,
+    "events": lambda r: r.ref,
+}
+BAR = 8
+
+
+def columns_of(kind: str, glyphs: Glyphs, clock: Clock) -> list[Column]:
+    """The kind's columns for a `ResourceTable`."""
+    return [_column(n, spec, kind, glyphs, clock) for n, spec in enumerate(c.COLUMNS[kind])]
+
+
+def table_of(kind: str, glyphs: Glyphs, clock: Clock, *, id: str, empty: str) -> ResourceTable:
+    """A table of that kind, ready for rows keyed by their ref."""
+    return ResourceTable(
+        columns_of(kind, glyphs, clock), status_of=STATUS_OF[kind], matches=lambda row, term: matches(kind, row, term),
+        search_of=lambda row: search_text(kind, row), glyphs=glyphs, id=id, empty=empty,
+    )  # fmt: skip
+
+
+def matches(kind: str, row: Any, term: str) -> bool:
+    """``state:run``, ``kind:design``, ``tag:x``: whether the named field begins with the value."""
+    field, _, wanted = term.partition(":")
+    wanted = wanted.lower()
+    if field in ("state", "status"):
+        return wanted in (STATUS_OF[kind](row), getattr(getattr(row, "state", None), "value", "")) or str(
+            getattr(getattr(row, "state", None), "value", "")
+        ).startswith(wanted)
+    if field in ("tag", "tags"):
+        return any(str(tag).lower().startswith(wanted) for tag in getattr(row, "fleet_tags", ()))
+    if field == "pending":
+        return bool(getattr(row, "pending_changes", ())) == (wanted in ("yes", "true", "1"))
+    value = getattr(row, field, None)
+    return value is not None and str(getattr(value, "value", value)).lower().startswith(wanted)
+
+
+def search_text(kind: str, row: Any) -> str:
+    """What a plain word of a filter is looked for in: names and states, not times, so that ages never match."""
+    if kind == "instances":
+        return f"{row.label} {row.kind} {c.instance_state(row)} {row.url or ''} {row.private_ip or ''} {row.public_ip or ''} {row.template} {row.network}".lower()
+    if kind == "operations":
+        return f"{row.title} {row.target} {row.state.value} {row.user} {row.id} {row.failed_step or ''}".lower()
+    if kind == "hosts":
+        return f"{row.name} {row.location} {row.resource_state} {row.connection_state} {row.hypervisor}".lower()
+    return f"{row.text} {row.ref} {row.type} {row.user or ''}".lower()
+
+
+def _column(number: int, spec: c.ColumnSpec, kind: str, glyphs: Glyphs, clock: Clock) -> Column:
+    first = number == 0
+    status_of = STATUS_OF[kind]
+
+    def render(row: Any) -> Cell:
+        text = spec.text(row, clock.now())
+        if spec.name == "pending":
+            return (c.pending(row, glyphs.pending), "attention")
+        if first and kind != "events":
+            return f"{glyphs.status(status_of(row))} {text}"
+        if kind == "events" and spec.name == "text":
+            return (text, {"failed": "failed", "attention": "attention"}.get(status_of(row), ""))
+        if spec.fraction is not None:
+            fraction = spec.fraction(row)
+            drawn = bar(fraction, BAR, glyphs) if fraction is not None else " " * BAR
+            return (f"{drawn} {text:>{spec.width - BAR - 1}}", _heat(fraction))
+        return text
+
+    return Column(
+        spec.name, spec.title, spec.width + 2 * (first and kind != "events"), "right" if spec.right else "left",
+        1000 if spec.priority == 0 else 100 - 10 * spec.priority, spec.wide, spec.sort, render, spec.grow,
+    )  # fmt: skip
+
+
+def _heat(fraction: float | None) -> str:
+    """Bars get a colour only when they are nearly full (spec DAT-3)."""
+    return "" if fraction is None or fraction < 0.8 else "attention" if fraction < 0.9 else "failed"

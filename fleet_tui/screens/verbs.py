@@ -1,0 +1,151 @@
+"""How a verb is carried out: plan, confirmation after its danger, submission, and what the person then sees.
+
+``changes`` on one thing is sent at once and the toast names its undo. Anything stronger, or on several things, first
+fetches what would happen (a dry run) and states it; the request ids are made before the dialog opens, so that sending twice does it once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fleet_tui.actions import Action
+from fleet_tui.backend.errors import FleetError
+from fleet_tui.backend.operations import OperationRequest, Plan, Submitted
+from fleet_tui.screens import dialogs
+
+if TYPE_CHECKING:
+    from fleet_tui.screens.frame import FleetScreen
+    from fleet_tui.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row and the request made for it."""
+
+    label: str
+    request: Any
+    plan: Plan | None = None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of the requests sent."""
+
+    submitted: tuple[Submitted, ...]
+    refused: tuple[str, ...]
+
+
+def begin(screen: FleetScreen, action: Action, rows: Sequence[Any], adjust: Callable[[Any], Any] | None = None) -> None:
+    """Carry out ``action`` on these rows. ``adjust`` completes each request (a snapshot to go back to)."""
+    assert action.request is not None
+    jobs = []
+    for row in rows:
+        request = action.request(row, uuid.uuid4().hex)
+        jobs.append(Job(_label(row), adjust(request) if adjust else request))
+    if action.danger == "changes" and len(jobs) == 1:
+        _send(screen, action, jobs, frozenset())
+        return
+    screen.ask(lambda session: _plan(session, jobs), lambda planned: _confirm(screen, action, planned), group="plan")
+
+
+def _label(row: Any) -> str:
+    return str(getattr(row, "label", None) or getattr(row, "target", None) or row.id)
+
+
+def _plan(session: Session, jobs: Sequence[Job]) -> list[Job]:
+    """Ask for each what would happen; nothing is changed by it."""
+    planned = []
+    for job in jobs:
+        if not isinstance(job.request, OperationRequest):
+            planned.append(job)
+            continue
+        try:
+            plan = session.submit(replace(job.request, dry_run=True)).plan
+            refusal = plan.refusals[0].message if plan and plan.refusals else ""
+            planned.append(replace(job, plan=plan, refusal=refusal))
+        except FleetError as error:
+            planned.append(replace(job, refusal=error.message))
+    return planned
+
+
+def _confirm(screen: FleetScreen, action: Action, jobs: list[Job]) -> None:
+    accepted = [job for job in jobs if not job.refusal]
+    refusals = [job.refusal if job.label in job.refusal else f"{job.label}: {job.refusal}" for job in jobs if job.refusal]
+    if not accepted:
+        screen.say(f"{action.title}: {refusals[0]}" + (f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""), "warning")
+        return
+    destructive = action.danger == "destructive"
+    many = len(accepted) > 1
+    options = (("keep_disk", "keep the data disk"), ("keep_snapshots", "keep its snapshots")) if action.id == "instance.delete" else ()
+    dialogs.confirm(
+        screen.app,
+        dialogs.Question(
+            title=f"{action.title} {len(accepted)} {_plural(action)}?" if many else f"{action.title} {accepted[0].label}?",
+            verb=action.title,
+            consequences=_consequences(accepted),
+            refusals=refusals[:6] + ([f"and {len(refusals) - 6} more"] if len(refusals) > 6 else []),
+            typed=(str(len(accepted)) if many else accepted[0].label) if destructive else "",
+            options=options,
+            key="y",
+            refuse="Leave it" if action.method == "operations.cancel" else "Cancel",
+            destructive=destructive,
+        ),
+        lambda answer: _send(screen, action, accepted, answer.options) if answer.yes else None,
+    )
+
+
+def _plural(action: Action) -> str:
+    return f"{action.aims}s" if action.aims else "objects"
+
+
+def _consequences(jobs: Sequence[Job]) -> list[str]:
+    """The consequences of one, or the names and common consequences of several."""
+    if len(jobs) == 1:
+        plan = jobs[0].plan
+        return list(plan.consequences or plan.changes) if plan else [f"{jobs[0].label} stops at its next step."]
+    names = ", ".join(job.label for job in jobs[:12]) + (f" and {len(jobs) - 12} more" if len(jobs) > 12 else "")
+    said = [names]
+    if jobs[0].plan is not None:
+        said += [f"each, as {jobs[0].label}: {line}" for line in jobs[0].plan.consequences]
+    return [*said, f"{len(jobs)} operations, one each; any can be cancelled."]
+
+
+def _send(screen: FleetScreen, action: Action, jobs: Sequence[Job], options: frozenset[str]) -> None:
+    """Submit each. A request that was confirmed says so; the daemon refuses one that does not."""
+
+    def work(session: Session) -> Outcome:
+        submitted, refused = [], []
+        for job in jobs:
+            request = job.request
+            if hasattr(request, "confirmed"):
+                request = replace(request, confirmed=True)
+            if hasattr(request, "confirm"):
+                request = replace(request, confirm=job.label, **dict.fromkeys(options, True))
+            try:
+                reply = session.submit(request)
+                submitted.append(reply if isinstance(reply, Submitted) else Submitted(reply))
+            except FleetError as error:
+                refused.append(screen.worded(error))
+        return Outcome(tuple(submitted), tuple(refused))
+
+    screen.ask(work, lambda outcome: _tell(screen, action, jobs, outcome))
+
+
+def _tell(screen: FleetScreen, action: Action, jobs: Sequence[Job], outcome: Outcome) -> None:
+    if outcome.refused:
+        more = f" (and {len(outcome.refused) - 1} more)" if len(outcome.refused) > 1 else ""
+        screen.say(f"{action.title}: {outcome.refused[0]}{more}", "error")
+    if not outcome.submitted:
+        return
+    if len(jobs) > 1:
+        screen.say(f"{action.title}: {len(outcome.submitted)} accepted · 7 shows them")
+    elif outcome.submitted[0].deduplicated:
+        screen.say(f"{action.title} {jobs[0].label}: already under way, shown here")
+    else:
+        undo = f" · {action.undo_text}" if action.undo_text else ""
+        screen.say(f"{action.title} {jobs[0].label}: accepted{undo}")
+    screen.submitted(action, outcome.submitted)

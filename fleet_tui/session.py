@@ -1,0 +1,149 @@
+"""The single door from the interface to the backend, and how the daemon behind it is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from fleet_tui.backend.api import embedded
+from fleet_tui.backend.api.client import Client
+from fleet_tui.backend.api.sockets import answers
+from fleet_tui.backend.directories import SYSTEM_SOCKET, find
+from fleet_tui.backend.errors import Unreachable, UsageError
+from fleet_tui.backend.events import EventBatch, EventsAfter
+from fleet_tui.backend.identity import MakeReadOnly, SessionRecord
+from fleet_tui.backend.telemetry import LineBatch, ReadLines
+from fleet_tui.settings import Settings
+
+
+class Session(Protocol):
+    """What a screen or a command may ask of the daemon. Every verb blocks and may be called from any thread.
+
+    All raise :class:`FleetError` kinds: the daemon's refusals, :class:`Unreachable` when it is away, :class:`TimedOut`.
+    """
+
+    @property
+    def record(self) -> SessionRecord:
+        """Who we are here, what we may do, and which site it is. Opens the session at its first use."""
+        ...
+
+    @property
+    def read_only(self) -> bool: ...
+
+    def fetch(self, request: Any) -> Any:
+        """The reply of a method that reads."""
+        ...
+
+    def submit(self, request: Any) -> Any:
+        """The reply of a method that changes something. A request without an id gets one, so that it is never done twice."""
+        ...
+
+    def events_after(self, cursor: int, wait_s: float = 0.0) -> EventBatch:
+        """Events after ``cursor``, waiting up to ``wait_s`` seconds for the first one."""
+        ...
+
+    def follow(self, request: ReadLines | EventsAfter) -> Iterator[LineBatch | EventBatch]:
+        """Batches as they come, until the iterator is closed or the daemon goes away."""
+        ...
+
+    def make_read_only(self) -> SessionRecord:
+        """Give up the right to change anything. There is no way back within this session."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SocketSession:
+    """A session with the daemon behind a Unix socket."""
+
+    def __init__(self, path: Path, *, read_only: bool = False, with_session: bool = True, client: str = "fleet") -> None:
+        self._client = Client(path, read_only=read_only, with_session=with_session, client=client)
+
+    @property
+    def record(self) -> SessionRecord:
+        return self._client.record
+
+    @property
+    def read_only(self) -> bool:
+        return self._client.read_only
+
+    def fetch(self, request: Any) -> Any:
+        return self._client.call(request)
+
+    def submit(self, request: Any) -> Any:
+        if getattr(request, "request_id", None) == "":
+            request = dataclasses.replace(request, request_id=new_request_id())
+        return self._client.call(request)
+
+    def events_after(self, cursor: int, wait_s: float = 0.0) -> EventBatch:
+        batch: EventBatch = self._client.call(EventsAfter(cursor=cursor, wait_s=wait_s))
+        return batch
+
+    def follow(self, request: ReadLines | EventsAfter) -> Iterator[LineBatch | EventBatch]:
+        return self._client.stream("lines.follow" if isinstance(request, ReadLines) else "events.follow", request)
+
+    def make_read_only(self) -> SessionRecord:
+        record: SessionRecord = self._client.call(MakeReadOnly())
+        return record
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def new_request_id() -> str:
+    """An id for a request that becomes an operation: sending it again finds the same operation."""
+    return f"r-{uuid.uuid4().hex}"
+
+
+def connect(
+    settings: Settings, *, with_session: bool = True, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None
+) -> Session:
+    """A session with the daemon that :func:`ensure` found or started."""
+    return SocketSession(ensure(settings, arguments=arguments, say=say), read_only=settings.read_only, with_session=with_session)
+
+
+def ensure(settings: Settings, *, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None) -> Path:
+    """The socket of the daemon to use: ``--site``, the machine's own, the user's own, else one that is started now.
+
+    Args:
+        arguments: for a daemon that must be started.
+        say: told once when a daemon was started; stderr by default.
+    """
+    if settings.site:
+        return _named(settings.site)
+    if not settings.isolated and answers(SYSTEM_SOCKET):
+        return SYSTEM_SOCKET
+    own = settings.directories.socket
+    if answers(own):
+        return own
+    if not settings.start_daemon:
+        raise Unreachable(f"no fleetd answers at {own}", hint="`fleet daemon start` starts one", path=str(own))
+    pid = embedded.start(settings.directories, arguments)
+    if pid is not None:
+        (say or _say)(f"started fleetd (pid {pid}), state in {settings.directories.state}")
+    return own
+
+
+def _named(site: str) -> Path:
+    """The socket a person named: itself, or the home directory of a site."""
+    path = Path(site).expanduser().absolute()
+    if "://" in site:
+        raise UsageError(f"{site!r}: only sites on this machine can be reached", hint="name a socket, or the home directory of a site")
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        is_folder = False
+    socket = find({**os.environ, "FLEET_HOME": str(path)}).socket if is_folder else path
+    if not answers(socket):
+        raise Unreachable(f"no fleetd answers at {socket}", hint="is the name of the site right, and its daemon running?", path=str(socket))
+    return socket
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
