@@ -48,8 +48,6 @@ class Action:
     reason: Reason = _free
     words: tuple[str, ...] = ()
     """What it is called on the ``:`` line, the first first."""
-    hint: int = 0
-    """Rank in the footer, 1 first; 0 never."""
     aims: str = ""
     """Kind of record it works on: ``instance``, ``operation``; empty for none."""
     bulk: bool = False
@@ -103,12 +101,12 @@ def _op(request: Callable[..., Any]) -> Request:
 
 
 def _verb(
-    name: str, title: str, keys: str, request: Callable[..., Any], tooltip: str, *, undo: str = "", word: str = "", hint: int = 0
+    name: str, title: str, keys: str, request: Callable[..., Any], tooltip: str, *, undo: str = "", word: str = ""
 ) -> Action:
     """A life-cycle verb of an instance; its name is that of its method."""
     return Action(
         f"instance.{name}", title, "instance", tuple(keys), "verb", f"instance.{name}", _op(request), tooltip,
-        undo, _move(name), (word or name,), hint, "instance", bulk=True,
+        undo, _move(name), (word or name,), "instance", bulk=True,
     )  # fmt: skip
 
 
@@ -116,8 +114,8 @@ def _go(name: str, title: str, key: str, *words: str) -> Action:
     return Action(f"go.{name}", title, "global", (key,), "go", tooltip=f"go to {title}", words=(name, *words))
 
 
-def _view(id_: str, title: str, keys: str, tooltip: str, *, hint: int = 0, words: tuple[str, ...] = (), aims: str = "") -> Action:
-    return Action(id_, title, id_.partition(".")[0], tuple(keys.split()), "view", tooltip=tooltip, words=words, hint=hint, aims=aims)
+def _view(id_: str, title: str, keys: str, tooltip: str, *, words: tuple[str, ...] = (), aims: str = "") -> Action:
+    return Action(id_, title, id_.partition(".")[0], tuple(keys.split()), "view", tooltip=tooltip, words=words, aims=aims)
 
 
 _GLOBAL = (
@@ -127,8 +125,8 @@ _GLOBAL = (
     _go("operations", "Operations", "7", "ops"),
     _go("events", "Events", "9", "event"),
     _view("global.back", "Back", "escape q", "back one thing; q quits at the root"),
-    _view("global.help", "Keys", "?", "keys of this screen, searchable and runnable", hint=9, words=("help", "keys")),
-    _view("global.menu", "Actions", "x", "what can be done with the selection, and why not", hint=8, words=("actions",)),
+    _view("global.help", "Keys", "?", "keys of this screen, searchable and runnable", words=("help", "keys")),
+    _view("global.menu", "Actions", "x", "what can be done with the selection, and why not", words=("actions",)),
     _view("global.command", "Command line", ":", "type a kind, a verb or a name"),
     _view("global.palette", "Palette", "ctrl+p", "every action by name", words=("palette",)),
     _view("global.refetch", "Fetch again", "ctrl+r", "ask the daemon again for what is shown", words=("refetch", "refresh")),
@@ -151,8 +149,8 @@ _MOVE = (
 )
 
 _LIST = (
-    _view("list.open", "Open", "enter", "go in", hint=1, words=("open",)),
-    _view("list.filter", "Filter", "/", "as typed; ! not, state:x, kind:y", hint=3, words=("filter",)),
+    _view("list.open", "Open", "enter", "go in", words=("open",)),
+    _view("list.filter", "Filter", "/", "as typed; ! not, state:x, kind:y", words=("filter",)),
     _view("list.mark", "Mark", "space", "mark this row for a bulk verb"),
     _view("list.range", "Mark range", "v", "mark from the last mark to here"),
     _view("list.mark-all", "Mark all filtered", "*", "mark every row the filter shows"),
@@ -160,8 +158,8 @@ _LIST = (
     _view("list.sort-right", "Sort by column right", ">", "sort by the column to the right"),
     _view("list.reverse", "Reverse", "r", "reverse the order"),
     _view("list.wide", "Wide", "w", "show every column"),
-    _view("list.problems", "Problems only", "z", "hide what is well", hint=6, words=("problems",)),
-    _view("list.describe", "Describe", "d", "everything about it, in words", hint=5, words=("describe",)),
+    _view("list.problems", "Problems only", "z", "hide what is well", words=("problems",)),
+    _view("list.describe", "Describe", "d", "everything about it, in words", words=("describe",)),
     _view("list.raw", "Raw", "y", "the record as JSON", words=("raw",)),
     _view("list.copy", "Copy name", "c", "name to your clipboard (OSC 52)", words=("copy",)),
     _view("list.copy-row", "Copy row", "C", "row to your clipboard (OSC 52)"),
@@ -169,11 +167,11 @@ _LIST = (
 
 _INSTANCE = (
     Action("instance.new", "New instance", "new", ("n",), "verb", "instances.create", tooltip="save a new instance; nothing is made yet",
-           undo_text="delete it again with :delete", words=("new", "create"), hint=4),
+           undo_text="delete it again with :delete", words=("new", "create")),
     Action("instance.edit", "Settings", "instance", ("e",), "verb", "instances.edit", tooltip="change its settings",
            reason=_instance, words=("edit", "settings"), aims="instance"),
     _verb("provision", "Provision", "P", i.ProvisionInstance, "make its machine and start the application",
-          undo="D deprovisions it; its data disk is kept", hint=2),
+          undo="D deprovisions it; its data disk is kept"),
     _verb("deprovision", "Deprovision", "D", i.DeprovisionInstance, "end its machine; the data disk is kept"),
     _verb("reprovision", "Reprovision", "R", i.ReprovisionInstance, "deprovision and provision again; applies pending changes"),
     Action("instance.power", "Stop / start", "instance", ("S",), "verb", "instance.stop", tooltip="stop it, or start it if it is stopped",
@@ -182,13 +180,13 @@ _INSTANCE = (
     _verb("start", "Start", "", i.StartInstance, "start its stopped machine", undo="S stops it again"),
     _verb("restart-app", "Restart application", "b", i.RestartApplication, "stop and start the application only"),
     _verb("replay-actions", "Replay setup actions", "p", i.ReplayActions, "run the template's actions again, in place", word="replay"),
-    _verb("retry", "Retry start-up", "T", i.RetryStartup, "go on from the phase that failed", hint=2),
+    _verb("retry", "Retry start-up", "T", i.RetryStartup, "go on from the phase that failed"),
     _verb("snapshot", "Snapshot data disk", "O", i.SnapshotDisk, "a copy of the data disk as it is now"),
-    Action("instance.restore", "Reprovision from a snapshot", "instance", (), "verb", "instance.reprovision", tooltip="set the data disk back, then provision",
+    Action("instance.restore", "Restore a snapshot", "instance", (), "verb", "instance.reprovision", tooltip="reprovision with the data disk set back",
            reason=_move("reprovision"), words=("restore",), aims="instance"),
-    Action("instance.cancel", "Cancel its operation", "instance", ("K",), "verb", "operations.cancel",
+    Action("instance.cancel", "Cancel operation", "instance", ("K",), "verb", "operations.cancel",
            lambda row, _rid: o.CancelOperation(row.operation_id), "stop the operation at its next step", "",
-           _busy_instance, ("cancel",), 2, "instance"),
+           _busy_instance, ("cancel",), "instance"),
     _verb("delete", "Delete", "", i.DeleteInstance, "remove the instance and its data disk for ever"),
     _view("instance.logs", "Logs", "l", "its log, live", words=("logs",), aims="instance"),
     _view("instance.operations", "Operations", "o", "its operations", words=("history",), aims="instance"),
@@ -196,24 +194,24 @@ _INSTANCE = (
 
 _OPERATION = (
     Action("operation.cancel", "Cancel", "operation", ("K",), "verb", "operations.cancel",
-           lambda row, _rid: o.CancelOperation(row.id), "stop it at its next step", "", _cancellable, ("cancel-operation",), 2, "operation", True),
+           lambda row, _rid: o.CancelOperation(row.id), "stop it at its next step", "", _cancellable, ("cancel-operation",), "operation", True),
     Action("operation.retry", "Retry", "operation", ("T",), "verb", "operations.retry",
            lambda row, rid: o.RetryOperation(row.id, rid), "submit it again, as a new operation", "K cancels it",
-           _retryable, ("retry-operation",), 2, "operation", True),
+           _retryable, ("retry-operation",), "operation", True),
     _view("operation.target", "Its target", "o", "go to what it works on", aims="operation"),
     _view("operation.logs", "Logs", "l", "lines of this operation, full screen", aims="operation"),
 )  # fmt: skip
 
 _LOG = (
-    _view("log.follow", "Follow", "s", "stay at the tail", hint=1),
-    _view("log.filter", "Filter", "/", "only lines that contain it; then n and N walk the matches", hint=3),
+    _view("log.follow", "Follow", "s", "stay at the tail"),
+    _view("log.filter", "Filter", "/", "only lines that contain it; then n and N walk the matches"),
     _view("log.time", "Times", "t", "show or hide times"),
     _view("log.wrap", "Wrap", "w", "wrap long lines"),
     _view("log.level", "Level", "L", "all, info, warnings, errors"),
     _view("log.match-next", "Next match", "n", "next line that matches"),
     _view("log.match-previous", "Previous match", "N", "previous line that matches"),
-    _view("log.mark", "Mark", "m", "draw a line here", hint=5),
-    _view("log.full", "Full screen", "f", "hide everything but the lines", hint=4),
+    _view("log.mark", "Mark", "m", "draw a line here"),
+    _view("log.full", "Full screen", "f", "hide everything but the lines"),
     _view("log.copy", "Copy", "c", "the lines on screen to your clipboard (OSC 52)"),
 )
 
@@ -223,20 +221,21 @@ _SINCE = tuple(
 )
 
 _PAGES = (
-    _view("tabs.next", "Next tab", "right", "the tab to the right", hint=5),
+    _view("tabs.next", "Next tab", "right", "the tab to the right"),
     _view("tabs.previous", "Previous tab", "left", "the tab to the left"),
-    _view("page.jump", "Open", "enter", "phase: its first line; operation: its steps", hint=6),
+    _view("page.jump", "Open", "enter", "phase: its first line; operation: its steps"),
     _view("page.describe", "Describe", "d", "everything about it, in words", words=("describe",)),
     _view("page.raw", "Raw", "y", "the record as JSON", words=("raw",)),
     _view("tabs.save", "Save", "ctrl+o", "save the settings"),
+    _view("tabs.theirs", "Take theirs", "ctrl+t", "in a field that somebody else changed: take their value"),
 )
 _TEXT = (
-    _view("text.search", "Search", "/", "find text", hint=1),
-    _view("text.match-next", "Next match", "n", "next match", hint=2),
+    _view("text.search", "Search", "/", "find text"),
+    _view("text.match-next", "Next match", "n", "next match"),
     _view("text.match-previous", "Previous match", "N", "previous match"),
-    _view("text.copy", "Copy all", "c", "everything to your clipboard (OSC 52)", hint=3),
+    _view("text.copy", "Copy all", "c", "everything to your clipboard (OSC 52)"),
 )
-_BOARD = (_view("board.zoom", "Zoom panel", "f", "this panel alone, and back", hint=7),)
+_BOARD = (_view("board.zoom", "Zoom panel", "f", "this panel alone, and back"),)
 
 ACTIONS: Mapping[str, Action] = {
     a.id: a for a in (*_GLOBAL, *_MOVE, *_LIST, *_INSTANCE, *_OPERATION, *_LOG, *_SINCE, *_PAGES, *_TEXT, *_BOARD)
@@ -246,15 +245,31 @@ ACTIONS: Mapping[str, Action] = {
 SCREENS: Mapping[str, tuple[str, ...]] = {
     "dashboard": ("global", "move", "board", "list", "new", "instance"),
     "instances": ("global", "move", "list", "new", "instance"),
-    "instance": ("global", "move", "tabs", "page", "instance"),
+    "instance": ("global", "move", "tabs", "page", "instance", "log"),
     "operations": ("global", "move", "list", "operation"),
-    "operation": ("global", "move", "page", "operation"),
+    "operation": ("global", "move", "page", "operation", "log"),
     "events": ("global", "move", "list"),
     "hosts": ("global", "move", "list"),
     "logs": ("global", "move", "log", "since"),
     "detail": ("global", "move", "text"),
 }
 """Scopes that each screen draws its keys from. A later scope wins a key from ``global`` (digits in logs)."""
+
+HINTS: Mapping[str, tuple[str, ...]] = {
+    "dashboard": ("instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "instance.logs"),
+    "instances": ("instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "list.problems", "list.mark"),
+    "instance": ("instance.cancel", "instance.retry", "instance.provision", "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump"),
+    "instance/settings": ("tabs.save", "instance.reprovision", "tabs.next"),
+    "instance/logs": ("log.follow", "log.filter", "log.wrap", "log.full", "log.mark", "tabs.next"),
+    "instance/data": ("instance.snapshot", "tabs.next"),
+    "operations": ("operation.cancel", "operation.retry", "list.open", "list.filter", "operation.target", "list.problems"),
+    "operation": ("operation.cancel", "operation.retry", "page.jump", "operation.target", "log.filter", "log.full"),
+    "events": ("list.open", "list.filter", "list.problems", "list.describe"),
+    "hosts": ("list.open", "list.filter", "list.wide"),
+    "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
+    "detail": ("text.search", "text.match-next", "text.copy"),
+}
+"""The few keys that matter, most important first; those not allowed now are left out, ``x`` and ``?`` are always told."""
 
 SHADOWING = frozenset({"since"})
 """Scopes that may take keys from ``global``, as the design says: ``0`` to ``6`` in logs."""
@@ -330,13 +345,27 @@ def resolve(action: Action, row: Any) -> Action:
 
 
 def hints(
-    screen: str, row: Any, session: SessionRecord | None, keymap: Mapping[str, str] | None = None, limit: int = 6
+    place: str, row: Any, session: SessionRecord | None, keymap: Mapping[str, str] | None = None, width: int = 80
 ) -> list[tuple[str, str]]:
-    """The few keys that matter here and now, for the footer: (key, title)."""
-    ranked = sorted((a for a in of_screen(screen) if a.hint), key=lambda a: a.hint)
-    usable = [a for a in ranked if keys_of(a, keymap) and not why_not(a, row, session)]
-    return [(shown(keys_of(a, keymap)[0]), a.title.lower()) for a in usable[:limit]]
+    """The keys that matter here and now, for a footer of that width: (key, title). ``place`` is a screen, or a tab of one."""
+    always = [("x", "actions")] if "instance" in place or "operation" in place or place == "dashboard" else []
+    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in ROOTS else []
+    always += [("?", "keys")]
+    room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
+    told = []
+    for action in (ACTIONS[id_] for id_ in HINTS.get(place, HINTS[place.partition("/")[0]])):
+        keys = keys_of(action, keymap)
+        if not keys or why_not(action, row, session):
+            continue
+        title = resolve(action, row).title.lower()
+        if (room := room - len(keys[0]) - len(title) - 4) < 0:
+            break
+        told.append((shown(keys[0]), title))
+    return told + always
 
+
+ROOTS = ("dashboard", "instances", "hosts", "operations", "events")
+"""Screens that a number key leads to."""
 
 _SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "left": "←", "right": "→"}
 

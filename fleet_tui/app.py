@@ -20,7 +20,9 @@ from fleet_tui.backend.api import Summary
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.identity import SessionRecord
+from fleet_tui.columns import span
 from fleet_tui.screens.errands import Errands
+from fleet_tui.screens.heading import paint_banner, paint_header
 from fleet_tui.screens.link import FleetChanged, Link
 from fleet_tui.screens.pulse import Pulse
 from fleet_tui.screens.trail import Place, Trail
@@ -39,8 +41,9 @@ PLACES = {
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
-ROOTS = ("dashboard", "instances", "hosts", "operations", "events")
 DRAIN_S = 0.125
+STALE_S = 15.0
+"""Age from which the header says how old the data is; the banner says it at once."""
 
 
 def stylesheets() -> list[Path]:
@@ -61,7 +64,7 @@ class FleetApp(App[int], inherit_bindings=False):
     CSS_PATH = stylesheets()  # type: ignore[assignment]
     ENABLE_COMMAND_PALETTE = False
     TITLE = "fleet"
-    MODES: ClassVar[dict[str, Any]] = {kind: (lambda kind=kind: make(kind)) for kind in ROOTS}
+    MODES: ClassVar[dict[str, Any]] = {kind: (lambda kind=kind: make(kind)) for kind in actions.ROOTS}
     DEFAULT_MODE = "dashboard"
     BINDINGS: ClassVar[list[BindingType]] = [("ctrl+c", "say_how_to_quit", "")]
 
@@ -180,12 +183,20 @@ class FleetApp(App[int], inherit_bindings=False):
         for screen in self._fleet_screens():
             if self.is_shown(screen):
                 screen.minute()
+                if self.link_error is not None:
+                    screen.chrome()
 
     # Screens
 
     def _fleet_screens(self) -> list[FleetScreen]:
         stacked = [s for stack in self._screen_stacks.values() for s in stack if hasattr(s, "hear") and s.is_mounted]
         return [*stacked, *(s for s in self._places.values() if s not in stacked and s.is_mounted)]
+
+    @property
+    def has_board(self) -> bool:
+        """Whether the dashboard is what is shown, so that its rows are worth fetching."""
+        shown = next((s for s in reversed(self.screen_stack) if hasattr(s, "hear")), None)
+        return hasattr(shown, "have_summary")
 
     def is_shown(self, screen: Screen[Any]) -> bool:
         """Whether it is what the person sees, a dialog over it or not."""
@@ -206,6 +217,9 @@ class FleetApp(App[int], inherit_bindings=False):
         """Show one thing. Its screen is made once for each mode and reused, for a new one each time would never be freed."""
         place = (self.current_mode, kind)
         screen = self._places.get(place)
+        if screen is not None and screen.ref != ref and getattr(screen, "holds_edits", False):
+            screen.ask_to_leave(lambda: self.open(kind, ref, **options))
+            return
         if screen is None:
             screen = self._places[place] = make(kind)
             self.install_screen(screen, "/".join(place))
@@ -216,6 +230,10 @@ class FleetApp(App[int], inherit_bindings=False):
             self.call_later(screen.on_screen_resume)
         else:
             self.push_screen(screen)
+
+    def allows(self, action_id: str) -> bool:
+        """Whether this program does that at all; a pane only looks."""
+        return True
 
     def visited(self, screen: FleetScreen) -> None:
         self.trail.visit(Place(self.current_mode, screen.KIND, screen.ref))
@@ -254,14 +272,17 @@ class FleetApp(App[int], inherit_bindings=False):
     # Chrome
 
     def paint_header(self, header: Header) -> None:
-        header.show(self.record, self.pulse.summary, self.link_error is None and self.session is not None)
+        lost = (self.clock.now() - self.lost_at).total_seconds() if self.lost_at and self.pulse.summary else 0.0
+        stale = span(lost) if lost >= STALE_S else ""
+        paint_header(header, self.glyphs, self.record, self.pulse.summary, self._linked, stale)
+
+    @property
+    def _linked(self) -> bool | None:
+        """None while the first connection is being made."""
+        return True if self.session is not None else None if self.link_error is None else False
 
     def paint_banner(self, banner: Banner) -> None:
-        if self.link_error is None:
-            banner.hide()
-            return
-        since = self.lost_at.strftime("%H:%M:%S") if self.lost_at else ""
-        banner.show(f"no link to the daemon since {since} UTC: {self.link_error.message} · what you see is of then · trying again, ctrl+r tries now")
+        paint_banner(banner, self.link_error, self.lost_at, self.clock.now(), self.pulse.summary is not None)
 
     def next_theme(self) -> None:
         names = [theme.name for theme in themes.THEMES] + ["ansi-dark", "ansi-light"]

@@ -127,11 +127,9 @@ def event_status(row: Event) -> str:
 
 
 def instance_state(row: InstanceRecord) -> str:
-    """State in words, with what failed or what its health says."""
-    if row.state is InstanceState.FAILED:
-        return f"failed {row.failed_stage}" if row.failed_stage else "failed"
+    """State in words; instead of plain ``running``, what is wrong with its health."""
     if row.state is InstanceState.RUNNING and row.health not in (None, Health.OK):
-        return f"running, {row.health.value}" if row.health else "running"
+        return row.health.value if row.health else ""
     return row.state.value
 
 
@@ -144,9 +142,13 @@ def address(row: InstanceRecord) -> str:
     return row.public_ip or row.private_ip or "-"
 
 
-def disk_text(row: InstanceRecord) -> str:
-    disk = row.data_disk
-    return f"{percent(disk.used_fraction)} of {disk.size_gb}G"
+def whereabouts(row: InstanceRecord) -> str:
+    """What one wants to know first: what it is doing, why it failed, else where it answers."""
+    if row.operation:
+        return row.operation
+    if row.state is InstanceState.FAILED:
+        return f"{row.failed_stage or 'failed'}: {row.failure}" if row.failure else row.failed_stage or "-"
+    return row.url or "-"
 
 
 def progress(row: OperationRecord) -> tuple[int, int, str]:
@@ -180,17 +182,16 @@ def _doing(row: OperationRecord, _now: datetime) -> str:
 _STATE_ORDER = {s: n for n, s in enumerate(("failed", "attention", "moving", "off", "well"))}
 
 INSTANCES: tuple[ColumnSpec, ...] = (
-    ColumnSpec("label", "INSTANCE", 18, lambda r, _: r.label, lambda r: r.label.lower(), grow=True),
-    ColumnSpec("kind", "KIND", 9, lambda r, _: r.kind, priority=3),
-    ColumnSpec("state", "STATE", 14, lambda r, _: instance_state(r), lambda r: _STATE_ORDER.get(instance_status(r), 9)),
-    ColumnSpec("pending", "", 4, lambda r, _: pending(r), lambda r: -len(r.pending_changes), priority=2),
-    ColumnSpec("address", "ADDRESS", 15, lambda r, _: address(r), priority=4),
-    ColumnSpec("url", "URL", 30, lambda r, _: r.url or "-", priority=1),
-    ColumnSpec("disk", "DATA DISK", 18, lambda r, _: disk_text(r), lambda r: -(r.data_disk.used_fraction or 0.0), priority=2,
+    ColumnSpec("label", "INSTANCE", 14, lambda r, _: r.label, lambda r: r.label.lower()),
+    ColumnSpec("kind", "KIND", 9, lambda r, _: r.kind, priority=4),
+    ColumnSpec("state", "STATE", 14, lambda r, _: f"{instance_state(r)} {pending(r)}".strip(), lambda r: _STATE_ORDER.get(instance_status(r), 9)),
+    ColumnSpec("address", "ADDRESS", 15, lambda r, _: address(r), priority=5),
+    ColumnSpec("url", "URL / DOING", 22, lambda r, _: whereabouts(r), priority=2, grow=True),
+    ColumnSpec("disk", "DATA DISK", 13, lambda r, _: percent(r.data_disk.used_fraction), lambda r: -(r.data_disk.used_fraction or 0.0), priority=1,
                fraction=lambda r: r.data_disk.used_fraction),
-    ColumnSpec("agent", "AGENT", 6, lambda r, now: ago(r.agent.last_seen, now),
+    ColumnSpec("size", "SIZE", 8, lambda r, _: f"{r.data_disk.size_gb} GiB", lambda r: -r.data_disk.size_gb, right=True, priority=6),
+    ColumnSpec("agent", "AGENT", 5, lambda r, now: ago(r.agent.last_seen, now),
                lambda r: r.agent.last_seen.timestamp() if r.agent.last_seen else 0.0, right=True, priority=1),
-    ColumnSpec("operation", "DOING", 26, lambda r, _: r.operation, wide=True),
     ColumnSpec("template", "TEMPLATE", 10, lambda r, _: r.template, wide=True),
     ColumnSpec("network", "NETWORK", 10, lambda r, _: r.network, wide=True),
     ColumnSpec("image", "IMAGE", 16, lambda r, _: r.image, wide=True),
@@ -199,27 +200,30 @@ INSTANCES: tuple[ColumnSpec, ...] = (
 )  # fmt: skip
 
 OPERATIONS: tuple[ColumnSpec, ...] = (
-    ColumnSpec("title", "OPERATION", 14, lambda r, _: r.title),
-    ColumnSpec("target", "TARGET", 16, lambda r, _: r.target, lambda r: r.target.lower()),
+    ColumnSpec("title", "OPERATION", 12, lambda r, _: r.title),
+    ColumnSpec("target", "TARGET", 14, lambda r, _: r.target, lambda r: r.target.lower()),
     ColumnSpec("state", "STATE", 10, lambda r, _: r.state.value),
-    ColumnSpec("doing", "STEP", 24, _doing, grow=True, priority=1),
-    ColumnSpec("time", "TOOK", 8, operation_time, right=True, sort=lambda r: r.submitted_at.timestamp(), priority=2),
-    ColumnSpec("since", "AGE", 5, lambda r, now: ago(r.submitted_at, now), lambda r: -r.submitted_at.timestamp(), right=True),
+    ColumnSpec("doing", "STEP", 18, _doing, grow=True, priority=1),
+    ColumnSpec("time", "TOOK", 7, operation_time, right=True, sort=lambda r: r.submitted_at.timestamp(), priority=2),
+    ColumnSpec("since", "AGE", 4, lambda r, now: ago(r.submitted_at, now), lambda r: -r.submitted_at.timestamp(), right=True, priority=1),
     ColumnSpec("user", "USER", 10, lambda r, _: r.user, priority=3),
     ColumnSpec("id", "ID", 14, lambda r, _: r.id, wide=True),
 )
 
 HOSTS: tuple[ColumnSpec, ...] = (
-    ColumnSpec("name", "HOST", 14, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
-    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=3),
-    ColumnSpec("state", "STATE", 12, lambda r, _: r.resource_state),
-    ColumnSpec("link", "LINK", 10, lambda r, _: r.connection_state, priority=2),
-    ColumnSpec("cpu", "CPU", 14, lambda r, _: percent(r.load), lambda r: -r.load, priority=1, fraction=lambda r: r.load),
-    ColumnSpec("memory", "MEMORY", 20, lambda r, _: f"{percent(_share(r.memory_used_bytes, r.memory_bytes))} of {size(r.memory_bytes)}",
-               lambda r: -r.memory_used_bytes, priority=1, fraction=lambda r: _share(r.memory_used_bytes, r.memory_bytes)),
-    ColumnSpec("disk", "DISK", 20, lambda r, _: f"{percent(_share(r.disk_used_bytes, r.disk_bytes))} of {size(r.disk_bytes)}",
-               lambda r: -r.disk_used_bytes, priority=2, fraction=lambda r: _share(r.disk_used_bytes, r.disk_bytes)),
+    ColumnSpec("name", "HOST", 12, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
+    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=4),
+    ColumnSpec("state", "STATE", 10, lambda r, _: r.resource_state),
+    ColumnSpec("link", "LINK", 10, lambda r, _: r.connection_state, priority=3),
+    ColumnSpec("cpu", "CPU", 13, lambda r, _: percent(r.load), lambda r: -r.load, priority=1, fraction=lambda r: r.load),
+    ColumnSpec("memory", "MEMORY", 13, lambda r, _: percent(_share(r.memory_used_bytes, r.memory_bytes)),
+               lambda r: -(_share(r.memory_used_bytes, r.memory_bytes) or 0.0), priority=1, fraction=lambda r: _share(r.memory_used_bytes, r.memory_bytes)),
+    ColumnSpec("disk", "DISK", 13, lambda r, _: percent(_share(r.disk_used_bytes, r.disk_bytes)),
+               lambda r: -(_share(r.disk_used_bytes, r.disk_bytes) or 0.0), priority=1, fraction=lambda r: _share(r.disk_used_bytes, r.disk_bytes)),
     ColumnSpec("instances", "INST", 5, lambda r, _: str(r.instances), lambda r: -r.instances, right=True),
+    ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=5),
+    ColumnSpec("has", "ALL RAM", 8, lambda r, _: size(r.memory_bytes), lambda r: -r.memory_bytes, right=True, priority=5),
+    ColumnSpec("room", "ALL DISK", 8, lambda r, _: size(r.disk_bytes), lambda r: -r.disk_bytes, right=True, priority=5),
     ColumnSpec("hypervisor", "HYPERVISOR", 12, lambda r, _: r.hypervisor, wide=True),
     ColumnSpec("address", "ADDRESS", 15, lambda r, _: r.address, wide=True),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet_tui import actions
@@ -87,12 +87,14 @@ def _quoted(name: str) -> str:
 
 
 def menu(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
-    """The ``x`` menu: verbs and views of the selection, those not allowed now with the reason why."""
-    return [
+    """The ``x`` menu: verbs and views of the selection; last, with the reason why, those not allowed now."""
+    offers = [
         _offer(action, row_of.get(action.aims), session, keymap)
+        for scope in ("instance", "operation", "new")
         for action in actions.of_screen(screen)
-        if action.scope in ("instance", "operation", "new") and not action.also and not actions.is_hidden(action, session)
+        if action.scope == scope and not action.also and not actions.is_hidden(action, session)
     ]
+    return [o for o in offers if not o.why_not] + [replace(o, heading="not now") for o in offers if o.why_not]
 
 
 def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:

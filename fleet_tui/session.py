@@ -14,12 +14,11 @@ from typing import Any, Protocol
 from fleet_tui.backend.api import embedded
 from fleet_tui.backend.api.client import Client
 from fleet_tui.backend.api.sockets import answers
-from fleet_tui.backend.directories import SYSTEM_SOCKET, find
+from fleet_tui.backend.directories import SYSTEM_SOCKET, Directories, find
 from fleet_tui.backend.errors import Unreachable, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
 from fleet_tui.backend.identity import MakeReadOnly, SessionRecord
 from fleet_tui.backend.telemetry import LineBatch, ReadLines
-from fleet_tui.settings import Settings
 
 
 class Session(Protocol):
@@ -57,6 +56,21 @@ class Session(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Wanted(Protocol):
+    """What of the settings says which daemon is meant."""
+
+    @property
+    def directories(self) -> Directories: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def start_daemon(self) -> bool: ...
+    @property
+    def isolated(self) -> bool: ...
 
 
 class SocketSession:
@@ -102,13 +116,13 @@ def new_request_id() -> str:
 
 
 def connect(
-    settings: Settings, *, with_session: bool = True, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None
+    settings: Wanted, *, with_session: bool = True, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None
 ) -> Session:
     """A session with the daemon that :func:`ensure` found or started."""
     return SocketSession(ensure(settings, arguments=arguments, say=say), read_only=settings.read_only, with_session=with_session)
 
 
-def ensure(settings: Settings, *, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None) -> Path:
+def ensure(settings: Wanted, *, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None) -> Path:
     """The socket of the daemon to use: ``--site``, the machine's own, the user's own, else one that is started now.
 
     Args:

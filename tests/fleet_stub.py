@@ -100,7 +100,7 @@ class StubSession:
         held = ALL if role in (identity.Role.ADMIN, identity.Role.ROOT_ADMIN) else READS
         if role is identity.Role.OPERATOR:
             held = READS | {identity.Permission.INSTANCES_OPERATE.value}
-        self.record = identity.SessionRecord(
+        self._record = identity.SessionRecord(
             "s-1", "op1", role, read_only, "paris", simulated, "0.1.0", tuple(sorted(READS if read_only else held))
         )
 
@@ -129,6 +129,17 @@ class StubSession:
         self.touch(f"instance:{id_}")
 
     # The protocol.
+
+    @property
+    def record(self) -> identity.SessionRecord:
+        if self.down:
+            raise Unreachable("the daemon does not answer", hint="fleet daemon start")
+        return self._record
+
+    def make_read_only(self) -> identity.SessionRecord:
+        self.read_only = True
+        self._record = replace(self._record, read_only=True, permissions=tuple(sorted(READS)))
+        return self._record
 
     def fetch(self, request: Any) -> Any:
         return self._answer(request)
@@ -203,7 +214,7 @@ class StubSession:
         )  # fmt: skip
 
     def _DescribeSite(self, _request: Any) -> api.SiteRecord:  # noqa: N802
-        return api.SiteRecord("paris", self.record.simulated, "0.1.0", 1, 0.0, "sqlite", "/tmp", "1")
+        return api.SiteRecord("paris", self._record.simulated, "0.1.0", 1, 0.0, "sqlite", "/tmp", "1")
 
     def _ListInstances(self, request: instances.ListInstances) -> instances.InstancePage:  # noqa: N802
         rows = sorted(self.instances.values(), key=lambda r: r.label)
@@ -234,11 +245,6 @@ class StubSession:
 
     def _ListSnapshots(self, _request: Any) -> tuple[instances.SnapshotRecord, ...]:  # noqa: N802
         return tuple(self.snapshots)
-
-    def _MakeReadOnly(self, _request: Any) -> identity.SessionRecord:  # noqa: N802
-        self.read_only = True
-        self.record = replace(self.record, read_only=True, permissions=tuple(sorted(READS)))
-        return self.record
 
     def _ReadLines(self, request: telemetry.ReadLines) -> telemetry.LineBatch:  # noqa: N802
         with self._changed:

@@ -32,7 +32,8 @@ class Commands:
         self._lock = threading.Lock()
         self._results: dict[str, dict[str, Any]] = dict(read_json(path))
         self._known: set[str] = set()
-        self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        self._breaking: set[str] = set()
+        self._queue: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
 
     def offer(self, commands: Sequence[Any]) -> bool:
         """Take what a reply brought; true when something of it was new."""
@@ -50,21 +51,29 @@ class Commands:
             elif fresh:
                 new = True
                 if command.get("verb") in BREAKING:
+                    self._breaking.add(name)
                     self._break_off(f"{command['verb']} was asked for")
                 self._queue.put(command)
         return new
 
     def next(self) -> Mapping[str, Any] | None:
         """The next command; ``None`` when the agent is to end. Waits."""
-        return self._queue.get()
+        command = self._queue.get()
+        if command is not None:
+            self._breaking.discard(str(command["id"]))
+        return command
+
+    def has_breaking(self) -> bool:
+        """Whether one is queued that does not wait for what runs."""
+        return bool(self._breaking)
 
     def end(self) -> None:
-        """Make :meth:`next` give ``None``. Called from a signal handler."""
+        """Make :meth:`next` give ``None``."""
         self._queue.put(None)
 
     def finish(self, command: Mapping[str, Any], state: str, detail: str = "", data: Mapping[str, Any] | None = None) -> None:
         """Remember and tell a result."""
-        result = {"id": str(command["id"]), "state": state, "detail": detail, "data": data}
+        result: dict[str, Any] = {"id": str(command["id"]), "state": state, "detail": detail, "data": data}
         with self._lock:
             self._results[result["id"]] = result
             for old in list(self._results)[:-_KEPT]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import http.client
 import json
 import os
@@ -18,7 +19,19 @@ _WORTH_A_RETRY = frozenset({"internal", "busy", "timeout", "unreachable", "inter
 
 
 def connect(path: str, timeout: float) -> socket.socket:
-    """A connected Unix socket, however long its path is."""
+    """A connected Unix socket, however long its path is. A pattern (``fleetd*.sock``) stands for whichever daemon answers."""
+    if "*" not in path:
+        return _connect(path, timeout)
+    failure: OSError = FileNotFoundError(f"no socket {path}")
+    for candidate in sorted(glob.glob(path)):
+        try:
+            return _connect(candidate, timeout)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect(path: str, timeout: float) -> socket.socket:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         link.settimeout(timeout)
@@ -49,7 +62,7 @@ class Door:
     """One thread's way to the door; the connection is kept and made anew when it breaks.
 
     Args:
-        address: ``unix:/path/of/socket``.
+        address: ``unix:/path/of/socket``; a ``*`` in its name stands for any of several daemons.
         machine: sent along, so that the daemon's own log can name the caller.
     """
 

@@ -34,7 +34,7 @@ def install_or_upgrade(machine: Machine) -> None:
     if found.get("name", name) != name:
         raise Failure(f"the data disk holds data of {found['name']} {found.get('version')}, not of {name}; choose an image of it")
     held = str(found.get("version", ""))
-    if held and _order(held) > _order(version):
+    if held and version_order(held) > version_order(version):
         raise Failure(
             f"the data disk holds data of {name} {held}, which is newer than the image's {version}; nothing was changed. "
             f"Choose an image of {held} or later, or go back to a snapshot made before the upgrade"
@@ -43,7 +43,7 @@ def install_or_upgrade(machine: Machine) -> None:
     if not held:
         say(f"installing {name} {version}")
         _script(machine, "install", "")
-    elif held != version and _order(held) < _order(version):
+    elif held != version and version_order(held) < version_order(version):
         say(f"upgrading {name} from {held} to {version}")
         _script(machine, "upgrade", held)
     else:
@@ -76,14 +76,16 @@ def _script(machine: Machine, verb: str, previous: str) -> None:
         raise Failure(f"the {verb} script ended with {told_status(status)}; its output is in the log")
 
 
-def _order(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Versions compare by their numbers; a word after them (``-rc1``) is before the plain version."""
-    parts: list[tuple[int, int, str]] = []
-    for part in re.findall(r"\d+|[A-Za-z]+", version.partition("+")[0]):
-        parts.append((2, int(part), "") if part.isdigit() else (0, 0, part.lower()))
-    while parts and parts[-1] == (2, 0, ""):
-        parts.pop()
-    return (*parts, (1, 0, ""))
+def version_order(version: str) -> tuple[object, ...]:
+    """Sorts versions by their numbers; one with a word after them (``-rc1``) comes before the plain one."""
+    plain = version.partition("+")[0]
+    numbers = re.match(r"[\d.]*", plain)
+    release = [int(number) for number in re.findall(r"\d+", numbers[0] if numbers else "")]
+    while release and release[-1] == 0:
+        release.pop()
+    words = re.findall(r"\d+|[A-Za-z]+", plain[numbers.end() if numbers else 0 :])
+    early = tuple((1, int(word), "") if word.isdigit() else (0, 0, word.lower()) for word in words)
+    return tuple(release), not early, early
 
 
 def _unpack(machine: Machine) -> None:

@@ -10,6 +10,8 @@ from typing import Callable
 from fleet_tui.agent.lines import LINE_LIMIT
 from fleet_tui.agent.spool import Spool
 
+_LIMIT = LINE_LIMIT + 100
+"""A line cut once already, with what is said at its end, passes."""
 _OUTPUT_LIMIT = 1024 * 1024
 """Bytes the agent's own output file may grow to before it starts again."""
 
@@ -28,8 +30,8 @@ class Journal:
     def say(self, phase: str, text: str, level: str = "info", at: float | None = None) -> None:
         """Write a line, or several when the text has several."""
         for line in text.split("\n"):
-            if len(line) > LINE_LIMIT:
-                line = f"{line[:LINE_LIMIT]} [{len(line) - LINE_LIMIT} more characters cut]"
+            if len(line) > _LIMIT:
+                line = f"{line[:_LIMIT]} [{len(line) - _LIMIT} more characters cut]"
             self._spool.append(time.time() if at is None else at, phase, level, line)
         self._wake()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import shutil
 import signal
 import threading
@@ -39,6 +40,7 @@ class Life:
         self._machine: Machine | None = None
         self._commands = Commands(layout.commands, self._standing, self._break_off)
         self._ending = threading.Event()
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._carry_over()
 
     def run(self) -> None:
@@ -47,8 +49,9 @@ class Life:
         Raises:
             Fatal: the door refused us.
         """
+        threading.Thread(target=self._await_signal, daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, lambda number, frame: self._signals.put(number))
         self._standing.phase("hello", "running")
         try:
             self._identity.say_hello(self._ending.wait, self._journal.sayer("hello"))
@@ -93,7 +96,7 @@ class Life:
         verb = str(command.get("verb"))
         body = self._verbs().get(verb)
         assert self._machine is not None
-        if not self._ending.is_set():
+        if not self._ending.is_set() and not self._commands.has_breaking():
             self._machine.go_on()
         if body is None:
             self._commands.finish(command, "failed", f"this agent does not know the command {verb!r}")
@@ -180,7 +183,9 @@ class Life:
         if self._machine is not None:
             self._machine.break_off(why)
 
-    def _on_signal(self, number: int, frame: object) -> None:
+    def _await_signal(self) -> None:
+        """A handler may run in the middle of anything, so it only queues; what follows from it is done here."""
+        self._signals.get()
         self._ending.set()
         self._break_off("the machine is shut down")
         self._commands.end()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Mapping
 
-from fleet_tui.agent import actions, certificate, disk, health, installation, machine as machines
+from fleet_tui.agent import actions, certificate, disk, health, installation
+from fleet_tui.agent import machine as machines
 from fleet_tui.agent.application import Application
 from fleet_tui.agent.failures import Failure
 from fleet_tui.agent.machine import Machine

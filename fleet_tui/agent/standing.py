@@ -83,7 +83,7 @@ class Standing:
             }
             if everything or self._changes > self._told:
                 fields["phases"] = [row for row in self._phases.values() if row["state"] != "pending"]
-                fields["facts"] = dict(self._facts)
+                fields["facts"] = dict(self._facts) or None
                 fields["disk_used_bytes"] = self._disk_used
             return fields, self._changes
 

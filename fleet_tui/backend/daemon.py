@@ -101,6 +101,8 @@ class Daemon:
         self.store = Store(options.database)
         self._checkpoint = checkpoint
         self._closers: list[Callable[[], None]] = []
+        self.drained = True
+        """Whether every step had reached a checkpoint when it was stopped."""
 
     def start(self) -> None:
         options, places = self.options, self.options.directories
@@ -140,8 +142,7 @@ class Daemon:
         return Dispatcher({**handlers.table(), **people.handlers()}, users, audit)
 
     def stop(self) -> None:
-        self.feed.close()
-        self.engine.stop(GRACE_S)
+        self.drained = self.engine.stop(GRACE_S)
         for close in reversed(self._closers):
             close()
         self.store.close()
@@ -307,6 +308,9 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Callable[[str], Non
             daemon.start()
             _serve(daemon)
             log.info("stopped")
+            if not daemon.drained:
+                logging.shutdown()
+                os._exit(0)  # a step's thread is stuck in a far side; it can store nothing any more
         return 0
     except FleetError as error:
         log.error("%s %s", error.message, error.hint)

@@ -150,7 +150,7 @@ def _tree(root: type[FleetError]) -> list[type[FleetError]]:
     return [root, *(kind for child in root.__subclasses__() for kind in _tree(child))]
 
 
-BY_CODE: Mapping[str, type[FleetError]] = {kind.code: kind for kind in reversed(_tree(FleetError))}
+BY_CODE: Mapping[str, type[FleetError]] = {kind.code: kind for kind in reversed(_tree(FleetError)[1:])}
 """Error class for each code on the wire."""
 
 

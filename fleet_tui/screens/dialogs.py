@@ -16,10 +16,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, OptionList, Static
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from fleet_tui.screens.form import Choice
 from fleet_tui.widgets.safety import plain, safe
+
+
+NOT_NOW = "not now"
+"""Heading under which the reasons need no introduction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,9 @@ class Confirm(ModalScreen[Answer]):
         self.query_one("#refusals", Static).update(_bullets(q.refusals, "✗"))
         options = self.query_one("#options")
         await options.remove_children()
-        await options.mount_all([Checkbox(Text(label), name=name, compact=True) for name, label in q.options])
+        await options.mount_all(
+            [Horizontal(Static(Text(label), classes="label"), Choice(False, (False, True), name=name)) for name, label in q.options]
+        )
         typed = self.query_one("#typed", Input)
         typed.value = ""
         typed.display = bool(q.typed)
@@ -110,7 +117,7 @@ class Confirm(ModalScreen[Answer]):
     def action_answer(self, yes: bool) -> None:
         if yes and self.question.typed and self.query_one("#typed", Input).value != self.question.typed:
             return
-        ticked = frozenset(str(box.name) for box in self.query(Checkbox) if box.value)
+        ticked = frozenset(str(box.name) for box in self.query(Choice) if box.value)
         self.dismiss(Answer(yes, ticked))
 
 
@@ -226,7 +233,9 @@ def _bullets(lines: Sequence[str], bullet: str) -> Text:
 
 
 def _item(item: Item, width: int) -> Text:
-    text = Text(f"{plain(item.keys, 12):<10} ", "dim" if item.why_not else "bold", no_wrap=True, overflow="ellipsis")
-    text.append(f"{plain(item.title, 60):<{width}}  ", "dim" if item.why_not else "not bold")
-    note = f"not now: {item.why_not}" if item.why_not else item.note
-    return text.append(plain(note, 160), "dim")
+    quiet = "dim" if item.why_not else ""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{plain(item.keys, 12):<10} ", quiet or "bold")
+    text.append(f"{plain(item.title, 60):<{width}}  ", quiet)
+    text.append(plain(item.note if not item.why_not else item.why_not if item.heading == NOT_NOW else f"not now: {item.why_not}", 160), "dim")
+    return text

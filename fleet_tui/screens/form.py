@@ -34,8 +34,8 @@ class Choice(Static, can_focus=True):
     class Changed(Message):
         """Another word was chosen."""
 
-    def __init__(self, value: Any, options: Sequence[Any], locked: bool = False) -> None:
-        super().__init__(markup=False, classes="editor choice")
+    def __init__(self, value: Any, options: Sequence[Any], locked: bool = False, name: str | None = None) -> None:
+        super().__init__(markup=False, classes="editor choice", name=name)
         self.options = tuple(options)
         self.value = value
         self.can_focus = not locked

@@ -79,7 +79,7 @@ class FleetScreen(Screen[None]):
         with Container(id="body"):
             yield from self.body()
         yield Static("This window is too small.\nMake it at least 60 by 20.", id="too-small", markup=False)
-        yield Prompt(id="prompt", glyphs=glyphs)
+        yield Prompt(self._complete, id="prompt", glyphs=glyphs)
         yield Footer(id="footer", glyphs=glyphs)
 
     # Asking
@@ -152,6 +152,9 @@ class FleetScreen(Screen[None]):
                 )
             )
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.chrome)
+
     def on_screen_resume(self) -> None:
         self.console.visited(self)
         self.chrome()
@@ -165,7 +168,8 @@ class FleetScreen(Screen[None]):
             return
         self.console.paint_header(self.query_one(Header))
         self.console.paint_banner(self.query_one(Banner))
-        self.query_one(Crumbs).show([self.console.site, *self.crumbs()], self.chip())
+        chip = self.chip()
+        self.query_one(Crumbs).update([self.console.site, *self.crumbs()], [(chip, "moving")] if chip else [])
         self.footer()
 
     def chip(self) -> str:
@@ -175,7 +179,12 @@ class FleetScreen(Screen[None]):
     def footer(self) -> None:
         """The keys that matter here and now."""
         row = self.subject("instance") or self.subject("operation")
-        self.query_one(Footer).show(actions.hints(self.KIND, row, self.console.record, self.console.keymap, 6))
+        hints = actions.hints(self.place(), row, self.console.record, self.console.keymap, self.app.size.width)
+        self.query_one(Footer).update(hints)
+
+    def place(self) -> str:
+        """Which footer: the screen, or the tab of it that is shown."""
+        return self.KIND
 
     # Actions
 
@@ -189,7 +198,10 @@ class FleetScreen(Screen[None]):
         return [] if row is None else [row]
 
     def action_do(self, id_: str) -> None:
-        self.perform(ACTIONS[id_])
+        if self.console.allows(id_):
+            self.perform(ACTIONS[id_])
+        elif id_ == "global.back":
+            self.console.exit(0)
 
     def perform(self, action: Action, rows: Sequence[Any] | None = None) -> None:
         """Do an action here, on ``rows`` or on what is selected; or say why not."""
@@ -199,7 +211,7 @@ class FleetScreen(Screen[None]):
         record = self.console.record
         why = actions.forbidden(action, record) if len(chosen) > 1 else actions.why_not(action, first, record)
         if why:
-            name = f" {self._name(first)}" if first is not None else ""
+            name = f" {self.name_of(first)}" if first is not None else ""
             self.say(f"{action.title}{name}: {why}", "warning")
             return
         if action.request is not None:
@@ -224,7 +236,18 @@ class FleetScreen(Screen[None]):
         if len(operations) == 1 and operations[0].target_ref.startswith("instance:") and action.method != "instance.delete":
             self.console.open("instance", operations[0].target_ref, show_work=True)
 
-    def _name(self, row: Any) -> str:
+    def aim(self, ref: str) -> None:
+        """Show this object from the next time the screen comes up."""
+        if ref != self.ref:
+            self.ref = ref
+            self.is_loaded = False
+
+    def copy(self, text: str, what: str) -> None:
+        """To the clipboard of the person's own terminal, however far away that is (OSC 52)."""
+        self.app.copy_to_clipboard("\n".join(plain(line, 100_000) for line in text.splitlines()))
+        self.say(f"{what} copied")
+
+    def name_of(self, row: Any) -> str:
         return str(getattr(row, "label", None) or getattr(row, "target", None) or getattr(row, "name", ""))
 
     # Verbs that every screen has
@@ -237,7 +260,7 @@ class FleetScreen(Screen[None]):
         """Go back one thing inside this screen (a filter, marks, an edited form). True when there was one."""
         return False
 
-    def _row_of(self) -> dict[str, Any]:
+    def rows_aimed_at(self) -> dict[str, Any]:
         return {"instance": self.subject("instance"), "operation": self.subject("operation")}
 
     def _offer(self, title: str, offers: Iterable[commands.Offer]) -> None:
@@ -251,11 +274,11 @@ class FleetScreen(Screen[None]):
 
     def act_global_menu(self) -> None:
         row = self.subject("instance") or self.subject("operation")
-        name = f" · {self._name(row)}" if row is not None else ""
-        self._offer(f"Actions{name}", commands.menu(self.KIND, self._row_of(), self.console.record, self.console.keymap))
+        name = f" · {self.name_of(row)}" if row is not None else ""
+        self._offer(f"Actions{name}", commands.menu(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap))
 
     def act_global_palette(self) -> None:
-        self._offer("Every action", commands.palette(self.KIND, self._row_of(), self.console.record, self.console.keymap))
+        self._offer("Every action", commands.palette(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap))
 
     def act_global_refetch(self) -> None:
         self.console.try_link_now()
@@ -284,7 +307,7 @@ class FleetScreen(Screen[None]):
     # The command line
 
     def act_global_command(self) -> None:
-        self.query_one(Prompt).ask(":")
+        self.query_one(Prompt).open(":")
 
     def run_line(self, line: str) -> None:
         """Do what was typed after ``:``, or say what was not understood."""
@@ -326,7 +349,16 @@ class FleetScreen(Screen[None]):
         event.stop()
         self.restore_focus()
         if event.mode == "/":
-            self.filtered("", done=True)
+            self.filtered(event.text, done=True)
+
+    def _complete(self, line: str) -> list[str]:
+        prompt = self.query_one(Prompt)
+        return commands.complete(line, self.names()) if prompt.mode == ":" and line else []
+
+    def names(self) -> Iterable[str]:
+        """Names of what is known here, for completion."""
+        summary = self.console.pulse.summary
+        return [row.label for row in summary.rows] if summary else []
 
     def filtered(self, text: str, done: bool) -> None:
         """``/`` was typed into."""

@@ -9,6 +9,7 @@ from textual.widget import Widget
 
 from fleet_tui.screens import tables
 from fleet_tui.screens.frame import FleetScreen
+from fleet_tui.screens.instance_keys import InstanceKeys
 from fleet_tui.widgets.log_view import LogView
 from fleet_tui.widgets.prompt import Prompt
 from fleet_tui.widgets.resource_table import ResourceTable
@@ -62,7 +63,7 @@ class MovingScreen(FleetScreen):
             panel.scroll_end(animate=False)
 
 
-class ListScreen(MovingScreen):
+class ListScreen(InstanceKeys, MovingScreen):
     """A screen with one or more tables. ``kind_of`` says what kind of records a table holds."""
 
     def kind_of(self, table: ResourceTable) -> str:
@@ -132,7 +133,7 @@ class ListScreen(MovingScreen):
     def act_list_filter(self) -> None:
         table = self.table
         if table is not None:
-            self.query_one(Prompt).ask("/", table.filter_text)
+            self.query_one(Prompt).open("/", table.filter_text)
 
     def act_list_mark(self) -> None:
         if self.table is not None:
@@ -192,27 +193,6 @@ class ListScreen(MovingScreen):
 
             now = self.console.clock.now()
             self.copy("\t".join(spec.text(current[1], now) for spec in COLUMNS[current[0]]), "row")
-
-    # On an instance
-
-    def act_instance_logs(self, row: Any) -> None:
-        self.console.open("logs", f"instance:{row.id}", title=row.label)
-
-    def act_instance_operations(self, row: Any) -> None:
-        self.console.open("instance", f"instance:{row.id}", tab="operations")
-
-    def act_instance_edit(self, row: Any) -> None:
-        self.console.open("instance", f"instance:{row.id}", tab="settings")
-
-    def act_instance_new(self) -> None:
-        from fleet_tui.screens.new_instance import ask_for_new
-
-        ask_for_new(self)
-
-    def act_instance_restore(self, row: Any) -> None:
-        from fleet_tui.screens.restore import ask_for_snapshot
-
-        ask_for_snapshot(self, row)
 
     def on_resource_table_highlighted(self, event: ResourceTable.Highlighted) -> None:
         event.stop()

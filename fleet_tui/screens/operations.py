@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from fleet_tui.actions import ACTIONS, Action
-from fleet_tui.backend.operations import ListOperations
+from fleet_tui.backend.operations import ListOperations, OperationRecord, ShowOperation
 from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.resource import ResourceScreen
 
 KEPT = 500
+FEW = 20
+"""Changed operations asked for one by one; more than that, and the list is fetched again."""
 
 
 class OperationsScreen(ResourceScreen):
@@ -22,11 +24,18 @@ class OperationsScreen(ResourceScreen):
         self.fetch(ListOperations(limit=KEPT), self.put, "operations")
 
     def changed(self, changed: FleetChanged) -> None:
-        if any(ref.startswith("operation:") for ref in changed.refs):
+        refs = [ref for ref in changed.refs if ref.startswith("operation:")]
+        known = [ref for ref in refs if self.list.row(ref) is not None]
+        if len(known) < len(refs) or len(refs) > FEW:
             self.load()
+        elif refs:
+            ids = [ref.partition(":")[2] for ref in refs]
+            self.ask(lambda session: [session.fetch(ShowOperation(id_)) for id_ in ids], self._have_changed)
 
-    def minute(self) -> None:
-        self.list.touch()
+    def _have_changed(self, rows: list[OperationRecord]) -> None:
+        for row in rows:
+            self.list.update_row(f"operation:{row.id}", row)
+        self.footer()
 
     def act_operation_target(self, row: Any) -> None:
         if row is not None and row.target_ref.startswith("instance:"):

@@ -38,7 +38,7 @@ class Pulse:
     def _ask(self) -> None:
         self._is_waiting = False
         self._asked_at = self._app.clock.monotonic()
-        board = self._app.current_mode == "dashboard"
+        board = self._app.has_board
         request = Summarize(BOARD_ROWS if board else 0, BOARD_LINES if board and self.summary is None else 0)
         self._app.ask(lambda session: session.fetch(request), self._have, lambda _error: None, "pulse")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from textual.strip import Strip
 
 from fleet_tui import columns as c
 from fleet_tui.backend.clock import Clock
 from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import Glyphs, bar
+from fleet_tui.widgets.paint import Span
 from fleet_tui.widgets.resource_table import ResourceTable
 
 STATUS_OF: dict[str, Callable[[Any], str]] = {
@@ -37,9 +40,16 @@ def columns_of(kind: str, glyphs: Glyphs, clock: Clock) -> list[Column]:
     return [_column(n, spec, kind, glyphs, clock) for n, spec in enumerate(c.COLUMNS[kind])]
 
 
-def table_of(kind: str, glyphs: Glyphs, clock: Clock, *, id: str, empty: str) -> ResourceTable:
+class Table(ResourceTable):
+    """A table whose cursor keeps quiet while another panel has the focus, so that states keep their colours there."""
+
+    def strip(self, spans: Iterable[Span], width: int, over: str = "") -> Strip:
+        return super().strip(spans, width, "" if over == "cursor-idle" else over)
+
+
+def table_of(kind: str, glyphs: Glyphs, clock: Clock, *, id: str, empty: str) -> Table:
     """A table of that kind, ready for rows keyed by their ref."""
-    return ResourceTable(
+    return Table(
         columns_of(kind, glyphs, clock), status_of=STATUS_OF[kind], matches=lambda row, term: matches(kind, row, term),
         search_of=lambda row: search_text(kind, row), glyphs=glyphs, id=id, empty=empty,
     )  # fmt: skip
@@ -78,12 +88,14 @@ def _column(number: int, spec: c.ColumnSpec, kind: str, glyphs: Glyphs, clock: C
 
     def render(row: Any) -> Cell:
         text = spec.text(row, clock.now())
-        if spec.name == "pending":
-            return (c.pending(row, glyphs.pending), "attention")
+        if spec.name == "state" and kind == "instances" and row.pending_changes:
+            return f"{c.instance_state(row)} {c.pending(row, glyphs.pending)}", "attention" if status_of(row) == "well" else ""
         if first and kind != "events":
             return f"{glyphs.status(status_of(row))} {text}"
         if kind == "events" and spec.name == "text":
             return (text, {"failed": "failed", "attention": "attention"}.get(status_of(row), ""))
+        if spec.name == "url":
+            return text, {"failed": "failed", "moving": "moving"}.get(status_of(row), "muted" if text == "-" else "")
         if spec.fraction is not None:
             fraction = spec.fraction(row)
             drawn = bar(fraction, BAR, glyphs) if fraction is not None else " " * BAR
@@ -98,4 +110,4 @@ def _column(number: int, spec: c.ColumnSpec, kind: str, glyphs: Glyphs, clock: C
 
 def _heat(fraction: float | None) -> str:
     """Bars get a colour only when they are nearly full (spec DAT-3)."""
-    return "" if fraction is None or fraction < 0.8 else "attention" if fraction < 0.9 else "failed"
+    return "muted" if fraction is None or fraction < 0.8 else "attention" if fraction < 0.9 else "failed"

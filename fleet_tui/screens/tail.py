@@ -45,6 +45,17 @@ class PhaseLog(LogView):
         return True
 
 
+class TabbedLog(PhaseLog):
+    """On a screen with tabs: wrapped lines need no sideways scrolling, so left and right turn the tabs."""
+
+    def action_shift(self, steps: int) -> None:
+        turn = getattr(self.screen, "turn", None)
+        if self.wrap and turn is not None:
+            turn(steps)
+        else:
+            super().action_shift(steps)
+
+
 class Tail:
     """Feeds one panel from one stream, one operation, or everything.
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleet_tui.widgets.glyphs import UNICODE, Glyphs, bar
-from fleet_tui.widgets.paint import Lines, Span, fit
+from fleet_tui.widgets.paint import Lines, Span, fit, width_of
+from fleet_tui.widgets.safety import plain
 
 NEARLY_FULL = 0.8
 FULL = 0.92
@@ -51,19 +52,30 @@ class Capacity:
         return max(0.0, 1.0 - self.used - self.reserved)
 
 
-def capacity_line(capacity: Capacity, width: int, label_width: int = 12, glyphs: Glyphs = UNICODE) -> list[Span]:
+def capacity_line(
+    capacity: Capacity, width: int, label_cells: int = 12, note_cells: int = 6, glyphs: Glyphs = UNICODE
+) -> list[Span]:
     """``cpu  ██████████▒▒░░░░  61 %   9 %  30 %  yes``: used, reserved, free; narrow panels drop the bar."""
     numbers = f" {percent(capacity.used)}  {percent(capacity.reserved)}  {percent(capacity.free)}"
-    note = f"  {capacity.note}" if capacity.note else ""
-    cells = width - label_width - 1 - len(numbers) - max(5, len(note))
+    cells = _bar_cells(width, label_cells, note_cells)
+    used = min(cells, round(capacity.used * cells))
+    reserved = min(cells - used, round(capacity.reserved * cells))
     status = status_of_fraction(capacity.used + capacity.reserved)
-    spans: list[Span] = [(fit(capacity.label, label_width, ellipsis=glyphs.ellipsis) + " ", "")]
-    if cells >= 4:
-        used = min(cells, round(capacity.used * cells))
-        reserved = min(cells - used, round(capacity.reserved * cells))
-        spans += [(glyphs.full * used, status), (glyphs.reserved * reserved, "muted")]
-        spans.append((glyphs.empty * (cells - used - reserved), "muted"))
-    return [*spans, (numbers, "" if status == "well" else status), (note, capacity.note_status)]
+    return [
+        (fit(capacity.label, label_cells, ellipsis=glyphs.ellipsis) + " ", ""),
+        (glyphs.full * used, status),
+        (glyphs.reserved * reserved + glyphs.empty * (cells - used - reserved), "muted"),
+        (numbers, "" if status == "well" else status),
+        (f"  {capacity.note}", capacity.note_status),
+    ]
+
+
+def _bar_cells(width: int, label_cells: int, note_cells: int) -> int:
+    cells = width - label_cells - 1 - len(_HEADS) - note_cells
+    return cells if cells >= 4 else 0
+
+
+_HEADS = "  used   resv   free"
 
 
 class CapacityBars(Lines):
@@ -74,20 +86,12 @@ class CapacityBars(Lines):
     def update(self, capacities: Sequence[Capacity]) -> None:
         """Show these; lines that did not change are not repainted."""
         self.capacities = tuple(capacities)
-        self.show([self._heading(), *(self._line(capacity) for capacity in self.capacities)])
-
-    def _line(self, capacity: Capacity) -> list[Span]:
-        return capacity_line(capacity, self.size.width or 60, self._label_width, self.glyphs)
-
-    @property
-    def _label_width(self) -> int:
-        return min(20, max((len(capacity.label) for capacity in self.capacities), default=8))
-
-    def _heading(self) -> list[Span]:
         width = self.size.width or 60
-        note = max(5, max((len(c.note) + 2 for c in self.capacities), default=0))
-        words = "   used   resv   free"
-        return [("".ljust(max(0, width - note - len(words) + 1)) + words.lstrip().rjust(len(words) - 1), "title")]
+        label = min(20, max((width_of(plain(c.label, 40)) for c in self.capacities), default=8))
+        note = min(20, max((width_of(plain(c.note, 40)) for c in self.capacities), default=0)) + 2
+        heads = " " * (label + 1 + _bar_cells(width, label, note)) + _HEADS
+        lines = [capacity_line(c, width, label, note, self.glyphs) for c in self.capacities]
+        self.show([[(heads, "title")], *lines])
 
     def on_resize(self) -> None:
         self.update(self.capacities)

@@ -123,11 +123,11 @@ class Crumbs(_Line):
         parts = [plain(part, 120) for part in self.parts]
         chips = list(self.chips)
         between = f" {self.glyphs.crumb} "
-        while len(parts) > 2 and width_of(between.join(parts)) + 2 > width:
-            at = 1 if parts[1] != self.glyphs.ellipsis else 2
-            parts[1 : at + 1] = [self.glyphs.ellipsis] if len(parts) > 3 or at == 1 else []
-            if parts[1] == self.glyphs.ellipsis and len(parts) == 3:
-                break
+        kept = len(parts) - 1
+        while kept > 1 and width_of(between.join(parts)) + 2 > width:
+            # The first part and the last ones stay: where everything hangs, and where one is.
+            kept -= 1
+            parts = [parts[0], self.glyphs.ellipsis, *(plain(part, 120) for part in self.parts[-kept:])]
         path: list[Span] = []
         for index, part in enumerate(parts):
             if index:

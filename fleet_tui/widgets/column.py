@@ -42,7 +42,7 @@ class Column:
     def cell(self, row: Any) -> tuple[str, str]:
         """Text and style name of this column in a row."""
         if self.render is not None:
-            cell = self.render(row)
+            cell: Any = self.render(row)
         else:
             cell = row.get(self.key) if isinstance(row, dict) else getattr(row, self.key, None)
         if isinstance(cell, str):

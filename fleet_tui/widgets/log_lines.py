@@ -17,7 +17,9 @@ PHASE_CELLS = 20
 """The most that the label and phase columns take; each is as wide as the longest word seen so far."""
 
 NARROW = 60
-"""Panels narrower than this show no phase."""
+"""Panels narrower than this show no phase, and up to `ROOMY` only its first half."""
+
+ROOMY = 100
 
 KEPT_STRIPS = 500
 
@@ -79,7 +81,8 @@ class LogLines:
     def _shown_widths(self) -> tuple[int, int]:
         """Cells of the label and the phase column, 0 for one that is not shown."""
         label = self._label_cells if self.labels else 0
-        return label, self._phase_cells if self._width >= NARROW else 0
+        phase = self._phase_cells if self._width >= ROOMY else min(self._phase_cells, PHASE_CELLS // 2)
+        return label, phase if self._width >= NARROW else 0
 
     def _lead_cells(self) -> int:
         """Cells before the text."""

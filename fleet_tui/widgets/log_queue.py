@@ -23,6 +23,17 @@ class LogQueue:
         self._is_awake = False
         self._lock = Lock()
 
+    @property
+    def behind(self) -> int:
+        """Lines that wait or were dropped since lines were last taken."""
+        return self._waiting + self._skipped
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        with self._lock:
+            self._batches.clear()
+            self._waiting = self._skipped = 0
+
     def put(self, lines: Iterable[Entry]) -> bool:
         """Add lines. True when the reader sleeps and is to be woken; the next ones will not say so again."""
         batch = lines if isinstance(lines, (list, tuple)) else list(lines)
@@ -47,10 +58,11 @@ class LogQueue:
     def take(self, limit: int) -> tuple[list[Entry], int, int] | None:
         """Up to so many lines, how many were dropped before them, and how many still wait.
 
-        None when nothing waits: the reader may sleep, and will be woken.
+        None when nothing waits: the reader may sleep, and will be woken. It may also sleep on what it cannot
+        take yet, a limit of 0, until more comes.
         """
         with self._lock:
-            if not self._waiting:
+            if not self._waiting or limit <= 0:
                 self._is_awake = False
                 return None
             lines: list[Entry] = []

@@ -86,7 +86,7 @@ class LogReader:
             del self._shown[: bisect_left(self._shown, self.ring.first)]
             added = self._extend(end_before)
         if not self.is_following:
-            self.unseen = min(self.unseen + added, self.count)
+            self.unseen += added
         if self.hit is not None and self.hit < self.ring.first:
             self.hit = None
 
@@ -99,7 +99,9 @@ class LogReader:
 
     def view(self, height: int) -> list[Row]:
         """The rows on a screen of this height, top first."""
-        return self._last_rows(height) if self.is_following else self._rows_from(self._place, height)
+        rows = [] if self.is_following else self._rows_from(self._place, height)
+        # A screen that grew, or a filter, may leave a place too near the end to fill it from.
+        return rows if len(rows) >= height else self._last_rows(height)
 
     def _last_rows(self, height: int) -> list[Row]:
         rows: list[Row] = []
@@ -120,6 +122,13 @@ class LogReader:
                 break
         return rows[:height]
 
+    @property
+    def room(self) -> int:
+        """Lines the ring may take without dropping one that is on screen: all of them, while following."""
+        if self.is_following:
+            return self.ring.capacity
+        return max(0, self.ring.capacity - (self.ring.end - max(self.ring.first, self._place[0])))
+
     # Moving
 
     def follow(self, on: bool, height: int) -> None:
@@ -135,6 +144,8 @@ class LogReader:
         if rows > 0 and self.is_following:
             return True
         self.follow(False, height)
+        if seen := self.view(height):
+            self._place = seen[0]
         before = self._place
         if rows < 0:
             self._place = self._up(self._place, -rows)

@@ -8,22 +8,19 @@ not fit in the ring is skipped before anything is done with it, and the gap is s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
+from textual.timer import Timer
 
-from fleet_tui.widgets.glyphs import UNICODE, Glyphs, age
-from fleet_tui.widgets.log_lines import LogLines, clock
+from fleet_tui.widgets.log_lines import clock
+from fleet_tui.widgets.log_panel import LogPanel
 from fleet_tui.widgets.log_queue import LogQueue
-from fleet_tui.widgets.log_reader import SINCE_S, LogReader, Row, parse_words, rank_of
-from fleet_tui.widgets.log_ring import LEVELS, Entry, LogRing
-from fleet_tui.widgets.paint import Painted, titled_rule
-from fleet_tui.widgets.safety import plain
+from fleet_tui.widgets.log_ring import Entry
 
 __all__ = ["Entry", "LogView"]
 
@@ -39,7 +36,7 @@ CHUNK = 4096
 CHUNK_PAUSE_S = 0.03
 
 
-class LogView(Painted, can_focus=True):
+class LogView(LogPanel, can_focus=True):
     """Lines of one log or several, with a title line that says what is shown and whether it follows.
 
     Args:
@@ -75,30 +72,12 @@ class LogView(Painted, can_focus=True):
     class _Poured(Message, bubble=False):
         """Lines wait."""
 
-    def __init__(
-        self,
-        title: str = "",
-        *,
-        max_lines: int = 5000,
-        glyphs: Glyphs = UNICODE,
-        now: Callable[[], float] = time.time,
-        name: str | None = None,
-        id: str | None = None,
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(glyphs=glyphs, name=name, id=id, classes=classes)
-        self._ring = LogRing(max_lines)
-        self._drawn = LogLines(self, self._ring)
-        self._reader = LogReader(self._ring, self._drawn.rows_of)
-        self._queue = LogQueue(max_lines)
-        self._title = title
-        self._now = now
-        self._level = ""
-        self._since_key = 0
-        self._filter = ""
-        self._view: list[Row] | None = None
-        self._title_painted = ""
-        self._painted_at = 0.0
+    def __init__(self, title: str = "", *, max_lines: int = 5000, **options: Any) -> None:
+        super().__init__(title, max_lines=max_lines, **options)
+        self._queue = LogQueue(max_lines - 1)
+        self._timer: Timer | None = None
+        self._skipped = 0
+        self._drained_at = 0.0
 
     # Lines in
 
@@ -108,9 +87,13 @@ class LogView(Painted, can_focus=True):
             self.post_message(self._Poured())
 
     def feed(self, lines: Iterable[Entry]) -> None:
-        """Append lines and repaint what differs. From the event loop only."""
-        self._append(lines)
-        self._repaint()
+        """Append lines at once. From the event loop only."""
+        if self.following and not self._queue.behind:
+            self._append(lines)
+            self._repaint()
+        else:
+            self._queue.put(lines)
+            self._drain()
 
     def prepend(self, lines: Iterable[Entry]) -> int:
         """Put older lines before the first; returns how many of them the ring had room for."""
@@ -133,6 +116,8 @@ class LogView(Painted, can_focus=True):
 
     def clear(self) -> None:
         self._ring.clear()
+        self._queue.clear()
+        self._skipped = 0
         self._drawn.forget()
         self._reader.follow(True, self._lines)
         self._reader.hit = None
@@ -151,153 +136,68 @@ class LogView(Painted, can_focus=True):
             self.refresh()
 
     def on_log_view__poured(self) -> None:
-        self._drain()
+        """Lines wait: take them now, but not more often than the panel is worth repainting."""
+        wait = self._drained_at + BUSY_DRAIN_S - time.monotonic()
+        if self.following or wait <= 0:
+            self._drain()
+        elif self._timer is None:
+            self._timer = self.set_timer(wait, self._drain)
 
     def _drain(self) -> None:
-        """Take what waits; come back as long as there is something, then stop altogether."""
-        taken = self._queue.take(CHUNK)
+        """Take what waits; come back as long as there is something, then stop altogether.
+
+        While the reader looks at older lines, only as many are taken as push none of those out; the rest
+        waits, and what the queue has to drop meanwhile is stated as a gap when following resumes.
+        """
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        taken = self._queue.take(min(CHUNK, self._reader.room - 1))
+        now = time.monotonic()
         if taken is None:
+            self._drained_at = now
+            self._repaint()
             return
         lines, skipped, left = taken
         if skipped:
+            self._skipped += skipped
             self._append([self._gap(skipped)])
+            if not self.following:
+                self._reader.unseen += skipped - 1
         self._append(lines)
-        now = time.monotonic()
-        if not left or now - self._painted_at >= BUSY_DRAIN_S:
-            self._painted_at = now
+        if not left or now - self._drained_at >= BUSY_DRAIN_S:
+            self._drained_at = now
             self._repaint()
-        busy = len(lines) >= self._lines
-        self.set_timer(CHUNK_PAUSE_S if left else BUSY_DRAIN_S if busy else DRAIN_S, self._drain)
-
-    # What is shown, and how
-
-    @property
-    def following(self) -> bool:
-        return self._reader.is_following
+        busy = len(lines) >= self._lines or not self.following
+        self._timer = self.set_timer(CHUNK_PAUSE_S if left else BUSY_DRAIN_S if busy else DRAIN_S, self._drain)
 
     @property
     def unseen(self) -> int:
         """Lines that arrived below since following ended."""
-        return self._reader.unseen
+        return 0 if self.following else self._reader.unseen + self._queue.behind
 
     @property
-    def line_count(self) -> int:
-        """Lines kept, shown or not."""
-        return len(self._ring)
+    def skipped(self) -> int:
+        """Lines that came too fast to be kept."""
+        return self._skipped
 
-    @property
-    def shown_count(self) -> int:
-        """Lines that the filters show."""
-        return self._reader.count
+    def states(self) -> list[str]:
+        """What the title line says at its end."""
+        states = [f"{self._skipped:,} skipped"] if self._skipped else []
+        if self.unseen:
+            states.append(f"{self.unseen:,} new")
+        return [*states, "following" if self.following else "paused"]
 
-    @property
-    def title(self) -> str:
-        return self._title
-
-    @title.setter
-    def title(self, title: str) -> None:
-        self._title = title
-        self._repaint()
+    # Moving
 
     def toggle_follow(self) -> None:
         self._reader.follow(not self.following, self._lines)
-        self._repaint()
-
-    def toggle_wrap(self) -> None:
-        self.wrap = not self.wrap
-
-    @property
-    def wrap(self) -> bool:
-        return self._drawn.wrap
-
-    @wrap.setter
-    def wrap(self, wrap: bool) -> None:
-        self._drawn.wrap, self._drawn.offset = wrap, 0
-        self._repaint_all()
-
-    def toggle_timestamps(self) -> None:
-        self.timestamps = not self.timestamps
-
-    @property
-    def timestamps(self) -> bool:
-        return self._drawn.timestamps
-
-    @timestamps.setter
-    def timestamps(self, on: bool) -> None:
-        self._drawn.timestamps = on
-        self._repaint_all()
-
-    @property
-    def labels(self) -> bool:
-        """Whether each line says what object it is about; of no use in the log of one object."""
-        return self._drawn.labels
-
-    @labels.setter
-    def labels(self, on: bool) -> None:
-        self._drawn.labels = on
-        self._repaint_all()
-
-    @property
-    def level(self) -> str:
-        """Lowest level shown; empty for all."""
-        return self._level
-
-    @level.setter
-    def level(self, level: str) -> None:
-        self._level = level if level in LEVELS else ""
-        self._refilter()
-
-    def cycle_level(self) -> None:
-        """All, info and worse, warnings and worse, errors."""
-        steps = ["", "info", "warn", "error"]
-        self.level = steps[(steps.index(self._level) + 1) % len(steps)] if self._level in steps else ""
-
-    @property
-    def filter_text(self) -> str:
-        """Words that all lines shown hold, or with ``!`` do not."""
-        return self._filter
-
-    @filter_text.setter
-    def filter_text(self, text: str) -> None:
-        self._filter = text
-        self._refilter()
-
-    def since(self, key: int) -> None:
-        """Only lines of the last so long: 0 all, 1 1m, 2 5m, 3 15m, 4 30m, 5 1h, 6 24h."""
-        self._since_key = key if 0 <= key < len(SINCE_S) else 0
-        self._refilter()
-
-    def _refilter(self) -> None:
-        since = self._now() - SINCE_S[self._since_key] if self._since_key else 0.0
-        self._reader.set_filter(rank=rank_of(self._level), since=since, words=parse_words(self._filter))
-        self._repaint_all()
-
-    # Search
-
-    def search(self, text: str) -> bool:
-        """Look for text and go to the first line from here on that has it. Empty text ends the search."""
-        self._reader.needle, self._reader.hit = text.strip().lower(), None
-        found = self._reader.find(1, self._lines)
-        self._repaint_all()
-        return found
-
-    def next_match(self) -> bool:
-        return self._go_to_match(1)
-
-    def previous_match(self) -> bool:
-        return self._go_to_match(-1)
-
-    def _go_to_match(self, step: int) -> bool:
-        found = self._reader.find(step, self._lines)
-        self._repaint_all()
-        return found
-
-    # Moving
+        self._moved()
 
     def move(self, rows: int) -> None:
         if not self._reader.move(rows, self._lines):
             self.post_message(self.TopReached(self))
-        self._repaint()
+        self._moved()
 
     def page(self, pages: int) -> None:
         self.move(pages * max(1, self._lines - 1))
@@ -310,6 +210,12 @@ class LogView(Painted, can_focus=True):
     def bottom(self) -> None:
         """Go to the end, and follow."""
         self._reader.follow(True, self._lines)
+        self._moved()
+
+    def _moved(self) -> None:
+        """Repaint, and once at the end again take what was held back."""
+        if self.following and self._queue.behind:
+            self._drain()
         self._repaint()
 
     def shift(self, steps: int) -> None:
@@ -317,77 +223,6 @@ class LogView(Painted, can_focus=True):
         if not self.wrap:
             self._drawn.offset = max(0, self._drawn.offset + 16 * steps)
             self._repaint_all()
-
-    def export(self) -> Iterator[str]:
-        """The lines shown, as plain text with full times, for a file."""
-        return (self._drawn.plain_line(self._reader.at(index)) for index in range(self._reader.count))
-
-    # Painting
-
-    @property
-    def _lines(self) -> int:
-        """Rows that fit under the title line."""
-        return max(1, self.size.height - (1 if self._title else 0))
-
-    def _rows(self) -> list[Row]:
-        if self._view is None:
-            self._view = self._reader.view(self._lines)
-        return self._view
-
-    def _repaint(self) -> None:
-        """Find out what is on screen now; send the lines that differ, and the title line if it does."""
-        before, self._view = self._view, None
-        if before is None:
-            self.refresh()
-            return
-        after, first = self._rows(), 1 if self._title else 0
-        if before and after and before[0] != after[0] and len(before) == len(after) == self._lines:
-            self.refresh(Region(0, first, self.size.width, self._lines))
-        else:
-            for y in range(max(len(before), len(after))):
-                if before[y : y + 1] != after[y : y + 1]:
-                    self.refresh(Region(0, first + y, self.size.width, 1))
-        if self._title and self._title_text() != self._title_painted:
-            self.refresh(Region(0, 0, self.size.width, 1))
-
-    def _repaint_all(self) -> None:
-        self._drawn.needle, self._drawn.hit = self._reader.needle, self._reader.hit
-        self._drawn.repaint()
-        self._view = None
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        if self._title:
-            if y == 0:
-                self._title_painted = self._title_text()
-                return self.strip([(self._title_painted, "focused" if self.has_focus else "title")], self.size.width)
-            y -= 1
-        rows = self._rows()
-        if y < len(rows):
-            return self._drawn.strip(rows[y])
-        return Strip.blank(self.size.width, self.style_of(""))
-
-    def _title_text(self) -> str:
-        """``─ agent log · warn+ · "disk" ───── 12 new · paused ─``"""
-        chips = [plain(self._title, 120)]
-        if self._level:
-            chips.append(f"{self._level}+")
-        if self._since_key:
-            chips.append(f"last {age(SINCE_S[self._since_key])}")
-        if self._filter:
-            chips.append(f"/{plain(self._filter, 60)}")
-        if self._reader.needle:
-            chips.append(f'"{plain(self._reader.needle, 60)}"' + ("" if self._reader.hit is not None else " not found"))
-        states = [f"{self.unseen:,} new"] if self.unseen else []
-        states.append("following" if self.following else "paused")
-        return titled_rule(chips, states, self.size.width, self.glyphs)
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return self._reader.count + (1 if self._title else 0)
-
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._drawn.repaint()
 
     # What happens to it
 

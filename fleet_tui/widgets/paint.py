@@ -131,7 +131,8 @@ def titled_rule(left: Sequence[str], right: Sequence[str], width: int, glyphs: G
     start = f"{glyphs.rule} {dot.join(left)} "
     if width_of(start) > room:
         start = fit(start, max(0, room - 1), ellipsis=glyphs.ellipsis) + " "
-    return start + glyphs.rule * max(0, room - width_of(start)) + end
+    line = start + glyphs.rule * max(0, room - width_of(start)) + end
+    return line if width_of(line) <= width else fit(line, width, ellipsis=glyphs.ellipsis)
 
 
 def differing_cells(before: Strip, after: Strip) -> tuple[int, int]:

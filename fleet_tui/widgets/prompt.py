@@ -41,7 +41,12 @@ class _Field(Input):
     def action_prompt(self, verb: str, step: int) -> None:
         prompt = self.parent
         assert isinstance(prompt, Prompt)
-        {"complete": prompt.complete_next, "recall": prompt.recall, "cancel": lambda _: prompt.cancel()}[verb](step)
+        if verb == "complete":
+            prompt.complete_next(step)
+        elif verb == "recall":
+            prompt.recall(step)
+        else:
+            prompt.cancel()
 
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from textual.app import App
     from textual.color import Color
 
-_DRAWN = str.maketrans("●▲✗◌■⟳█▌▐░▒▓─━│┃…▼✓›·•┌┐└┘├┤┬┴┼╭╮╰╯▔▁▎▊▕▏⏎", "o^x.#@##|.++--||~v*>-*+++++++++++++-_||||<")
+_DRAWN = str.maketrans(
+    "●▲✗◌■⟳█▌▐░▒▓─━│┃…▼✓›·•┌┐└┘├┤┬┴┼╭╮╰╯▔▁▎▊▕▏⏎▂▃▄▅▆▇▀", "o^x.#@##|.++--||~v*>-*+++++++++++++-_||||<_______"
+)
 
 
 def plain(text: str, limit: int = LINE_LIMIT) -> str:

@@ -6,6 +6,7 @@ Lines are painted one by one (Textual's Line API). The table keeps its own scrol
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from textual.geometry import Region, Size
@@ -160,9 +161,7 @@ class TableLines(Painted):
                 title = fit(title, min(width_of(title), width - 1), ellipsis="") + arrow
             titles.append(fit(title, width, column.align, self.glyphs.ellipsis))
         line = " " * GUTTER + (" " * GAP).join(titles)
-        count = self._count_text()
-        blank = len(line) - len(line.rstrip())
-        return line[: len(line) - len(count)] + count if blank >= len(count) + GAP else line
+        return _laid_into(line, self._count_text())
 
     def _count_text(self) -> str:
         """Where the cursor is among how many, once not everything fits or something is marked or hidden."""
@@ -176,3 +175,12 @@ class TableLines(Painted):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._set.shown) + 1
+
+
+def _laid_into(line: str, words: str) -> str:
+    """The words put into the last stretch of blanks that is wide enough for them; left out if there is none."""
+    blanks = [run for run in re.finditer(r" +$| {4,}", line) if run.end() - run.start() >= len(words) + 2 * GAP]
+    if not words or not blanks:
+        return line
+    end = blanks[-1].end() - (0 if blanks[-1].end() == len(line) else GAP)
+    return line[: end - len(words)] + words + line[end:]

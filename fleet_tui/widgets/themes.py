@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from textual.filter import Monochrome, NoColor
 from textual.theme import Theme
 
 if TYPE_CHECKING:
@@ -94,9 +95,14 @@ _DEEP_COLOUR = ("256color", "truecolor", "24bit", "direct", "kitty", "alacritty"
 
 
 def register(app: App[object]) -> None:
-    """Make the three themes choosable by name."""
+    """Make the three themes choosable by name, and keep ``NO_COLOR`` colourless whichever is chosen.
+
+    Textual picks its filter for ``NO_COLOR`` by the theme it starts with, and the one for ordinary themes
+    only turns colours into greys.
+    """
     for theme in THEMES:
         app.register_theme(theme)
+    app._filters[:] = [NoColor() if isinstance(f, Monochrome) else f for f in app._filters]
 
 
 def pick_theme(environ: Mapping[str, str]) -> str:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from fleet_tui.backend.api import Done
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.identity import (
-    AuditRecord, AuditVerdict, ListAudit, ListUsers, MakeReadOnly, OpenSession, PutUser, RemoveUser, SessionRecord, UserRecord, VerifyAudit,
+    AuditRecord,
+    AuditVerdict,
+    ListAudit,
+    ListUsers,
+    MakeReadOnly,
+    OpenSession,
+    PutUser,
+    RemoveUser,
+    SessionRecord,
+    UserRecord,
+    VerifyAudit,
 )
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import Caller

@@ -132,8 +132,8 @@ _STARTUP = (Step("boot", s.boot), Step("start-up", s.start_up), Step("health-che
 def _provisioning(remove: s.Undo) -> tuple[Step, ...]:
     return (
         Step("validate", s.validate),
-        Step("ensure-data-disk", s.ensure_disk, undo=s.remove_new_disk, attempts=2),
-        Step("create-machine", s.create_machine, undo=remove, attempts=2),
+        Step("ensure-data-disk", s.ensure_disk, undo=s.remove_new_disk, undo_begun=True, attempts=2),
+        Step("create-machine", s.create_machine, undo=remove, undo_begun=True, attempts=2),
         Step("attach-data-disk", s.attach_disk),
         Step("assign-address", s.assign_address),
         *_STARTUP,

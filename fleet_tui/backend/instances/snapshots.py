@@ -9,11 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.instances import SnapshotDisk
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.registers import find_network
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
 from fleet_tui.backend.operations.catalogue import StepContext
+from fleet_tui.backend.operations.rows import ScheduleRow
 from fleet_tui.backend.operations.schedule import ensure, remove
 from fleet_tui.backend.providers import Provider
 
@@ -107,7 +109,9 @@ def follow_schedule(tx: Session, row: InstanceRow, clock: Clock) -> None:
     settings: Mapping[str, Any] = row.settings
     name = f"snapshot:{row.id}"
     if settings.get("auto_snapshot.enabled"):
-        ensure(tx, name=name, kind="instance.snapshot", target_ref=f"instance:{row.id}", every_s=int(settings["auto_snapshot.period_h"]) * 3600,
-               parameters={"reason": AUTOMATIC}, now=clock.now())
-    else:
+        ensure(
+            tx, name=name, kind="instance.snapshot", target_ref=f"instance:{row.id}", every_s=int(settings["auto_snapshot.period_h"]) * 3600,
+            request=SnapshotDisk(target=f"instance:{row.id}", reason=AUTOMATIC), now=clock.now(),
+        )
+    elif tx.get(ScheduleRow, name) is not None:
         remove(tx, name)

@@ -142,6 +142,8 @@ class Step:
             permission, in use) are never tried again.
         retry_s: pause before the second attempt; doubles up to a minute.
         resumable: ``False`` fails the operation with ``interrupted`` when the daemon died inside the body.
+        cancellable: ``False`` keeps ``check()`` and ``wait()`` from stopping the body; cancel waits for its end.
+        undo_begun: undo also when the body began and did not finish; the undo then looks before it acts.
     """
 
     name: str
@@ -150,6 +152,8 @@ class Step:
     attempts: int = 1
     retry_s: float = 2.0
     resumable: bool = True
+    cancellable: bool = True
+    undo_begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

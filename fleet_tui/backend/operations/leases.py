@@ -71,7 +71,7 @@ def acquire(tx: Session, operation_id: str, wanted: Sequence[Lease]) -> tuple[Op
     against = holders(tx, wanted, operation_id)
     if against:
         return against
-    have = set(tx.execute(select(LeaseRow.level, LeaseRow.name).where(LeaseRow.operation_id == operation_id)).tuples())
+    have = {(row.level, row.name) for row in tx.scalars(select(LeaseRow).where(LeaseRow.operation_id == operation_id))}
     tx.add_all(
         LeaseRow(level=lease.level, name=lease.name, operation_id=operation_id, shared=lease.shared)
         for lease in in_order(wanted)

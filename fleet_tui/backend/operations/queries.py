@@ -9,14 +9,12 @@ from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.operations import (
     ErrorRecord,
     ListOperations,
-    ListSchedules,
     OperationRecord,
     OperationState,
-    ScheduleRecord,
     StepRecord,
     StepState,
 )
-from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow, StepRow
+from fleet_tui.backend.operations.rows import OperationRow, StepRow
 from fleet_tui.backend.operations.states import FINAL
 
 ACTIVE = tuple(state.value for state in OperationState if state not in FINAL)
@@ -57,14 +55,6 @@ def list_operations(tx: Session, request: ListOperations) -> tuple[OperationReco
         query = query.where(OperationRow.state.in_(request.states))
     loading = selectinload(OperationRow.steps) if request.steps else noload(OperationRow.steps)
     return tuple(record(row) for row in tx.scalars(query.limit(request.limit).options(loading)))
-
-
-def list_schedules(tx: Session, request: ListSchedules) -> tuple[ScheduleRecord, ...]:
-    rows = tx.scalars(select(ScheduleRow).order_by(ScheduleRow.name).limit(request.limit))
-    return tuple(
-        ScheduleRecord(row.name, row.kind, row.target_ref, row.every_s, row.next_at, row.last_operation, row.enabled)
-        for row in rows
-    )
 
 
 def record(row: OperationRow) -> OperationRecord:

@@ -36,11 +36,11 @@ _TRIES = 5
 _clock = SystemClock()
 
 
-class _DryRun(Exception):
-    """Carries the plan out of a transaction that must not be kept."""
+class _Answer(Exception):
+    """Carries the answer out of a transaction of which nothing may be kept."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, submitted: Submitted) -> None:
+        self.submitted = submitted
 
 
 class Submission:
@@ -127,8 +127,8 @@ class Submission:
                 if known is not None:
                     return Submitted(queries.record(known))
                 return self._accept(tx, kind, request, user, retry_of)
-        except _DryRun as dry:
-            return Submitted(plan=dry.plan)
+        except _Answer as answer:
+            return answer.submitted
 
     def _accept(
         self, tx: Session, kind: OperationKind, request: OperationRequest, user: str, retry_of: str | None
@@ -141,18 +141,18 @@ class Submission:
             raise
         except FleetError as refusal:
             if request.dry_run:
-                raise _DryRun(_plan(kind, planned(request.target, refusals=[refusal]))) from None
+                plan = _plan(kind, planned(request.target, refusals=[refusal]))
+                raise _Answer(Submitted(plan=plan)) from None
             active = _active(tx, kind, request.target)
             if active is None:
                 raise
             # Refused because this very operation is under way: that one is the answer (ENG-4).
-            tx.expire_all()
-            return Submitted(queries.record(active), deduplicated=True)
+            raise _Answer(Submitted(queries.record(active), deduplicated=True)) from None
         active = _active(tx, kind, prepared.target_ref)
         if request.dry_run:
-            raise _DryRun(_plan(kind, prepared.plan, active))
+            raise _Answer(Submitted(plan=_plan(kind, prepared.plan, active)))
         if active is not None:
-            return Submitted(queries.record(active), deduplicated=True)
+            raise _Answer(Submitted(queries.record(active), deduplicated=True))
         row = _row(kind, request, prepared, user, retry_of)
         tx.add(row)
         tx.flush()
@@ -163,7 +163,7 @@ class Submission:
 def rebuild(kind: OperationKind, stored: Mapping[str, Any], request_id: str) -> OperationRequest:
     """A stored request as it was, under another request id."""
     known = {field.name for field in dataclasses.fields(kind.request)}
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known
     }
     values.update(request_id=request_id, dry_run=False)
@@ -198,7 +198,7 @@ def _active(tx: Session, kind: OperationKind, target: str) -> OperationRow | Non
     query = select(OperationRow).where(
         OperationRow.kind == kind.kind, OperationRow.state.in_(queries.ACTIVE), same
     )
-    rows = tx.scalars(query.with_for_update()).all()
+    rows = tx.scalars(query).all()
     return next((row for row in rows if row.target_ref == target), rows[0] if rows and ":" not in target else None)
 
 
@@ -222,7 +222,9 @@ def _row(
         rank=time.time() + 60.0 * request.priority, user=user, epoch=0, submitted_at=_clock.now(), rollback="none",
         waiting_for=[], retry_of=retry_of,
         steps=[
-            StepRow(position=position, name=step.name, state=StepState.PENDING.value, attempt=0, failures=0, progress="")
+            StepRow(
+                position=position, name=step.name, state=StepState.PENDING.value, attempt=0, failures=0, progress=""
+            )
             for position, step in enumerate(kind.steps, start=1)
         ],
     )

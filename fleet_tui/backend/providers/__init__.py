@@ -63,6 +63,8 @@ class MachineInfo:
     host_name: str = ""
     pid: int | None = None
     path: str = ""
+    host: str = ""
+    """Name of the physical host it stands on; empty where the provider does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,14 @@ class Utc(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"a time without a zone cannot be stored: {value!r}")
-        value = value.astimezone(timezone.utc)
+        value = value.astimezone(UTC)
         value = value.replace(microsecond=value.microsecond // 1000 * 1000)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def new_id(prefix: str, length: int = 8) -> str:
@@ -104,8 +104,8 @@ class Store:
         self._writing = threading.local()
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         if self.is_sqlite:
-            self._writer = self.engine.execution_options(fleet_begin="BEGIN IMMEDIATE")
-            self._reader = self.engine
+            self._writer: Engine = self.engine.execution_options(fleet_begin="BEGIN IMMEDIATE")
+            self._reader: Engine = self.engine
         else:
             self._writer = self.engine
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -159,9 +159,9 @@ def database_now(tx: Session) -> datetime:
     """The database's own clock: the only one that several daemons share."""
     if tx.get_bind().dialect.name == "sqlite":
         text = tx.execute(select(func.strftime("%Y-%m-%d %H:%M:%f", "now"))).scalar_one()
-        return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
     found: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
-    return found.astimezone(timezone.utc)
+    return found.astimezone(UTC)
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -11,12 +11,12 @@ import hmac
 import json
 import secrets as random_secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock, SystemClock
@@ -32,6 +32,8 @@ CLOCK_SKEW_S = 300.0
 """Most seconds an agent's clock may differ (spec 4.7, phase hello)."""
 MOST_LINES = 2000
 """Lines taken from one report."""
+_AT_ONCE = 2000
+"""Agents touched in one statement."""
 
 Observer = Callable[[Session, AgentRow, "Change"], None]
 
@@ -66,6 +68,8 @@ class Agents:
         self.heartbeat_s = heartbeat_s
         self.disk_use_s = disk_use_s
         self.observe: Observer = lambda tx, row, change: None
+        self.bells: list[Callable[[], None]] = []
+        """Rung when a command was committed, for agents that live in this process."""
 
     # --- for operations ----------------------------------------------------------------------------------------
 
@@ -123,6 +127,8 @@ class Agents:
         """Wake waiting agents: a command was committed."""
         with self._given:
             self._given.notify_all()
+        for bell in tuple(self.bells):
+            bell()
 
     def withdraw(self, tx: Session, machine: str) -> None:
         """The machine will not answer any more: commands nobody did are taken back."""
@@ -177,6 +183,21 @@ class Agents:
                 return Acknowledged(acknowledged, commands)
             with self._given:
                 self._given.wait(min(left, self._poll_s))
+
+    def touch(self, machines: Sequence[str]) -> None:
+        """Many agents are heard of at once: heartbeats of a simulated fleet, which would flood the store one by one."""
+        now = self._clock.now()
+        for first in range(0, len(machines), _AT_ONCE):
+            with self._store.write() as tx:
+                tx.execute(
+                    update(AgentRow).where(AgentRow.machine.in_(machines[first:first + _AT_ONCE])).values(last_seen=now),
+                    execution_options={"synchronize_session": False},
+                )
+
+    def called(self) -> tuple[str, ...]:
+        """Machines that have a command nobody has answered."""
+        with self._store.read() as tx:
+            return tuple(tx.scalars(select(CommandRow.machine).where(CommandRow.state == "given").distinct()))
 
     def _store_report(self, request: Report) -> int:
         with self._store.write() as tx:

@@ -1,0 +1,175 @@
+"""The durable engine under our runner: the only importer of dbos.
+
+DBOS remembers which operations were started and by whom, and brings them back after a crash. One workflow named
+``operation`` runs every kind; its steps are ours, by name. No DBOS queue is used for limits or order: that is
+the dispatcher's and the leases' (their internal queue only carries recoveries). DBOS is a singleton of its
+process, hence so is what is here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID, StepOptions
+from dbos._serialization import DBOSPortableJSONSerializer
+from sqlalchemy.engine import make_url
+
+from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
+from fleet_tui.backend.operations.runner import Recorded, database_lost
+from fleet_tui.backend.store import Store, sqlite_url
+
+APPLICATION = "fleet"
+VERSION = "ops-1"
+"""Pinned: by default it is a hash of our source, and each new release would strand what was under way."""
+
+_log = logging.getLogger(__name__)
+_only_one = threading.Lock()
+_run_operation: Callable[[str, Recorded], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What DBOS knows of one operation's run."""
+
+    state: str
+    """``waiting``, ``running`` or ``ended``."""
+    executor: str | None
+
+
+@DBOS.workflow(name="operation", max_recovery_attempts=None)
+def _operation(operation_id: str) -> str:
+    run = _run_operation
+    if run is None:
+        raise ShuttingDown
+    try:
+        run(operation_id, _recorded)
+    except Exception as error:
+        if database_lost(error):
+            _log.warning("operation %s pauses: the database does not answer", operation_id)
+            raise ShuttingDown from error
+        raise
+    return "ended"
+
+
+def _recorded(name: str, act: Callable[[], str]) -> str:
+    return DBOS.run_step(StepOptions(name=name), act)
+
+
+class Durable:
+    """DBOS, from launch to close. At most one at a time in a process.
+
+    Args:
+        store: on PostgreSQL DBOS keeps its tables in the same database, schema ``dbos``.
+        file: its database on SQLite, beside ours.
+        threads: operations that can run at once here.
+    """
+
+    def __init__(self, store: Store, file: Path, executor_id: str, threads: int = 72) -> None:
+        self._store, self._file, self._executor_id, self._threads = store, file, executor_id, threads
+        self._active: set[str] = set()
+        self._changed = threading.Condition()
+
+    def launch(self, run: Callable[[str, Recorded], None]) -> None:
+        """Start, and bring back what this executor had under way.
+
+        Raises:
+            RuntimeError: another engine runs in this process.
+        """
+        global _run_operation
+        if not _only_one.acquire(blocking=False):
+            raise RuntimeError("another operations engine is running in this process")
+        _run_operation = self._tracked(run)
+        try:
+            _own_log()
+            DBOS(config=self._config())
+            DBOS.listen_queues([])
+            DBOS.launch()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, operation_id: str) -> None:
+        """Run it in a thread of DBOS. Starting one that was started before does nothing."""
+        with SetWorkflowID(operation_id):
+            DBOS.start_workflow(_operation, operation_id)
+
+    def status(self, operation_id: str) -> RunStatus | None:
+        found = DBOS.get_workflow_status(operation_id)
+        if found is None:
+            return None
+        state = {"PENDING": "running", "ENQUEUED": "waiting", "DELAYED": "waiting"}.get(found.status, "ended")
+        return RunStatus(state, found.executor_id)
+
+    def resume(self, operation_id: str) -> None:
+        """Give it to whichever live executor takes it first; its former one is fenced off."""
+        DBOS.resume_workflow(operation_id)
+
+    def is_active(self, operation_id: str) -> bool:
+        """Whether a thread of this process is in it."""
+        with self._changed:
+            return operation_id in self._active
+
+    def active(self) -> int:
+        """Operations that threads of this process are in."""
+        with self._changed:
+            return len(self._active)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until no thread is in an operation. False when some still are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._active, timeout=timeout_s)
+
+    def close(self) -> None:
+        """End DBOS here. What did not end stays recoverable."""
+        global _run_operation
+        _run_operation = None
+        DBOS.destroy()
+        if _only_one.locked():
+            _only_one.release()
+
+    def _tracked(self, run: Callable[[str, Recorded], None]) -> Callable[[str, Recorded], None]:
+        def tracked(operation_id: str, recorded: Recorded) -> None:
+            with self._changed:
+                self._active.add(operation_id)
+            try:
+                run(operation_id, recorded)
+            except Fenced:
+                _log.info("operation %s was taken over by another executor", operation_id)
+                raise
+            finally:
+                with self._changed:
+                    self._active.discard(operation_id)
+                    self._changed.notify_all()
+
+        return tracked
+
+    def _config(self) -> DBOSConfig:
+        config = DBOSConfig(
+            name=APPLICATION, application_version=VERSION, executor_id=self._executor_id, log_level="WARNING",
+            serializer=DBOSPortableJSONSerializer(), max_executor_threads=self._threads,
+            notification_listener_polling_interval_sec=5.0, scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8,
+        )
+        if self._store.is_sqlite:
+            url = sqlite_url(self._file)
+            Store(url).close()  # makes the file: mode 0600, and WAL, which stays
+            config["system_database_url"] = url
+        else:
+            config["system_database_url"] = make_url(self._store.url).render_as_string(hide_password=False)
+        return config
+
+
+def forget(operation_ids: Sequence[str]) -> None:
+    """Delete what is kept of ended runs; without an engine in this process, they stay."""
+    if operation_ids and _run_operation is not None:
+        DBOS.delete_workflows(list(operation_ids))
+
+
+def _own_log() -> None:
+    """With a handler of ours DBOS adds none for the console; its records go on to the daemon's log."""
+    logger = logging.getLogger("dbos")
+    if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+        logger.addHandler(logging.NullHandler())

@@ -1,0 +1,238 @@
+"""Filling an empty store with a simulated site: ten thousand instances in seconds, by bulk inserts in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.clock import Clock, SystemClock
+from fleet_tui.backend.errors import InternalError
+from fleet_tui.backend.events.rows import EventRow
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
+from fleet_tui.backend.instances.fields import defaults
+from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
+from fleet_tui.backend.instances.states import Health, InstanceState
+from fleet_tui.backend.operations.rows import OperationRow, StepRow
+from fleet_tui.backend.providers import MachineState, Provider
+from fleet_tui.backend.providers.actor import VERSION, fingerprint
+from fleet_tui.backend.providers.fake import FakeProvider
+from fleet_tui.backend.providers.ledger import Disk, Machine, Snapshot
+from fleet_tui.backend.simulation import blueprint, history, past_operations
+from fleet_tui.backend.simulation.blueprint import GIB, HostPlan, InstancePlan
+from fleet_tui.backend.simulation.history import Past
+from fleet_tui.backend.simulation.registers import Registers, enter
+from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry.masking import Masker
+from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
+from fleet_tui.backend.text import clean
+
+DETAILED = 250
+"""Instances that are well and have their whole log all the same."""
+
+
+def populate(store: Store, provider: Provider, *, instances: int = 200, hosts: int = 24, seed: int = 7, clock: Clock | None = None) -> bool:
+    """Make the site, once; a store that has hosts already is left as it is. Says whether it was made.
+
+    The same numbers and seed give the same site, at whatever time it is made.
+    """
+    if not isinstance(provider, FakeProvider):
+        raise InternalError(f"a simulated site runs on the fake provider, not on {provider.name}")
+    now = (clock or SystemClock()).now()
+    places = blueprint.hosts(hosts, seed)
+    provider.hosts = tuple(host.name for host in places if host.takes_machines) or provider.hosts
+    provider.label_of = lambda disk_id: _owner(store, disk_id)
+    with store.read() as tx:
+        if tx.scalar(select(HostRow.id).limit(1)) is not None:
+            return False
+    plans = blueprint.instances(instances, places, seed)
+    done, failures = past_operations.make(plans, now, seed)
+    with store.write() as tx:
+        _insert_hosts(tx, places, now)
+        registers = enter(tx, provider.directory / "bundles", now)
+        pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
+        _insert_instances(tx, provider, plans, pasts, registers, now)
+        _insert_lines(tx, plans, pasts)
+        _insert(tx, OperationRow, [past.operation for past in done])
+        _insert(tx, StepRow, [step for past in done for step in past.steps])
+        _insert(tx, EventRow, sorted([past.event for past in done] + _complaints(plans, pasts, now), key=lambda event: event["time"]))
+    return True
+
+
+def _owner(store: Store, disk_id: str) -> str:
+    with store.read() as tx:
+        return tx.scalar(select(InstanceRow.label).where(InstanceRow.disk_id == disk_id)) or ""
+
+
+def _insert(tx: Session, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        tx.execute(insert(table), list(rows))
+
+
+def _insert_hosts(tx: Session, places: Sequence[HostPlan], now: datetime) -> None:
+    zones = sorted({host.zone for host in places})
+    pods = sorted({(host.zone, host.pod) for host in places})
+    clusters = sorted({(host.pod, host.cluster) for host in places})
+    _insert(tx, ZoneRow, [{"id": f"z-{zone}", "name": zone} for zone in zones])
+    _insert(tx, PodRow, [{"id": f"p-{pod}", "name": pod, "zone_id": f"z-{zone}"} for zone, pod in pods])
+    _insert(tx, ClusterRow, [{"id": f"c-{cluster}", "name": cluster, "pod_id": f"p-{pod}", "hypervisor": "kvm"} for pod, cluster in clusters])
+    _insert(tx, HostRow, [
+        {
+            "id": host.id, "name": host.name, "cluster_id": f"c-{host.cluster}", "address": host.address, "resource_state": host.resource_state,
+            "connection_state": host.connection_state, "cores": host.cores, "memory_bytes": host.memory_gib * GIB,
+            "memory_used_bytes": int(host.memory_gib * GIB * host.memory_used), "disk_bytes": host.disk_gib * GIB,
+            "disk_used_bytes": int(host.disk_gib * GIB * host.disk_used), "load": host.load,
+            "measured_at": now - timedelta(minutes=47) if host.connection_state != "Up" else now,
+        }
+        for host in places
+    ])
+
+
+def _past(plan: InstancePlan, number: int, registers: Registers, now: datetime, failures: Any) -> Past:
+    is_detailed = number < DETAILED or bool(plan.failed_stage) or plan.health not in (None, Health.OK)
+    return history.of(plan, registers.actions[plan.role.name], now, operation=failures.get(plan.id), is_detailed=is_detailed)
+
+
+# --- instances -------------------------------------------------------------------------------------------------------
+
+
+def _insert_instances(tx: Session, provider: FakeProvider, plans: Sequence[InstancePlan], pasts: dict[str, Past], registers: Registers,
+                      now: datetime) -> None:
+    _insert(tx, InstanceRow, [_instance(plan, provider, registers, now) for plan in plans])
+    machines = [_machine(plan, pasts[plan.id]) for plan in plans if plan.has_machine]
+    by_id = {plan.machine: plan for plan in plans}
+    _insert(tx, AgentRow, [_agent(by_id[machine.id], machine, pasts[by_id[machine.id].id], now) for machine in machines])
+    disks = {plan.id: _disk(plan, now) for plan in plans if plan.has_disk}
+    snapshots = [(plan, f"s-{plan.id[2:]}") for plan in plans if plan.has_disk and plan.role.name == "db"][:40]
+    _insert(tx, SnapshotRow, [
+        {
+            "id": name, "instance_id": plan.id, "instance_label": plan.label, "disk_id": plan.disk, "provider": provider.name,
+            "reason": "before the upgrade", "automatic": False, "size_bytes": disks[plan.id].used_bytes, "created_at": now - timedelta(days=2),
+        }
+        for plan, name in snapshots
+    ])
+    kept = [Snapshot(name, plan.disk, disks[plan.id].used_bytes, dict(disks[plan.id].facts)) for plan, name in snapshots]
+    provider.adopt(machines, disks.values(), kept)
+
+
+def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, now: datetime) -> dict[str, Any]:
+    applied = {
+        **defaults(), "label": plan.label, "kind": plan.role.kind, "template": plan.role.name, "fleet_tags": list(plan.tags),
+        "virtual_network": "local-tls" if plan.is_tls else "local", "data_disk.size_gb": plan.size_gb,
+        "data_disk.size_max_gb": plan.size_gb * 2, "deletion_protection": plan.is_protected,
+    }
+    changed: dict[str, Any] = {}
+    if "image" in plan.pending:
+        changed["image"] = f"{plan.role.application} {plan.role.versions[-1]}"
+    if "ssl.sans" in plan.pending:
+        changed["ssl.sans"] = [f"{plan.label}.example.com"]
+    has_run = plan.state is not InstanceState.NEW and plan.failed_stage != "resources"
+    health = plan.health.value if plan.health else None
+    scheme = "https" if plan.is_tls else "http"
+    certified = plan.is_tls and plan.has_disk and history.phases_through(plan.failed_stage) > 3
+    moment = now - timedelta(days=min(plan.booted_days, plan.age_days))
+    return {
+        "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
+        "failure": history.failure_of(plan)[2] if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
+        "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
+        "settings": {**applied, **changed}, "applied": applied if has_run else None, "pending": list(plan.pending),
+        "machine": plan.machine if plan.has_machine else None, "host": plan.host if plan.has_machine else None, "port": None,
+        "private_ip": plan.address if plan.has_machine else None, "public_ip": None,
+        "host_name": history.host_name(plan) if plan.has_machine else None, "url": f"{scheme}://{plan.address}:8080/" if plan.has_machine else None,
+        "image": f"{plan.role.application} {plan.version if has_run else plan.role.versions[-1]}", "disk_id": plan.disk, "disk_made": plan.has_disk,
+        "disk_path": provider.disk_path(plan.disk) if plan.has_disk else "", "disk_used_bytes": _used(plan) if plan.has_disk else None,
+        "certificate_not_after": now + timedelta(days=plan.certificate_days) if certified else None,
+        "certificate_fingerprint": fingerprint(plan.disk) if certified else None, "version": 2 if changed else 1, "request_id": None,
+        "created_at": now - timedelta(days=plan.age_days), "updated_at": moment,
+    }
+
+
+def _detail(plan: InstancePlan) -> str:
+    """As the watch over instances words it."""
+    if plan.health is Health.APP_DOWN:
+        return history.outage_of(plan)
+    if plan.health is Health.AGENT_SILENT:
+        return "no word from its agent for 90 s"
+    return f"data disk {plan.used:.0%} full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
+
+
+def _used(plan: InstancePlan) -> int:
+    return int(plan.used * plan.size_gb * GIB)
+
+
+def _machine(plan: InstancePlan, past: Past) -> Machine:
+    """As the fake provider has it. Token and key are secrets, so they do not follow from the seed."""
+    token = secrets.token_hex(32)
+    return Machine(
+        plan.machine, plan.id, plan.label, f"{plan.boot}:create-machine", plan.host, private_ip=plan.address, host_name=history.host_name(plan),
+        state=(MachineState.OFF if plan.state is InstanceState.STOPPED else MachineState.ON).value, disk=plan.disk, boot=plan.boot,
+        boot_token=token, key=hashlib.sha256(f"key:{token}:{plan.boot}".encode()).hexdigest(), stage="failed" if plan.failed_stage else "ready",
+        outage=past.outage, silent=plan.health is Health.AGENT_SILENT,
+    )
+
+
+def _disk(plan: InstancePlan, now: datetime) -> Disk:
+    through = history.phases_through(plan.failed_stage)
+    facts: dict[str, Any] = {"formatted": through > 1}
+    if plan.is_tls and through > 3:
+        facts |= {
+            "certificate_fingerprint": fingerprint(plan.disk),
+            "certificate_not_after": int((now + timedelta(days=plan.certificate_days)).timestamp()),
+        }
+    if through > 5:
+        facts |= {"application": plan.role.application, "version": plan.version}
+    return Disk(plan.disk, plan.size_gb, used_bytes=_used(plan), attached_to=plan.machine if plan.has_machine else None, facts=facts)
+
+
+def _agent(plan: InstancePlan, machine: Machine, past: Past, now: datetime) -> dict[str, Any]:
+    rng = random.Random(plan.seed)
+    ago = {InstanceState.STOPPED: 7200.0}.get(plan.state, rng.uniform(400.0, 2400.0) if machine.silent else rng.uniform(0.5, 19.0))
+    is_up = plan.state is InstanceState.RUNNING
+    return {
+        "machine": machine.id, "ref": f"instance:{plan.id}", "expected_by": f"{plan.boot}:boot",
+        "token_hash": hashlib.sha256(machine.boot_token.encode()).hexdigest(), "token_sealed": "", "document": "", "operation_id": None,
+        "boot": machine.boot, "key_hash": hashlib.sha256(machine.key.encode()).hexdigest(), "hello_at": now - timedelta(days=plan.booted_days),
+        "last_seen": now - timedelta(seconds=ago), "acknowledged": past.agent_lines, "phases": list(past.phases),
+        "health": "" if not is_up else "app-down" if past.outage else "ok", "health_detail": past.outage, "disk_used_bytes": _used(plan),
+        "facts": {}, "version": VERSION, "pid": rng.randint(600, 30000),
+    }
+
+
+# --- logs and events -------------------------------------------------------------------------------------------------
+
+
+def _insert_lines(tx: Session, plans: Sequence[InstancePlan], pasts: dict[str, Past]) -> None:
+    """All lines in the order of time, because readers of everything go by the order of insertion."""
+    masker = Masker()
+    rows: list[dict[str, Any]] = []
+    for plan in plans:
+        for seq, line in enumerate(pasts[plan.id].lines, 1):
+            rows.append({
+                "stream": f"instance:{plan.id}", "seq": seq, "time": line.time, "source": line.source, "phase": line.phase, "level": line.level,
+                "text": clean(masker.mask(line.text)), "operation_id": line.operation,
+            })
+    rows.sort(key=lambda row: row["time"])
+    _insert(tx, StreamRow, [
+        {"ref": f"instance:{plan.id}", "label": plan.label, "last_seq": len(pasts[plan.id].lines), "pruned_seq": 0} for plan in plans
+    ])
+    _insert(tx, LineRow, rows)
+
+
+def _complaints(plans: Sequence[InstancePlan], pasts: dict[str, Past], now: datetime) -> list[dict[str, Any]]:
+    """The events that told when an instance became unwell."""
+    told = []
+    for plan in plans:
+        if plan.health in (None, Health.OK):
+            continue
+        told.append({
+            "time": now - timedelta(seconds=random.Random(plan.seed).uniform(80.0, 5000.0)), "type": "instance.changed", "ref": f"instance:{plan.id}",
+            "level": "warn" if plan.health is Health.DISK_WARNING else "error", "operation_id": None, "user": None,
+            "text": f"{plan.label}: {plan.health.value if plan.health else ''}: {_detail(plan)}",
+        })
+    return told

@@ -1,0 +1,118 @@
+"""Brings a database to this program's schema, and refuses one that is newer.
+
+Before an SQLite database is changed, a copy is made beside it. A PostgreSQL server's backups are its
+administrator's; the log says so when a migration is about to run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine import make_url
+
+from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.store import Store
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x736368656D61  # "schema"
+_log = logging.getLogger(__name__)
+
+
+def prepare(store: Store, backups: Path) -> str:
+    """Migrate to the newest schema this program knows; returns its revision. Nothing happens when it is there.
+
+    Args:
+        backups: directory for the copy of an SQLite database, made when needed.
+
+    Raises:
+        WrongState: the database was written by a newer program, or not by this one at all.
+    """
+    config = configuration()
+    with _alone(store) as connection:
+        config.attributes["connection"] = connection
+        scripts = ScriptDirectory.from_config(config)
+        head, here = str(scripts.get_current_head()), revision(connection)
+        if here == head:
+            return head
+        _check(connection, scripts, here, head)
+        if here is not None:
+            _keep_copy(store, backups, here)
+        _log.info("the database goes from schema %s to %s", here or "empty", head)
+        command.upgrade(config, "head")
+        connection.commit()
+    return head
+
+
+def configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema a database has; ``None`` for an empty one."""
+    heads = MigrationContext.configure(connection).get_current_heads()
+    return heads[0] if heads else None
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[Connection]:
+    """One migrating daemon at a time: the writer's lock on SQLite, an advisory one on PostgreSQL."""
+    if store.is_sqlite:
+        with store.engine.execution_options(fleet_begin="BEGIN IMMEDIATE").connect() as connection:
+            yield connection
+        return
+    with store.engine.connect() as guard, store.engine.connect() as connection:
+        guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        try:
+            yield connection
+        finally:
+            guard.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+
+
+def _check(connection: Connection, scripts: ScriptDirectory, here: str | None, head: str) -> None:
+    if here is None:
+        if inspect(connection).has_table("operation"):
+            raise WrongState(
+                "The database has tables of ours but no schema version.",
+                hint="It was not made by a released program; move it away and start again.",
+            )
+        return
+    known = {script.revision for script in scripts.walk_revisions()}
+    if here not in known:
+        raise WrongState(
+            f"The database has schema {here}, which this program does not know; it knows up to {head}.",
+            hint="A newer program wrote it: start that one, or restore the copy made before its migration.",
+            database=here, program=head,
+        )
+
+
+def _keep_copy(store: Store, backups: Path, here: str) -> None:
+    if not store.is_sqlite:
+        _log.info("a server's backups are its administrator's: none is made before this migration")
+        return
+    backups.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = backups / f"fleet-{stamp}-schema-{here}.db"
+    partial = target.with_suffix(".part")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    source = str(make_url(store.url).database)
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(partial)) as new:
+        old.backup(new)
+    with open(partial, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(partial, target)
+    _log.info("the database was copied to %s", target)

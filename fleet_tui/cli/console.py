@@ -1,0 +1,73 @@
+"""The console, its panes, and the demonstration. The only commands that load a screen."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from fleet_tui import session as sessions
+from fleet_tui.backend import directories
+from fleet_tui.backend.api import embedded
+from fleet_tui.backend.errors import UsageError
+from fleet_tui.cli.context import Context
+from fleet_tui.settings import Settings
+
+_SET_DEATH_SIGNAL = 1
+
+
+def open_console(context: Context) -> int:
+    return _run(context.settings, None)
+
+
+def open_pane(context: Context) -> int:
+    """One panel, read-only by the daemon's word."""
+    given = context.given
+    if given.target and given.pane != "logs":
+        raise UsageError(f"a pane of {given.pane} takes no name")
+    pane = (given.pane, given.target) if given.target else (given.pane,)
+    return _run(dataclasses.replace(context.settings, read_only=True), pane)
+
+
+def demo(context: Context) -> int:
+    """A simulated site of its own that leaves nothing behind."""
+    given = context.given
+    _need_terminal()
+    home = Path(tempfile.mkdtemp(prefix="fleet-demo-"))
+    environ = {**os.environ, "FLEET_HOME": str(home)}
+    places = directories.find(environ)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda number, _frame: sys.exit(128 + number))
+    try:
+        context.say(f"preparing a simulated fleet of {given.instances} instances on {given.hosts} hosts")
+        flags = ("--simulate", "--instances", str(given.instances), "--hosts", str(given.hosts), "--seed", str(given.seed))
+        embedded.start(places, flags, environ=environ, timeout_s=120.0, before=_die_with_parent)
+        return _run(dataclasses.replace(context.settings, directories=places, site="", isolated=True, start_daemon=False), None)
+    finally:
+        embedded.stop(places)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _run(settings: Settings, pane: tuple[str, ...] | None) -> int:
+    """Find or start the daemon while there is still a plain terminal to say so on; then draw."""
+    _need_terminal()
+    sessions.ensure(settings)
+    from fleet_tui.app import run
+
+    found = dataclasses.replace(settings, start_daemon=False)
+    return run(settings, lambda: sessions.connect(found), pane)
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the console needs a terminal", hint="`fleet --help` lists the commands for scripts")
+
+
+def _die_with_parent() -> None:
+    """Runs in the new daemon: it gets SIGTERM when this process is killed, so that a demonstration never outlives its console."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

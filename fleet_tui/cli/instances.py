@@ -1,0 +1,145 @@
+"""``fleet instance …``"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_tui.backend import instances as i
+from fleet_tui.backend.errors import UsageError
+from fleet_tui.backend.telemetry import ReadLines
+from fleet_tui.cli.confirm import confirmed
+from fleet_tui.cli.context import Context
+from fleet_tui.cli.waiting import finish, line_record, line_text
+from fleet_tui.columns import INSTANCES
+
+_PAGE = 1000
+_HOLD_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb that becomes an operation; ``flags`` are the request's own fields it reads from the command line."""
+
+    request: type
+    help: str
+    flags: tuple[str, ...] = ()
+
+
+VERBS: Mapping[str, Verb] = {
+    "provision": Verb(i.ProvisionInstance, "make its machine and start the application"),
+    "deprovision": Verb(i.DeprovisionInstance, "throw its machine away, keep the data disk", ("force",)),
+    "reprovision": Verb(i.ReprovisionInstance, "deprovision and provision again", ("snapshot",)),
+    "stop": Verb(i.StopInstance, "switch its machine off"),
+    "start": Verb(i.StartInstance, "switch its machine on again"),
+    "restart-app": Verb(i.RestartApplication, "restart the application, not the machine"),
+    "replay-actions": Verb(i.ReplayActions, "run its setup actions again"),
+    "retry": Verb(i.RetryStartup, "try a failed start-up again, from the phase that failed"),
+    "snapshot": Verb(i.SnapshotDisk, "keep a copy of the data disk", ("reason",)),
+    "delete": Verb(i.DeleteInstance, "remove it with its data disk", ("keep_disk", "keep_snapshots")),
+}
+
+
+def operate(context: Context) -> int:
+    """Any of :data:`VERBS`."""
+    verb = VERBS[context.given.verb]
+    own = {name: getattr(context.given, name) for name in verb.flags}
+    request = verb.request(target=context.given.name, dry_run=context.flag("dry_run", False), **own)
+    return finish(context, context.session.submit(confirmed(context, request, context.given.name)))
+
+
+def create(context: Context) -> int:
+    given = context.given
+    record = context.session.submit(
+        i.CreateInstance(label=given.name, kind=given.kind, template=given.template, network=given.network, settings=assignments(given.set))
+    )
+    return _saved(context, record, "created")
+
+
+def edit(context: Context) -> int:
+    given = context.given
+    changes = assignments(given.set)
+    if not changes:
+        raise UsageError("nothing to change", hint="give --set field=value; `fleet instance show` shows the fields")
+    version = given.version or context.session.fetch(i.ShowSettings(given.name)).version
+    record = context.session.submit(i.EditInstance(target=given.name, version=version, changes=changes))
+    return _saved(context, record, "saved")
+
+
+def _saved(context: Context, record: i.InstanceRecord, verb: str) -> int:
+    if context.out.is_json:
+        context.out.json(record)
+        return 0
+    pending = f"; {', '.join(record.pending_changes)} wait for a reprovision" if record.pending_changes else ""
+    context.out.line(context.out.cell(f"{record.label} {verb}{pending}"))
+    return 0
+
+
+def show(context: Context) -> int:
+    context.out.record(context.session.fetch(i.ShowInstance(context.given.name)))
+    return 0
+
+
+def find(context: Context) -> int:
+    found: list[i.InstanceRecord] = []
+    after = ""
+    while True:
+        page = context.session.fetch(i.ListInstances(after=after, limit=_PAGE, state=context.given.state, kind=context.given.kind))
+        found.extend(page.instances)
+        after = page.next
+        if not after:
+            break
+    columns = [column for column in INSTANCES if context.given.wide or not column.wide]
+    context.out.rows(columns, found, empty="there is no instance; `fleet instance create NAME` makes one")
+    return 0
+
+
+def logs(context: Context) -> int:
+    """Lines after ``--since``. Without ``--follow`` all there are; as JSON an array, followed one object a line."""
+    given = context.given
+    after = given.since
+    collected: list[Any] = []
+    try:
+        while True:
+            hold_s = _HOLD_S if given.follow else 0.0
+            batch = context.session.fetch(ReadLines(target=given.name, after=after, limit=_PAGE, wait_s=hold_s))
+            if batch.dropped:
+                context.say(f"fleet: {batch.dropped} lines are gone: they were older than what is kept")
+            if context.out.is_json and not given.follow:
+                collected.extend(line_record(line) for line in batch.lines)
+            else:
+                _print_lines(context, batch.lines)
+            after = max(after, batch.cursor)
+            if not given.follow and not batch.lines:
+                break
+    finally:
+        if context.out.is_json and not given.follow:
+            context.out.json(collected)
+    return 0
+
+
+def _print_lines(context: Context, lines: Sequence[Any]) -> None:
+    for line in lines:
+        if context.out.is_json:
+            context.out.json_line(line_record(line))
+        else:
+            context.out.line(context.out.cell(line_text(line, timestamps=context.given.timestamps)))
+
+
+def snapshots(context: Context) -> int:
+    from fleet_tui.cli.tables import SNAPSHOTS
+
+    context.out.rows(SNAPSHOTS, context.session.fetch(i.ListSnapshots(context.given.name)), empty="it has no snapshots")
+    return 0
+
+
+def assignments(words: Sequence[str]) -> dict[str, Any]:
+    """``--set field=value`` as a mapping. Values stay text: the daemon reads them by the field's own kind."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {word}: field=value is needed")
+        found[name.strip()] = value
+    return found

@@ -1,0 +1,214 @@
+"""The fleet at a glance: what needs a person first, then what runs, then the instances, then what agents say.
+
+One call paints it (`Summarize`); it is asked again only after a change. Three columns from 140 cells, two from 100,
+stacked below, with attention first in every arrangement.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widget import Widget
+
+from fleet_tui import columns
+from fleet_tui.backend.api import Attention, Summary
+from fleet_tui.backend.operations import OperationRecord, OperationState
+from fleet_tui.screens import tables
+from fleet_tui.screens.board import fleet_column, fleet_lines
+from fleet_tui.screens.frame import bindings
+from fleet_tui.screens.link import FleetChanged
+from fleet_tui.screens.list_keys import ListScreen
+from fleet_tui.screens.tail import PhaseLog, Tail
+from fleet_tui.widgets.column import Cell, Column
+from fleet_tui.widgets.glyphs import bar
+from fleet_tui.widgets.log_view import LogView
+from fleet_tui.widgets.paint import Lines
+from fleet_tui.widgets.resource_table import ResourceTable
+
+BROAD, NORMAL = 140, 100
+
+
+class DashboardScreen(ListScreen):
+    KIND = "dashboard"
+    BINDINGS = bindings("dashboard")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._summary: Summary | None = None
+        self._began = False
+        self.tail = Tail(self, lambda: self.query_one("#log", LogView))
+
+    def body(self) -> ComposeResult:
+        glyphs, clock = self.console.glyphs, self.console.clock
+        with Container(id="top"):
+            yield tables.Table(self._attention_columns(), status_of=lambda row: row.severity, glyphs=glyphs, id="attention",
+                                classes="panel", empty="nothing needs attention")  # fmt: skip
+            yield tables.Table(self._operation_columns(), status_of=columns.operation_status, glyphs=glyphs, id="operations",
+                                classes="panel", empty="nothing runs")  # fmt: skip
+            yield Lines(glyphs=glyphs, id="fleet")
+        yield tables.table_of("instances", glyphs, clock, id="instances", empty="no instances yet · n makes the first one")
+        yield PhaseLog("agent log · all", id="log", glyphs=glyphs, max_lines=2000, classes="panel")
+
+    def on_mount(self) -> None:
+        self.instances.add_class("panel")
+        self.instances.focus()
+
+    @property
+    def instances(self) -> ResourceTable:
+        return self.query_one("#instances", ResourceTable)
+
+    def home(self) -> Widget | None:
+        return self.instances
+
+    def kind_of(self, table: ResourceTable) -> str:
+        return str(table.id)
+
+    def crumbs(self) -> list[str]:
+        return ["dashboard"]
+
+    # Columns of the two small panels
+
+    def _attention_columns(self) -> list[Column]:
+        glyphs, clock = self.console.glyphs, self.console.clock
+
+        def said(row: Attention) -> Cell:
+            return f"{row.text} {glyphs.dot} {row.hint}" if row.hint else row.text
+
+        def since(row: Attention) -> str:
+            return columns.ago(datetime.fromtimestamp(row.since, timezone.utc), clock.now())
+
+        return [
+            Column("label", "ATTENTION", 14, render=lambda r: f"{glyphs.status(r.severity)} {r.label}", priority=1000),
+            Column("text", "", 16, render=said, flexible=True, priority=900),
+            Column("age", "SINCE", 5, "right", render=since, priority=100),
+        ]
+
+    def _operation_columns(self) -> list[Column]:
+        glyphs, clock = self.console.glyphs, self.console.clock
+
+        def step(row: OperationRecord) -> Cell:
+            done, total, said = columns.progress(row)
+            if row.state in (OperationState.RUNNING, OperationState.CANCELLING):
+                return f"{bar(done / total if total else 0.0, 6, glyphs)} {done + 1}/{total} {said}"
+            return said or row.state.value
+
+        return [
+            Column("title", "OPERATIONS", 12, render=lambda r: f"{glyphs.status(columns.operation_status(r))} {r.title}", priority=1000),
+            Column("target", "", 10, render=lambda r: r.target, priority=900),
+            Column("step", "", 16, render=step, flexible=True, priority=800),
+            Column("age", "TOOK", 7, "right", render=lambda r: columns.operation_time(r, clock.now()), priority=100),
+        ]
+
+    # Data
+
+    def load(self) -> None:
+        if not self._began:
+            self._began = True
+            if self._summary is None:
+                return
+        self.console.pulse.ask()
+        self.tail.read()
+
+    def have_summary(self, summary: Summary) -> None:
+        """Paint everything from the one answer."""
+        first = self._summary is None
+        self._summary = summary
+        self.query_one("#attention", ResourceTable).set_rows([(f"{n} {row.ref}", row) for n, row in enumerate(summary.attention)])
+        self.query_one("#operations", ResourceTable).set_rows([(f"operation:{row.id}", row) for row in summary.running])
+        if summary.rows or not summary.instances.get("total"):
+            self.instances.set_rows([(f"instance:{row.id}", row) for row in summary.rows])
+        if first:
+            self.tail.begin_with(summary.lines)
+        self.fit_panels()
+        self.chrome()
+
+    def changed(self, changed: FleetChanged) -> None:
+        if changed.lines:
+            self.tail.read()
+
+    def minute(self) -> None:
+        for table in self.query(ResourceTable):
+            table.touch()
+
+    # Arrangement
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self.fit_panels()
+
+    def fit_panels(self) -> None:
+        """Heights by what there is to show; widths by the stylesheet's classes."""
+        summary = self._summary
+        if summary is None or not self.is_mounted:
+            return
+        width, height = self.app.size
+        room = 4 if height < 30 else max(5, height // 4)
+        attention, operations = self.query_one("#attention"), self.query_one("#operations")
+        stacked = width < NORMAL
+        for panel, count in ((attention, len(summary.attention)), (operations, len(summary.running))):
+            panel.display = bool(count) or not stacked
+            panel.styles.height = max(3 if not stacked else 2, min(count + 1, room)) if stacked else room + 1
+        fleet = self.query_one("#fleet", Lines)
+        if width >= BROAD:
+            fleet.show(fleet_column(summary, self.console.glyphs, room + 1))
+        else:
+            fleet.show(fleet_lines(summary, self.console.glyphs, width))
+        self.query_one("#log").styles.height = 6 if height < 30 else max(8, height // 4)
+
+    # Keys
+
+    def act_board_zoom(self) -> None:
+        panel = self.focused
+        if self.has_class("-zoom"):
+            self.remove_class("-zoom")
+            for other in self.query(".-zoomed"):
+                other.remove_class("-zoomed")
+        elif panel is not None and panel.has_class("panel"):
+            self.add_class("-zoom")
+            panel.add_class("-zoomed")
+
+    def leave(self) -> bool:
+        if self.has_class("-zoom"):
+            self.act_board_zoom()
+            return True
+        return super().leave()
+
+    def subject(self, aims: str) -> Any:
+        """Verbs of instances work on the instance panel's row even while a neighbour has the focus elsewhere on the board."""
+        if aims == "instance" and self.table is not None and self.table.id == "attention":
+            row = self.table.cursor_row
+            return self.instances.row(row.ref) if row is not None else None
+        return super().subject(aims)
+
+    def act_list_describe(self) -> None:
+        self._show_detail(raw=False)
+
+    def act_list_raw(self) -> None:
+        self._show_detail(raw=True)
+
+    def _show_detail(self, raw: bool) -> None:
+        row = self.subject("instance")
+        if row is not None:
+            self.console.open("detail", f"instance:{row.id}", record=row, title=row.label, raw=raw)
+        elif self.table is not None and self.table.id == "operations":
+            self._detail(raw)
+
+    def open_row(self, kind: str, row: Any) -> None:
+        if kind != "attention":
+            super().open_row(kind, row)
+            return
+        what, _, _ = row.ref.partition(":")
+        if what in ("instance", "operation"):
+            self.console.open(what, row.ref)
+        elif what == "host":
+            self.console.go("hosts")
+
+    def current(self) -> tuple[str, Any] | None:
+        current = super().current()
+        if current is None or current[0] != "attention":
+            return current
+        row = self.subject("instance")
+        return ("instances", row) if row is not None else None

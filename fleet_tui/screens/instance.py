@@ -1,0 +1,293 @@
+"""One instance: Overview (state, start-up phases and log side by side), Settings, Data, Operations, Logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widget import Widget
+
+from fleet_tui.actions import Action
+from fleet_tui.backend.errors import FleetError, NotFound
+from fleet_tui.backend.instances import InstanceRecord, ListSnapshots, ShowInstance
+from fleet_tui.backend.operations import ListOperations, OperationRecord, ShowOperation, Submitted
+from fleet_tui.screens import instance_facts, tables
+from fleet_tui.screens.frame import bindings
+from fleet_tui.screens.instance_keys import InstanceKeys
+from fleet_tui.screens.link import FleetChanged
+from fleet_tui.screens.logs import LogKeys
+from fleet_tui.screens.operation import jump_to_step
+from fleet_tui.screens.settings_tab import SettingsTab
+from fleet_tui.screens.steps import StepTable, Ticking, lines_of
+from fleet_tui.screens.tail import TabbedLog, Tail
+from fleet_tui.widgets.column import Column
+from fleet_tui.widgets.paint import Lines
+from fleet_tui.widgets.resource_table import ResourceTable
+
+TABS = ("overview", "settings", "data", "operations", "logs")
+
+
+class InstanceScreen(InstanceKeys, LogKeys):
+    KIND = "instance"
+    BINDINGS = bindings("instance")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record: InstanceRecord | None = None
+        self._operation: OperationRecord | None = None
+        self.tab = "overview"
+        self._wanted_tab = ""
+        self._lists_stale = True
+        self.tail = Tail(self, lambda: self.log_panel)
+
+    def body(self) -> ComposeResult:
+        glyphs, clock = self.console.glyphs, self.console.clock
+        yield Lines(glyphs=glyphs, id="tabs")
+        yield Lines(glyphs=glyphs, id="facts")
+        with Container(id="work"):
+            yield StepTable(glyphs, clock, id="steps", empty="no operation yet")
+            yield TabbedLog("log", id="log", glyphs=glyphs)
+        yield SettingsTab(self, id="settings")
+        with Container(id="data"):
+            yield Lines(glyphs=glyphs, id="disk")
+            yield tables.Table(
+                [
+                    Column("time", "SNAPSHOT", 16, render=lambda r: instance_facts.snapshot_cells(r, clock.now())[0]),
+                    Column("age", "AGE", 4, "right", render=lambda r: instance_facts.snapshot_cells(r, clock.now())[1]),
+                    Column("size", "SIZE", 9, "right", render=lambda r: instance_facts.snapshot_cells(r, clock.now())[2]),
+                    Column("reason", "WHY", 20, render=lambda r: instance_facts.snapshot_cells(r, clock.now())[3], flexible=True),
+                ],
+                glyphs=glyphs, id="snapshots", empty="no snapshot · O makes one, :restore goes back to one",
+            )  # fmt: skip
+        yield tables.table_of("operations", glyphs, clock, id="operations", empty="no operation yet")
+
+    def on_mount(self) -> None:
+        self.log_panel.labels = False
+        self.log_panel.wrap = True
+        self._ticking = Ticking(self.steps)
+        self._show_tab("overview")
+
+    @property
+    def steps(self) -> StepTable:
+        return self.query_one("#steps", StepTable)
+
+    @property
+    def settings(self) -> SettingsTab:
+        return self.query_one("#settings", SettingsTab)
+
+    def home(self) -> Widget | None:
+        if self.tab == "settings":
+            return None
+        return {"overview": self.steps, "data": self.query_one("#snapshots"), "operations": self.query_one("#operations")}.get(self.tab, self.log_panel)
+
+    def crumbs(self) -> list[str]:
+        return ["instances", self.record.label if self.record else ""]
+
+    def place(self) -> str:
+        return f"instance/{self.tab}"
+
+    def subject(self, aims: str) -> Any:
+        return self.record if aims == "instance" else None
+
+    def aim(self, ref: str, *, tab: str = "", show_work: bool = False, **_options: Any) -> None:
+        if ref != self.ref:
+            self.record = self._operation = None
+            self._lists_stale = True
+            self._wanted_tab = tab or "overview"
+        elif tab or show_work:
+            self._wanted_tab = tab or "overview"
+        super().aim(ref)
+
+    # Tabs
+
+    def shown(self) -> None:
+        if self._wanted_tab:
+            self._show_tab(self._wanted_tab)
+            self._wanted_tab = ""
+        super().shown()
+
+    def _show_tab(self, tab: str) -> None:
+        self.tab = tab
+        for name, parts in _PARTS.items():
+            self.query_one(f"#{name}").display = tab in parts
+        self.set_class(tab == "logs", "-logs")
+        self.query_one("#tabs", Lines).show([[(" ", ""), *(part for name in TABS for part in ((f" {name.capitalize()} ", "focused" if name == tab else "muted"), (" ", "")))]])  # fmt: skip
+        home = self.home()
+        if home is not None:
+            home.focus()
+        self._load_tab()
+        self.chrome()
+
+    def turn(self, by: int) -> None:
+        self._show_tab(TABS[(TABS.index(self.tab) + by) % len(TABS)])
+
+    def act_tabs_next(self) -> None:
+        self.turn(1)
+
+    def act_tabs_previous(self) -> None:
+        self.turn(-1)
+
+    def act_tabs_save(self) -> None:
+        self.settings.save()
+
+    def act_tabs_theirs(self) -> None:
+        self.settings.take_theirs()
+
+    def _load_tab(self) -> None:
+        if self.record is None:
+            return
+        if self.tab == "settings":
+            self.settings.aim(self.record)
+            self.settings.load()
+        elif self.tab in ("data", "operations") and self._lists_stale:
+            self._lists_stale = False
+            target, ref = self.record.id, self.ref
+            self.ask(
+                lambda session: (session.fetch(ListSnapshots(target)), session.fetch(ListOperations(target_ref=ref, limit=100))),
+                self._have_lists, group="lists",
+            )  # fmt: skip
+
+    def _have_lists(self, found: tuple[Any, Any]) -> None:
+        self.query_one("#snapshots", ResourceTable).set_rows([(s.id, s) for s in found[0]])
+        self.query_one("#operations", ResourceTable).set_rows([(f"operation:{op.id}", op) for op in found[1]])
+
+    # Fetching
+
+    def load(self) -> None:
+        ref = self.ref
+
+        def work(session: Any) -> tuple[InstanceRecord, OperationRecord | None]:
+            row = session.fetch(ShowInstance(ref))
+            if row.operation_id:
+                return row, session.fetch(ShowOperation(row.operation_id))
+            latest = session.fetch(ListOperations(target_ref=ref, limit=1))
+            return row, latest[0] if latest else None
+
+        self.ask(work, self._have, self._missing, "instance")
+
+    def _missing(self, error: FleetError) -> None:
+        if isinstance(error, NotFound):
+            self.say(f"{self.record.label if self.record else 'it'} is gone")
+            if self.console.screen is self:
+                self.console.back()
+        else:
+            self.failed(error)
+
+    def _have(self, found: tuple[InstanceRecord, OperationRecord | None]) -> None:
+        self.record, self._operation = found
+        lines = lines_of(self._operation, self.record.agent)
+        self.steps.put(lines, self._operation.id if self._operation else "")
+        self.steps.display = self.tab == "overview" and bool(lines)
+        self.set_class(not lines, "-no-steps")
+        if self.tab == "overview" and lines and self.focused in (None, self.log_panel) and self.log_panel.line_count == 0:
+            self.steps.focus()
+        self._ticking.start()
+        self._facts()
+        self.tail.aim(self.ref)
+        self._load_tab()
+        self.chrome()
+
+    def _facts(self) -> None:
+        if self.record is not None:
+            glyphs = self.console.glyphs
+            self.query_one("#facts", Lines).show(instance_facts.overview(self.record, glyphs, self.console.clock.now()))
+            self.query_one("#disk", Lines).show(instance_facts.data(self.record, glyphs))
+            title = f"log · {self.record.label}"
+            if self.log_panel.title != title:
+                self.log_panel.title = title
+
+    def changed(self, changed: FleetChanged) -> None:
+        mine = {self.ref, f"operation:{self._operation.id}" if self._operation else ""}
+        if mine & changed.refs:
+            self._lists_stale = True
+            self.load()
+        if self.tail.hears(changed.lines):
+            self.tail.read()
+
+    def minute(self) -> None:
+        self._facts()
+
+    # Verbs
+
+    @property
+    def holds_edits(self) -> bool:
+        return self.is_mounted and self.settings.is_edited
+
+    def ask_to_leave(self, then: Callable[[], None]) -> None:
+        self.settings.ask_to_leave(then)
+
+    def leave(self) -> bool:
+        if self.has_class("-full"):
+            self.remove_class("-full")
+        elif self.log_panel.filter_text:
+            self.filtered("", True)
+        elif self.holds_edits:
+            self.ask_to_leave(self.console.back)
+        else:
+            return False
+        return True
+
+    def submitted(self, action: Action, replies: Sequence[Submitted]) -> None:
+        """Watch the work here: the phases and the log are on the overview."""
+        if replies and replies[0].operation is not None:
+            self._show_tab("overview")
+        self.load()
+
+    def filtered(self, text: str, done: bool) -> None:
+        if text:
+            self.log_panel.search(text)
+        self.log_panel.filter_text = text
+        self.chrome()
+
+    def chip(self) -> str:
+        return f"/{self.log_panel.filter_text}" if self.log_panel.filter_text else ""
+
+    def act_instance_edit(self, row: Any) -> None:
+        self._show_tab("settings")
+
+    def act_instance_operations(self, row: Any) -> None:
+        self._show_tab("operations")
+
+    def act_instance_logs(self, row: Any) -> None:
+        if self.tab == "logs":
+            super().act_instance_logs(row)
+        else:
+            self._show_tab("logs")
+
+    def act_page_jump(self) -> None:
+        if self.tab == "overview":
+            jump_to_step(self, self.steps)
+
+    def act_page_describe(self) -> None:
+        self._detail(False)
+
+    def act_page_raw(self) -> None:
+        self._detail(True)
+
+    def _detail(self, raw: bool) -> None:
+        if self.record is not None:
+            self.console.open("detail", self.ref, record=self.record, title=self.record.label, raw=raw)
+
+    def on_resource_table_opened(self, event: ResourceTable.Opened) -> None:
+        event.stop()
+        if event.table is self.steps:
+            self.act_page_jump()
+        elif event.table.id == "operations":
+            self.console.open("operation", event.key)
+
+    def on_resource_table_highlighted(self, event: ResourceTable.Highlighted) -> None:
+        event.stop()
+
+
+_PARTS = {
+    "facts": ("overview",),
+    "steps": ("overview",),
+    "work": ("overview", "logs"),
+    "settings": ("settings",),
+    "data": ("data",),
+    "operations": ("operations",),
+}
+"""Part of the screen -> tabs it belongs to. The log is one panel that the Logs tab shows alone."""
+

@@ -1,0 +1,118 @@
+"""Saving settings: every problem at once, nobody's change lost, what waits for a reprovision is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.errors import InvalidInput, NotFound, WrongState
+from fleet_tui.backend.instances import CreateInstance, EditInstance, PutTemplate, SetupAction
+from fleet_tui.backend.instances import settings as saved
+from fleet_tui.backend.instances.registers import ensure_network, put_template
+from fleet_tui.backend.instances.rows import InstanceRow
+from fleet_tui.backend.store import Store
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def site(store: Store) -> Store:
+    with store.write() as tx:
+        put_template(tx, PutTemplate(label="hello"))
+        put_template(tx, PutTemplate(label="other"))
+        ensure_network(tx, "local", "local", "none")
+        ensure_network(tx, "local-tls", "local", "self_signed")
+    return store
+
+
+def create(store: Store, label: str = "web-1", **more: object) -> str:
+    with store.write() as tx:
+        return saved.create(tx, CreateInstance(label=label, **more), CLOCK).id  # type: ignore[arg-type]
+
+
+def edit(store: Store, target: str, version: int, **changes: object) -> InstanceRow:
+    with store.write() as tx:
+        named = {name.replace("__", "."): value for name, value in changes.items()}
+        return saved.edit(tx, EditInstance(target, version, named), CLOCK)
+
+
+def provisioned(store: Store, target: str) -> None:
+    with store.write() as tx:
+        row = saved.find_row(tx, target)
+        row.applied, row.disk_made, row.state = dict(row.settings), True, "running"
+
+
+def test_labels_are_unique_whatever_their_case(site: Store) -> None:
+    create(site)
+    with pytest.raises(InvalidInput) as refused:
+        create(site, "WEB-1")
+    assert [p.field for p in refused.value.problems] == ["label"]
+
+
+def test_the_same_request_makes_one_instance(site: Store) -> None:
+    assert create(site, request_id="r1") == create(site, request_id="r1")
+
+
+def test_unknown_template_and_network_are_told_with_those_there_are(site: Store) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        create(site, template="nope", network="nowhere")
+    told = {p.field: p.message for p in refused.value.problems}
+    assert "hello" in told["template"] and "local-tls" in told["virtual_network"]
+
+
+def test_a_stale_save_is_refused_with_the_fields_that_differ(site: Store) -> None:
+    create(site)
+    edit(site, "web-1", 1, notes="theirs")
+    with pytest.raises(WrongState) as refused:
+        edit(site, "web-1", 1, notes="mine")
+    assert refused.value.details["fields"] == {"notes": {"theirs": "theirs", "yours": "mine"}}
+
+
+def test_change_classes(site: Store) -> None:
+    create(site)
+    provisioned(site, "web-1")
+    assert edit(site, "web-1", 1, notes="n").pending == []
+    assert edit(site, "web-1", 2, template="other").pending == ["template"]
+    assert edit(site, "web-1", 3, template="hello").pending == []
+    with pytest.raises(InvalidInput) as refused:
+        edit(site, "web-1", 4, kind="deployer")
+    assert "fixed since" in refused.value.problems[0].message
+
+
+def test_a_disk_only_grows(site: Store) -> None:
+    create(site)
+    provisioned(site, "web-1")
+    with pytest.raises(InvalidInput, match="only grow"):
+        edit(site, "web-1", 1, data_disk__size_gb=40)
+    assert edit(site, "web-1", 1, data_disk__size_gb=60, data_disk__size_max_gb=80).settings["data_disk.size_gb"] == 60
+
+
+def test_editing_a_template_marks_its_running_instances_only(site: Store) -> None:
+    create(site)
+    create(site, "web-2")
+    provisioned(site, "web-1")
+    action = SetupAction("run_tasks", "greet", {"tasks": "- run: echo hi"})
+    with site.write() as tx:
+        assert put_template(tx, PutTemplate("hello", setup_actions=(action,))).instances == 2
+    with site.read() as tx:
+        assert saved.find_row(tx, "web-1").pending == ["template"]
+        assert saved.find_row(tx, "web-2").pending == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "told"),
+    [
+        ("run_tasks", {"tasks": "- run: [oops"}, "line 1"), ("run_tasks", {"tasks": "x"}, "a list of tasks"), ("install_packages", {}, "machine of its own"),
+        ("application_port", {"port": 80}, "1024"), ("add_authorized_key", {"key": "-----BEGIN PRIVATE KEY-----"}, "public"), ("levitate", {}, "not a kind"),
+        ("add_env_variables", {"variables": {"A B": "x"}}, "not a name"),
+    ],
+)
+def test_wrong_setup_actions_are_refused_with_where_and_why(site: Store, kind: str, parameters: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidInput) as refused, site.write() as tx:
+        put_template(tx, PutTemplate("hello", setup_actions=(SetupAction(kind, "x", parameters),)))
+    assert told in refused.value.problems[0].message and refused.value.problems[0].field == "setup_actions.1"
+
+
+def test_unknown_instance(site: Store) -> None:
+    with pytest.raises(NotFound), site.read() as tx:
+        saved.find_row(tx, "nobody")

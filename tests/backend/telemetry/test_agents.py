@@ -1,0 +1,115 @@
+"""Agents prove who they are once, may repeat themselves without effect, and are told each thing once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from fleet_tui.backend.errors import AuthFailed, InvalidInput
+from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.secrets.envelope import Envelope
+from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry import AgentLine, CommandResult, Hello, PhaseReport, ReadLines, Report
+from fleet_tui.backend.telemetry.agents import Agents
+from fleet_tui.backend.telemetry.lines import Lines
+
+MACHINE = "vm-1"
+
+
+@pytest.fixture
+def agents(store: Store) -> Agents:
+    return Agents(store, Lines(store, Feed(store)), Envelope(b"k" * 32))
+
+
+def expect(agents: Agents, store: Store, by: str = "o-1:boot") -> str:
+    with store.write() as tx:
+        return agents.expect(tx, MACHINE, "instance:i-1", {"port": 1}, "o-1", by)
+
+
+def hello(token: str, boot: str = "b1", clock: float | None = None) -> Hello:
+    return Hello(machine=MACHINE, boot=boot, token=token, clock=time.time() if clock is None else clock, pid=1, agent_version="1")
+
+
+def test_a_token_works_once_but_the_same_boot_may_repeat_its_hello(agents: Agents, store: Store) -> None:
+    token = expect(agents, store)
+    first = agents.hello(hello(token))
+    assert first.document == {"port": 1}
+    assert agents.hello(hello(token)).key == first.key
+    with pytest.raises(AuthFailed, match="used before"):
+        agents.hello(hello(token, boot="b2"))
+    with pytest.raises(AuthFailed):
+        agents.hello(hello("wrong"))
+
+
+def test_a_step_repeated_after_a_crash_finds_the_agent_it_started(agents: Agents, store: Store) -> None:
+    token = expect(agents, store)
+    key = agents.hello(hello(token)).key
+    assert expect(agents, store) == token
+    agents.report(Report(machine=MACHINE, boot="b1", key=key))
+    fresh = expect(agents, store, by="o-2:boot")
+    assert fresh != token
+    with pytest.raises(AuthFailed):
+        agents.report(Report(machine=MACHINE, boot="b1", key=key))
+
+
+def test_a_clock_far_off_is_refused_with_how_far(agents: Agents, store: Store) -> None:
+    token = expect(agents, store)
+    with pytest.raises(InvalidInput, match="ahead"):
+        agents.hello(hello(token, clock=time.time() + 400))
+
+
+def test_lines_sent_again_are_stored_once_and_in_order(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    batch = [AgentLine(n, time.time(), "start", "info", f"line {n}") for n in range(1, 11)]
+    report = Report(machine=MACHINE, boot="b1", key=key, lines=tuple(batch[:6]))
+    assert agents.report(report).seq == 6
+    assert agents.report(report).seq == 6
+    assert agents.report(replace(report, lines=tuple(batch[3:]))).seq == 10
+    stored = agents._lines.read(ReadLines(target="instance:i-1")).lines
+    assert [line.text for line in stored] == [line.text for line in batch]
+    assert {line.operation_id for line in stored} == {"o-1"}
+
+
+def test_what_an_agent_dropped_is_said(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    agents.report(Report(machine=MACHINE, boot="b1", key=key, dropped=42))
+    assert "42 lines were dropped" in agents._lines.read(ReadLines(target="instance:i-1")).lines[0].text
+
+
+def test_a_command_reaches_a_waiting_agent_and_is_answered_once(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    got: list[str] = []
+    waiting = Report(machine=MACHINE, boot="b1", key=key, wait_s=10.0)
+    thread = threading.Thread(target=lambda: got.extend(c.verb for c in agents.report(waiting).commands))
+    thread.start()
+    for _ in range(2):
+        with store.write() as tx:
+            agents.command(tx, MACHINE, "o-9:stop", "stop-app", {})
+    agents.ring()
+    thread.join(15)
+    assert got == ["stop-app"]
+    agents.report(replace(waiting, wait_s=0.0, results=(CommandResult("o-9:stop", "done", "stopped"),)))
+    with store.read() as tx:
+        assert agents.answer(tx, "o-9:stop") == ("done", "stopped")
+    assert agents.report(replace(waiting, wait_s=0.0)).commands == ()
+
+
+def test_observers_are_told_what_changed_and_only_that(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    seen: list[tuple[bool, bool]] = []
+    agents.observe = lambda tx, row, change: seen.append((bool(change), change.phases))
+    report = Report(machine=MACHINE, boot="b1", key=key, phases=(PhaseReport("hello", "done", 1.0, 2.0),))
+    agents.report(report)
+    agents.report(report)
+    assert seen == [(True, True), (False, False)]
+
+
+def test_neither_token_nor_document_stands_in_clear_in_the_database(agents: Agents, store: Store) -> None:
+    token = expect(agents, store)
+    with store.read() as tx:
+        row = agents.find(tx, MACHINE)
+        assert row is not None
+        assert token not in (row.token_hash + row.token_sealed) and "port" not in row.document
