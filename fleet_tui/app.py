@@ -87,7 +87,7 @@ class FleetApp(App[int], inherit_bindings=False):
         self._places: dict[tuple[str, str], FleetScreen] = {}
         self._link = Link(connect, self)
         self._drained_at = 0.0
-        self._drain_waits = False
+        self.drain_waits = False
 
     @property
     def site(self) -> str:
@@ -118,17 +118,17 @@ class FleetApp(App[int], inherit_bindings=False):
             failed(self.link_error)
 
     def on_fleet_app_arrived(self) -> None:
-        if self._drain_waits:
+        if self.drain_waits:
             return
         left = self._drained_at + DRAIN_S - self.clock.monotonic()
         if left > 0:
-            self._drain_waits = True
+            self.drain_waits = True
             self.set_timer(left, self._drain)
         else:
             self._drain()
 
     def _drain(self) -> None:
-        self._drain_waits = False
+        self.drain_waits = False
         self._drained_at = self.clock.monotonic()
         with self.batch_update():
             self.errands.drain()

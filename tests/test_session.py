@@ -19,6 +19,7 @@ from fleet_tui.backend.instances import CreateInstance, ProvisionInstance
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.settings import Settings
 from tests.doors import Door
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_one_that_never_answers_is_given_up(home: Settings, monkeypatch: pytest.
     monkeypatch.setattr(embedded, "answers", lambda _path: False)
     with pytest.raises(embedded.TimedOut, match="does not answer"):
         embedded.start(home.directories, timeout_s=0.3)
+    until(lambda: embedded.holder(home.directories))  # it is there all the same, and the fixture ends it
 
 
 def test_stopping_waits_for_the_end(home: Settings) -> None:

@@ -40,8 +40,10 @@ from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
+from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.secrets.envelope import Envelope
@@ -94,7 +96,7 @@ class Options:
 class Daemon:
     """Everything of one running ``fleetd``. ``start`` returns once the door is open; ``stop`` gives steps their grace."""
 
-    def __init__(self, options: Options, checkpoint: Callable[[str], None] = lambda point: None) -> None:
+    def __init__(self, options: Options, checkpoint: Checkpoint = nothing) -> None:
         self.options = options
         self.clock = SystemClock()
         self.started_at = time.time()
@@ -111,6 +113,7 @@ class Daemon:
         self._closers.append(self.feed.close)
         envelope = Envelope.from_file(places.master_key)
         self.lines = Lines(self.store, self.feed, clock=self.clock)
+        self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, envelope, clock=self.clock)
         provider = self._provider()
         self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
@@ -293,7 +296,7 @@ def _timeouts(text: str) -> Timeouts:
     return replace(Timeouts(), **told)
 
 
-def main(arguments: Sequence[str] | None = None, checkpoint: Callable[[str], None] = lambda point: None) -> int:
+def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothing) -> int:
     """Run until told to stop. Exit codes as in spec 3.5."""
     try:
         options, given = parse(sys.argv[1:] if arguments is None else arguments)

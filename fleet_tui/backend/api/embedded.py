@@ -73,8 +73,11 @@ def start(
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         ended = process.poll()
-        if answers(place):
-            return process.pid if ended is None and holder(directories) in (process.pid, 0) else None
+        if answers(place) and (owner := holder(directories)) != 0:
+            if owner == process.pid:
+                return owner
+            _give_up(process)
+            return None
         if ended is not None and holder(directories) is None:
             raise _died(directories, begun, ended)
         time.sleep(_LOOK_S)
@@ -82,6 +85,16 @@ def start(
         f"fleetd (pid {process.pid}) was started but does not answer at {place} after {timeout_s:.0f} s",
         hint=f"its log is {directories.daemon_log}", log=last_words(directories, begun),
     )
+
+
+def _give_up(process: subprocess.Popen[bytes]) -> None:
+    """End the daemon we began when somebody else's answers: left alone, it would take over the moment that one is stopped."""
+    process.terminate()
+    try:
+        process.wait(5.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def stop(directories: Directories, timeout_s: float = STOP_S) -> int | None:

@@ -65,7 +65,7 @@ class Dashboard:
         for row in tx.scalars(pending.limit(_SHOWN)):
             count = len(row.pending)
             yield Attention(
-                "attention", row.label, f"instance:{row.id}", f"{count} change{'s' if count != 1 else ''} wait for a reprovision",
+                "attention", row.label, f"instance:{row.id}", f"{count} changes wait for a reprovision" if count != 1 else "1 change waits for a reprovision",
                 f"{', '.join(row.pending)} · R reprovisions", row.updated_at.timestamp(),
             )
 
@@ -78,7 +78,7 @@ class Dashboard:
             select(OperationRow.state, func.count())
             .where((OperationRow.ended_at.is_(None)) | (OperationRow.ended_at > day))
             .group_by(OperationRow.state)
-        ).tuples().all()
+        ).all()
         by_state: dict[str, int] = dict(counted)
         running = by_state.get(OperationState.RUNNING.value, 0) + by_state.get(OperationState.CANCELLING.value, 0)
         waiting = by_state.get(OperationState.WAITING.value, 0) + by_state.get(OperationState.QUEUED.value, 0)

@@ -20,7 +20,7 @@ from fleet_tui.backend.errors import InternalError
 
 Decoder = Callable[[Any], Any]
 
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _MILLISECOND_Z = "+00:00"
 
 
@@ -52,7 +52,7 @@ def _encoder(kind: type) -> Callable[[Any], Any]:
         return stamp
     if dataclasses.is_dataclass(kind):
         names = tuple(field.name for field in dataclasses.fields(kind))
-        return lambda value: {name: encode(getattr(value, name)) for name in names}
+        return lambda value: {name: item if type(item := getattr(value, name)) in _PLAIN else encode(item) for name in names}
     if issubclass(kind, Mapping):
         return lambda value: {str(key): encode(item) for key, item in value.items()}
     if issubclass(kind, list | tuple | set | frozenset):

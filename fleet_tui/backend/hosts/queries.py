@@ -45,5 +45,5 @@ def describe(tx: Session, name: str, instances: Mapping[str, int] | None = None)
 
 def count(tx: Session) -> dict[str, int]:
     """Hosts by connection state, and in total."""
-    by_state = dict(tx.execute(select(HostRow.connection_state, func.count()).group_by(HostRow.connection_state)).tuples().all())
+    by_state = dict(tx.execute(select(HostRow.connection_state, func.count()).group_by(HostRow.connection_state)).all())
     return {**by_state, "total": sum(by_state.values())}

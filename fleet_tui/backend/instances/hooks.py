@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances.fields import FIELDS
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
+from fleet_tui.backend.instances.settings import pending_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
 from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
 from fleet_tui.backend.operations import ErrorRecord
@@ -82,7 +82,9 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
             return
         agent = _agent_lines(tx, row, None)
         if move.during is not None:
-            _settle(row, move, error.message, _stage(move, failed_step, agent, op))
+            stage = _stage(move, failed_step, agent, op)
+            # The stage is shown beside the failure, so the sentence need not repeat it.
+            _settle(row, move, error.message.removeprefix(f"start-up failed at {stage.removeprefix('startup:')}: "), stage)
         changed(tx, row)
 
     return failed
@@ -141,7 +143,7 @@ def applied(tx: Session, row: InstanceRow, op: OperationFacts, results: Results)
     if "settings" in used:
         row.applied = dict(used["settings"])
         row.image = str(used["image"])
-        row.pending = [f.name for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != row.applied.get(f.name, f.default)]
+        row.pending = pending_of(tx, row)
 
 
 def deprovisioned(tx: Session, row: InstanceRow, op: OperationFacts, results: Results) -> None:

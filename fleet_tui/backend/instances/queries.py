@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.instances import AgentStatus, DataDisk, InstancePage, InstanceRecord, ListInstances, SnapshotRecord
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, SnapshotRow, TemplateRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations.overview import active_by_target
-from fleet_tui.backend.telemetry.rows import AgentRow
+from fleet_tui.backend.telemetry.rows import AgentRow, StreamRow
 
 URGENCY = {
     "failed": 0, **{state.value: 1 for state in InstanceState if state.is_transitional}, "running": 3, "stopped": 4, "new": 5, "deprovisioned": 6,
@@ -43,7 +44,7 @@ def list_instances(tx: Session, request: ListInstances) -> InstancePage:
         if request.after:
             query = query.where(InstanceRow.label > request.after)
         query = query.order_by(InstanceRow.label)
-    rows = tx.execute(query.limit(limit)).tuples().all()
+    rows = tx.execute(query.limit(limit)).all()
     records = _records(tx, rows)
     more = len(rows) == limit and not request.urgent_first
     return InstancePage(records, records[-1].label if more and records else "", tx.scalar(total) or 0)
@@ -53,7 +54,7 @@ def describe(tx: Session, target: str) -> InstanceRecord:
     """One instance, with the phases of its last start-up."""
     row = find_row(tx, target)
     template = tx.scalar(select(TemplateRow.label).where(TemplateRow.id == row.template_id)) or "?"
-    network, strategy = tx.execute(select(NetworkRow.label, NetworkRow.https_strategy).where(NetworkRow.id == row.network_id)).tuples().one()
+    network, strategy = tx.execute(select(NetworkRow.label, NetworkRow.https_strategy).where(NetworkRow.id == row.network_id)).one()
     return _records(tx, [(row, template, network, strategy)], phases=True)[0]
 
 
@@ -63,9 +64,26 @@ def list_snapshots(tx: Session, target: str) -> tuple[SnapshotRecord, ...]:
     return tuple(SnapshotRecord(s.id, s.instance_label, s.reason, s.automatic, s.size_bytes, s.created_at) for s in found)
 
 
+def stream_of(tx: Session, target: str) -> str:
+    """The stream of what a person calls by label, id or ref. A deleted instance's log is found by the label it had last.
+
+    Raises:
+        NotFound: nothing of that name ever had a log.
+    """
+    if ":" in target:
+        return target
+    try:
+        return f"instance:{find_row(tx, target).id}"
+    except NotFound:
+        kept = tx.scalar(select(StreamRow.ref).where(StreamRow.label == target).limit(1))
+        if kept is None:
+            raise
+        return kept
+
+
 def count(tx: Session, column: Any) -> dict[str, int]:
     """Instances by a column's value."""
-    return dict(tx.execute(select(column, func.count()).group_by(column)).tuples().all())
+    return dict(tx.execute(select(column, func.count()).group_by(column)).all())
 
 
 def disk_totals(tx: Session) -> tuple[int, int]:
@@ -73,7 +91,7 @@ def disk_totals(tx: Session) -> tuple[int, int]:
     size = InstanceRow.settings["data_disk.size_gb"].as_integer()
     used, total = tx.execute(
         select(func.coalesce(func.sum(InstanceRow.disk_used_bytes), 0), func.coalesce(func.sum(size), 0)).where(InstanceRow.disk_made)
-    ).tuples().one()
+    ).one()
     return int(used), int(total) * 1024**3
 
 

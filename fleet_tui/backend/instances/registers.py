@@ -46,10 +46,9 @@ def put_template(tx: Session, request: PutTemplate) -> TemplateRecord:
         if request.version and request.version != row.version:
             raise WrongState(f"template {row.label} was changed meanwhile (version {row.version}, yours was {request.version})",
                              hint="show it again and repeat the change")
-        changed = row.setup_actions != actions or row.application != request.application
-        row.application, row.setup_actions = request.application, actions
-        row.version += 1
-        if changed:
+        if row.setup_actions != actions or row.application != request.application:
+            row.application, row.setup_actions = request.application, actions
+            row.version += 1
             for instance in tx.scalars(select(InstanceRow).where(InstanceRow.template_id == row.id, InstanceRow.applied.is_not(None))):
                 if "template" not in instance.pending:
                     instance.pending = [*instance.pending, "template"]
@@ -168,7 +167,7 @@ def _image(row: ImageRow) -> ImageRecord:
 
 
 def _linked(tx: Session, column: Any) -> Mapping[str, int]:
-    return dict(tx.execute(select(column, func.count()).group_by(column)).tuples().all())
+    return dict(tx.execute(select(column, func.count()).group_by(column)).all())
 
 
 def _known(what: str, names: Any) -> str:

@@ -20,6 +20,10 @@ from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.store import new_id
 
 
+TEMPLATE_VERSION = "template.version"
+"""Beside the applied settings: the version of the template a machine was made from."""
+
+
 def find_row(tx: Session, target: str) -> InstanceRow:
     """The instance a person means by label, id or ref.
 
@@ -98,7 +102,7 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
     if changed:
         row.settings = {**row.settings, **changed}
         _take_over(tx, row, changed)
-        row.pending = pending_of(row)
+        row.pending = pending_of(tx, row)
         row.version += 1
         row.updated_at = clock.now()
         _flush(tx, row.label)
@@ -106,13 +110,17 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
     return row
 
 
-def pending_of(row: InstanceRow) -> list[str]:
-    """Fields of class R that differ from what the machine was made with; a changed template stays pending as it is."""
+def pending_of(tx: Session, row: InstanceRow) -> list[str]:
+    """Fields of class R that differ from what the machine was made with; ``template`` also when the template itself was changed."""
     if row.applied is None:
         return []
-    differing = [f.name for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != row.applied.get(f.name, f.default)]
-    kept = ["template"] if "template" in row.pending and "template" not in differing and not row.applied.get("template_clean", False) else []
-    return differing + kept
+    applied = row.applied
+    differing = [f.name for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != applied.get(f.name, f.default)]
+    if "template" not in differing:
+        now = tx.scalar(select(TemplateRow.version).where(TemplateRow.id == row.template_id))
+        if now != applied.get(TEMPLATE_VERSION, now):
+            differing.append("template")
+    return differing
 
 
 def locked_fields(row: InstanceRow | None) -> dict[str, str]:

@@ -14,9 +14,9 @@ from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, Wron
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances.document import assign_port, image_of, start_up_document
 from fleet_tui.backend.instances.drivers import Drivers
-from fleet_tui.backend.instances.registers import find_network
+from fleet_tui.backend.instances.registers import find_network, find_template
 from fleet_tui.backend.instances.rows import InstanceRow
-from fleet_tui.backend.instances.settings import check_image
+from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.operations.catalogue import StepContext
 from fleet_tui.backend.operations.overview import outcome
@@ -69,7 +69,8 @@ def validate(ctx: StepContext) -> Result:
         network = find_network(tx, row.settings["virtual_network"])
         drivers.providers.named(network.provider)
         first = not row.disk_made
-        fresh = {"settings": dict(row.settings), "image": f"{image.name} {image.version}", "bundle": image.path, "new_disk": first}
+        template = find_template(tx, row.settings["template"])
+        fresh = {"settings": {**row.settings, TEMPLATE_VERSION: template.version}, "image": f"{image.name} {image.version}", "bundle": image.path, "new_disk": first}
         size = row.settings["data_disk.size_gb"]
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, data disk {size} GiB{' (new)' if first else ''}")
     return fresh

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from fleet_tui.backend import instances as face
 from fleet_tui.backend.clock import Clock, SystemClock
@@ -115,14 +115,14 @@ class Life:
         return f"{action} of {request.target}"
 
     def _disturb(self) -> str:
-        row = self._row(InstanceRow.state == InstanceState.RUNNING.value, InstanceRow.health == Health.OK.value)
+        row = self._well()
         if row is None or row.machine is None or not isinstance(self._provider, FakeProvider):
             return "nothing to disturb"
         self._provider.disturb(row.machine, self._rng.uniform(25.0, 90.0))
         return f"{row.label} goes down"
 
     def _fill(self) -> str:
-        row = self._row(InstanceRow.state == InstanceState.RUNNING.value, InstanceRow.health == Health.OK.value)
+        row = self._well()
         if row is None or not isinstance(self._provider, FakeProvider):
             return "nothing to fill"
         self._provider.fill(row.disk_id, self._rng.choice((0.81, 0.84, 0.91)))
@@ -155,14 +155,17 @@ class Life:
     def _pick(self, state: InstanceState, cast: bool = False) -> str | None:
         with self._store.read() as tx:
             query = select(InstanceRow.id, InstanceRow.label).where(InstanceRow.state == state.value).order_by(InstanceRow.id)
-            found = tx.execute(query).tuples().all()
+            found = tx.execute(query).all()
         labels = [label for identity, label in found if not cast or identity in self._cast]
         return self._rng.choice(labels) if labels else None
 
-    def _row(self, *conditions: object) -> InstanceRow | None:
-        query = select(InstanceRow).where(*conditions).order_by(InstanceRow.id).limit(200)  # type: ignore[arg-type]
+    def _well(self) -> InstanceRow | None:
+        """One of its cast that runs and lacks nothing."""
+        return self._row(InstanceRow.id.in_(self._cast), InstanceRow.state == InstanceState.RUNNING.value, InstanceRow.health == Health.OK.value)
+
+    def _row(self, *conditions: ColumnElement[bool]) -> InstanceRow | None:
         with self._store.read() as tx:
-            rows = [row for row in tx.scalars(query) if row.health != Health.OK.value or row.id in self._cast]
+            rows = tx.scalars(select(InstanceRow).where(*conditions).order_by(InstanceRow.id).limit(200)).all()
         return self._rng.choice(rows) if rows else None
 
     def _run(self) -> None:

@@ -1,0 +1,102 @@
+"""The dead are noticed once, and whatever nobody alive owns is taken over."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from fleet_tui.backend.operations.heartbeat import Heartbeat
+from fleet_tui.backend.operations.rows import OperationRow, WorkerRow
+from fleet_tui.backend.store import Store
+from tests.backend.operations.bench import Bench, kind
+
+
+def silent_for(store: Store, executor: str, seconds: float) -> None:
+    with store.write() as tx:
+        row = tx.get(WorkerRow, executor)
+        assert row is not None
+        row.seen -= timedelta(seconds=seconds)
+
+
+def owner(store: Store, operation_id: str) -> tuple[str | None, int]:
+    with store.read() as tx:
+        row = tx.get(OperationRow, operation_id)
+        assert row is not None
+        return row.executor, row.epoch
+
+
+def running(store: Store, executor: str, target: str = "web-1") -> str:
+    bench = Bench(store, kind(), executor=executor)
+    operation = bench.submit(target, leases=(f"host/{target}",))
+    bench.claim()
+    return operation.id
+
+
+def test_a_beat_is_seen_and_renewed(store: Store) -> None:
+    one = Heartbeat(store, "e-1")
+    one.beat()
+    silent_for(store, "e-1", 100)
+    one.beat()
+    assert Heartbeat(store, "e-2").reap() == ()
+    assert one.alive() == {"e-1"}
+
+
+def test_the_work_of_the_dead_is_owned_under_a_new_epoch_and_keeps_its_leases(store: Store) -> None:
+    one, two = Heartbeat(store, "e-1"), Heartbeat(store, "e-2")
+    one.beat()
+    two.beat()
+    operation = running(store, "e-1")
+    silent_for(store, "e-1", 59)
+    assert two.reap() == ()
+    silent_for(store, "e-1", 2)
+    assert two.reap() == (operation,)
+    assert owner(store, operation) == ("e-2", 2)
+    assert two.alive() == {"e-2"}
+    assert Bench(store, kind()).held() == {("host", "web-1", operation)}
+    assert two.reap() == ()
+
+
+def test_work_of_one_who_is_in_no_table_is_taken_over_too(store: Store) -> None:
+    """The one who took it over died before bringing it back."""
+    two = Heartbeat(store, "e-2")
+    two.beat()
+    operation = running(store, "e-gone")
+    assert two.reap() == (operation,)
+
+
+def test_only_one_survivor_takes_over(store: Store) -> None:
+    Heartbeat(store, "e-1").beat()
+    operations = {running(store, "e-1", f"t{n}") for n in range(6)}
+    survivors = [Heartbeat(store, f"e-{n}") for n in range(2, 6)]
+    for survivor in survivors:
+        survivor.beat()
+    silent_for(store, "e-1", 100)
+    taken: list[str] = []
+    threads = [threading.Thread(target=lambda one=one: taken.extend(one.reap())) for one in survivors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(taken) == sorted(operations)
+
+
+def test_one_does_not_reap_itself(store: Store) -> None:
+    one = Heartbeat(store, "e-1")
+    one.beat()
+    operation = running(store, "e-1")
+    silent_for(store, "e-1", 1000)
+    assert one.reap() == ()
+    assert owner(store, operation)[0] == "e-1"
+
+
+def test_who_leaves_in_order_need_not_be_waited_for(store: Store) -> None:
+    one, two = Heartbeat(store, "e-1"), Heartbeat(store, "e-2")
+    one.beat()
+    two.beat()
+    operation = running(store, "e-1")
+    one.leave()
+    with store.read() as tx:
+        assert tx.scalars(select(WorkerRow.executor_id)).all() == ["e-2"]
+    assert two.reap() == (operation,)
