@@ -166,8 +166,8 @@ _LIST = (
 )
 
 _INSTANCE = (
-    Action("instance.new", "New instance", "new", ("n",), "verb", "instances.create", tooltip="save a new instance; nothing is made yet",
-           undo_text="delete it again with :delete", words=("new", "create")),
+    Action("instance.new", "New instance", "new", ("n",), "verb", "instances.create",
+           tooltip="save a new instance; nothing is made yet", undo_text="delete it again with :delete", words=("new", "create")),
     Action("instance.edit", "Settings", "instance", ("e",), "verb", "instances.edit", tooltip="change its settings",
            reason=_instance, words=("edit", "settings"), aims="instance"),
     _verb("provision", "Provision", "P", i.ProvisionInstance, "make its machine and start the application",
@@ -182,8 +182,8 @@ _INSTANCE = (
     _verb("replay-actions", "Replay setup actions", "p", i.ReplayActions, "run the template's actions again, in place", word="replay"),
     _verb("retry", "Retry start-up", "T", i.RetryStartup, "go on from the phase that failed"),
     _verb("snapshot", "Snapshot data disk", "O", i.SnapshotDisk, "a copy of the data disk as it is now"),
-    Action("instance.restore", "Restore a snapshot", "instance", (), "verb", "instance.reprovision", tooltip="reprovision with the data disk set back",
-           reason=_move("reprovision"), words=("restore",), aims="instance"),
+    Action("instance.restore", "Restore a snapshot", "instance", (), "verb", "instance.reprovision",
+           tooltip="reprovision with the data disk set back", reason=_move("reprovision"), words=("restore",), aims="instance"),
     Action("instance.cancel", "Cancel operation", "instance", ("K",), "verb", "operations.cancel",
            lambda row, _rid: o.CancelOperation(row.operation_id), "stop the operation at its next step", "",
            _busy_instance, ("cancel",), "instance"),
@@ -257,8 +257,12 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
 
 HINTS: Mapping[str, tuple[str, ...]] = {
     "dashboard": ("instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "instance.logs"),
-    "instances": ("instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "list.problems", "list.mark"),
-    "instance": ("instance.cancel", "instance.retry", "instance.provision", "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump"),
+    "instances": (
+        "instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "list.problems", "list.mark",
+    ),
+    "instance": (
+        "instance.cancel", "instance.retry", "instance.provision", "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump",
+    ),
     "instance/settings": ("tabs.save", "instance.reprovision", "tabs.next"),
     "instance/logs": ("log.follow", "log.filter", "log.wrap", "log.full", "log.mark", "tabs.next"),
     "instance/data": ("instance.snapshot", "tabs.next"),
@@ -268,7 +272,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "hosts": ("list.open", "list.filter", "list.wide"),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
-}
+}  # fmt: skip
 """The few keys that matter, most important first; those not allowed now are left out, ``x`` and ``?`` are always told."""
 
 SHADOWING = frozenset({"since"})

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,19 +53,13 @@ def stylesheets() -> list[Path]:
     return [folder / name for name in ("tokens.tcss", "chrome.tcss", "screens.tcss") if (folder / name).exists()]
 
 
-def make(kind: str) -> FleetScreen:
-    """A screen of that kind."""
-    made: FleetScreen = getattr(importlib.import_module(f"fleet_tui.screens.{kind}"), PLACES[kind])()
-    return made
-
-
 class FleetApp(App[int], inherit_bindings=False):
     """The console. Screens find here the session, the clock, the marks to draw with and the way to one another."""
 
     CSS_PATH = stylesheets()  # type: ignore[assignment]
     ENABLE_COMMAND_PALETTE = False
+    roots: tuple[str, ...] = actions.ROOTS
     TITLE = "fleet"
-    MODES: ClassVar[dict[str, Any]] = {kind: (lambda kind=kind: make(kind)) for kind in actions.ROOTS}
     DEFAULT_MODE = "dashboard"
     BINDINGS: ClassVar[list[BindingType]] = [("ctrl+c", "say_how_to_quit", "")]
 
@@ -72,17 +67,21 @@ class FleetApp(App[int], inherit_bindings=False):
         """Results wait to be painted."""
 
     def __init__(self, settings: Settings, connect: Callable[[], Session], clock: Clock | None = None) -> None:
+        self.MODES = {kind: partial(self.make, kind) for kind in self.roots}  # type: ignore[misc]
         super().__init__()
         self.settings = settings
         self.clock = clock or SystemClock()
         self.keymap: dict[str, str] = dict(settings.keys)
         self.glyphs = glyphs.ASCII if settings.ascii else glyphs.choose(os.environ, getattr(sys.__stderr__, "encoding", None))
+        themes.register(self)  # type: ignore[arg-type]
+        wanted = settings.theme or themes.pick_theme(os.environ)
+        self.theme = wanted if wanted in self.available_themes else themes.pick_theme({})
         self.session: Session | None = None
         self.record: SessionRecord | None = None
         self.link_error: FleetError | None = None
         self.lost_at: datetime | None = None
         self.trail = Trail()
-        self.errands = Errands(lambda: self.post_message(self.Arrived()))
+        self.errands = Errands(self._wake)
         self.pulse = Pulse(self)
         self._places: dict[tuple[str, str], FleetScreen] = {}
         self._link = Link(connect, self)
@@ -94,10 +93,7 @@ class FleetApp(App[int], inherit_bindings=False):
         return self.record.site if self.record else "fleet"
 
     def on_mount(self) -> None:
-        safety.install(self, ascii_only=self.glyphs is glyphs.ASCII)
-        themes.register(self)
-        wanted = self.settings.theme or themes.pick_theme(os.environ)
-        self.theme = wanted if wanted in self.available_themes else themes.pick_theme({})
+        safety.install(self, ascii_only=self.glyphs is glyphs.ASCII)  # type: ignore[arg-type]
         self.set_keymap(self.keymap)
         for clash in actions.clashes(self.keymap) if self.keymap else ():
             self.notify(clash, severity="warning", markup=False, timeout=15)
@@ -116,6 +112,9 @@ class FleetApp(App[int], inherit_bindings=False):
             self.errands.run(lambda: work(session), then, failed, group)
         elif self.link_error is not None:
             failed(self.link_error)
+
+    def _wake(self) -> None:
+        self.post_message(self.Arrived())
 
     def on_fleet_app_arrived(self) -> None:
         if self.drain_waits:
@@ -188,9 +187,22 @@ class FleetApp(App[int], inherit_bindings=False):
 
     # Screens
 
+    def make(self, kind: str) -> FleetScreen:
+        """A screen of that kind, imported now if never before.
+
+        It gets its styles when it is mounted; without the note that it has them, the framework would style every widget of
+        it a second time.
+        """
+        made: FleetScreen = getattr(importlib.import_module(f"fleet_tui.screens.{kind}"), PLACES[kind])()
+        made._css_update_count = self._css_update_count
+        return made
+
     def _fleet_screens(self) -> list[FleetScreen]:
-        stacked = [s for stack in self._screen_stacks.values() for s in stack if hasattr(s, "hear") and s.is_mounted]
-        return [*stacked, *(s for s in self._places.values() if s not in stacked and s.is_mounted)]
+        """Every screen there is but the dialogs, whether on a stack or put away."""
+        from fleet_tui.screens.frame import FleetScreen
+
+        stacked = [s for stack in self._screen_stacks.values() for s in stack if isinstance(s, FleetScreen)]
+        return [s for s in dict.fromkeys([*stacked, *self._places.values()]) if s.is_mounted]
 
     @property
     def has_board(self) -> bool:
@@ -217,11 +229,11 @@ class FleetApp(App[int], inherit_bindings=False):
         """Show one thing. Its screen is made once for each mode and reused, for a new one each time would never be freed."""
         place = (self.current_mode, kind)
         screen = self._places.get(place)
-        if screen is not None and screen.ref != ref and getattr(screen, "holds_edits", False):
+        if screen is not None and screen.ref != ref and screen.holds_edits:
             screen.ask_to_leave(lambda: self.open(kind, ref, **options))
             return
         if screen is None:
-            screen = self._places[place] = make(kind)
+            screen = self._places[place] = self.make(kind)
             self.install_screen(screen, "/".join(place))
         screen.aim(ref, **options)
         while screen in self.screen_stack[:-1]:
@@ -260,7 +272,7 @@ class FleetApp(App[int], inherit_bindings=False):
 
     def leave(self) -> None:
         """End the console, unless a form holds edits that would be lost. What runs in the daemon goes on."""
-        holding = next((s for s in self._fleet_screens() if getattr(s, "holds_edits", False)), None)
+        holding = next((s for s in self._fleet_screens() if s.holds_edits), None)
         if holding is None:
             self.exit(0)
         else:

@@ -210,16 +210,23 @@ OPERATIONS: tuple[ColumnSpec, ...] = (
     ColumnSpec("id", "ID", 14, lambda r, _: r.id, wide=True),
 )
 
+
+def _memory(row: HostRecord) -> float | None:
+    return row.memory_used_bytes / row.memory_bytes if row.memory_bytes else None
+
+
+def _disk(row: HostRecord) -> float | None:
+    return row.disk_used_bytes / row.disk_bytes if row.disk_bytes else None
+
+
 HOSTS: tuple[ColumnSpec, ...] = (
     ColumnSpec("name", "HOST", 12, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
     ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=4),
     ColumnSpec("state", "STATE", 10, lambda r, _: r.resource_state),
     ColumnSpec("link", "LINK", 10, lambda r, _: r.connection_state, priority=3),
     ColumnSpec("cpu", "CPU", 13, lambda r, _: percent(r.load), lambda r: -r.load, priority=1, fraction=lambda r: r.load),
-    ColumnSpec("memory", "MEMORY", 13, lambda r, _: percent(_share(r.memory_used_bytes, r.memory_bytes)),
-               lambda r: -(_share(r.memory_used_bytes, r.memory_bytes) or 0.0), priority=1, fraction=lambda r: _share(r.memory_used_bytes, r.memory_bytes)),
-    ColumnSpec("disk", "DISK", 13, lambda r, _: percent(_share(r.disk_used_bytes, r.disk_bytes)),
-               lambda r: -(_share(r.disk_used_bytes, r.disk_bytes) or 0.0), priority=1, fraction=lambda r: _share(r.disk_used_bytes, r.disk_bytes)),
+    ColumnSpec("memory", "MEMORY", 13, lambda r, _: percent(_memory(r)), lambda r: -(_memory(r) or 0.0), priority=1, fraction=_memory),
+    ColumnSpec("disk", "DISK", 13, lambda r, _: percent(_disk(r)), lambda r: -(_disk(r) or 0.0), priority=1, fraction=_disk),
     ColumnSpec("instances", "INST", 5, lambda r, _: str(r.instances), lambda r: -r.instances, right=True),
     ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=5),
     ColumnSpec("has", "ALL RAM", 8, lambda r, _: size(r.memory_bytes), lambda r: -r.memory_bytes, right=True, priority=5),
@@ -242,6 +249,3 @@ COLUMNS: Mapping[str, tuple[ColumnSpec, ...]] = {
 }  # fmt: skip
 """By kind."""
 
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

@@ -190,7 +190,7 @@ class StubSession:
                 return row
         raise NotFound(f"there is no instance {target!r}")
 
-    def _Summarize(self, request: api.Summarize) -> api.Summary:  # noqa: N802
+    def _Summarize(self, request: api.Summarize) -> api.Summary:
         rows = sorted(self.instances.values(), key=lambda r: (r.state is not InstanceState.FAILED, not r.state.is_transitional, r.label))
         states: dict[str, int] = {"total": len(rows)}
         for row in rows:
@@ -200,7 +200,9 @@ class StubSession:
             for r in rows
             if r.state is InstanceState.FAILED
         ) + tuple(
-            api.Attention("attention", r.label, f"instance:{r.id}", f"{len(r.pending_changes)} changes wait for a reprovision", "", NOW.timestamp() - 3600)
+            api.Attention(
+                "attention", r.label, f"instance:{r.id}", f"{len(r.pending_changes)} changes wait for a reprovision", "", NOW.timestamp() - 3600
+            )
             for r in rows
             if r.pending_changes
         )  # fmt: skip
@@ -213,10 +215,10 @@ class StubSession:
             tuple(self.lines[-request.lines :]), len(self.events),
         )  # fmt: skip
 
-    def _DescribeSite(self, _request: Any) -> api.SiteRecord:  # noqa: N802
+    def _DescribeSite(self, _request: Any) -> api.SiteRecord:
         return api.SiteRecord("paris", self._record.simulated, "0.1.0", 1, 0.0, "sqlite", "/tmp", "1")
 
-    def _ListInstances(self, request: instances.ListInstances) -> instances.InstancePage:  # noqa: N802
+    def _ListInstances(self, request: instances.ListInstances) -> instances.InstancePage:
         rows = sorted(self.instances.values(), key=lambda r: r.label)
         if request.refs:
             rows = [r for r in rows if f"instance:{r.id}" in request.refs or r.id in request.refs]
@@ -225,28 +227,28 @@ class StubSession:
         page = rows[: request.limit]
         return instances.InstancePage(tuple(page), page[-1].label if len(rows) > len(page) else "", len(self.instances))
 
-    def _ShowInstance(self, request: instances.ShowInstance) -> instances.InstanceRecord:  # noqa: N802
+    def _ShowInstance(self, request: instances.ShowInstance) -> instances.InstanceRecord:
         return self._one(request.target)
 
-    def _ListOperations(self, request: operations.ListOperations) -> tuple[operations.OperationRecord, ...]:  # noqa: N802
+    def _ListOperations(self, request: operations.ListOperations) -> tuple[operations.OperationRecord, ...]:
         found = [op for op in self.operations.values() if request.target_ref in (None, op.target_ref)]
         return tuple(sorted(found, key=lambda op: (op.state.is_final, op.submitted_at), reverse=False))[: request.limit]
 
-    def _ShowOperation(self, request: operations.ShowOperation) -> operations.OperationRecord:  # noqa: N802
+    def _ShowOperation(self, request: operations.ShowOperation) -> operations.OperationRecord:
         if request.id not in self.operations:
             raise NotFound(f"there is no operation {request.id!r}")
         return self.operations[request.id]
 
-    def _ListHosts(self, _request: Any) -> tuple[hosts.HostRecord, ...]:  # noqa: N802
+    def _ListHosts(self, _request: Any) -> tuple[hosts.HostRecord, ...]:
         return tuple(self.hosts)
 
-    def _ListEvents(self, request: events.ListEvents) -> tuple[events.Event, ...]:  # noqa: N802
+    def _ListEvents(self, request: events.ListEvents) -> tuple[events.Event, ...]:
         return tuple(reversed([e for e in self.events if e.text][-request.limit :]))
 
-    def _ListSnapshots(self, _request: Any) -> tuple[instances.SnapshotRecord, ...]:  # noqa: N802
+    def _ListSnapshots(self, _request: Any) -> tuple[instances.SnapshotRecord, ...]:
         return tuple(self.snapshots)
 
-    def _ReadLines(self, request: telemetry.ReadLines) -> telemetry.LineBatch:  # noqa: N802
+    def _ReadLines(self, request: telemetry.ReadLines) -> telemetry.LineBatch:
         with self._changed:
             mine = [x for x in self.lines if request.target in ("", x.stream, x.label, x.stream.removeprefix("instance:"))]
             if request.tail:
@@ -258,7 +260,7 @@ class StubSession:
             cursor = mine[-1].seq if mine else request.after
             return telemetry.LineBatch(tuple(mine[: request.limit]), cursor)
 
-    def _ShowSettings(self, request: instances.ShowSettings) -> instances.InstanceSettings:  # noqa: N802
+    def _ShowSettings(self, request: instances.ShowSettings) -> instances.InstanceSettings:
         row = self._one(request.target) if request.target else None
         values = {**defaults(), **({"label": row.label, "kind": row.kind, "template": row.template} if row else {})}
         choices = {"template": ("hello", "web-small"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
@@ -266,7 +268,7 @@ class StubSession:
         applied = {"template": "web-tiny"} if row and row.pending_changes else {}
         return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices)
 
-    def _EditInstance(self, request: instances.EditInstance) -> instances.InstanceRecord:  # noqa: N802
+    def _EditInstance(self, request: instances.EditInstance) -> instances.InstanceRecord:
         row = self._one(request.target)
         _, problems = problems_of(request.changes)
         if problems:
@@ -278,7 +280,7 @@ class StubSession:
         self.add(replace(row, label=label, version=row.version + 1))
         return self.instances[row.id]
 
-    def _CreateInstance(self, request: instances.CreateInstance) -> instances.InstanceRecord:  # noqa: N802
+    def _CreateInstance(self, request: instances.CreateInstance) -> instances.InstanceRecord:
         if any(r.label.lower() == request.label.lower() for r in self.instances.values()):
             raise InvalidInput("the instance was not created", problems=[Problem("label", f"{request.label!r} is taken")])
         _, problems = problems_of({"label": request.label, **request.settings})
@@ -287,11 +289,11 @@ class StubSession:
         self.add(instance(request.label, "new", kind=request.kind, template=request.template, network=request.network))
         return self.instances[f"i-{request.label}"]
 
-    def _CancelOperation(self, request: operations.CancelOperation) -> operations.OperationRecord:  # noqa: N802
+    def _CancelOperation(self, request: operations.CancelOperation) -> operations.OperationRecord:
         self.add(replace(self.operations[request.id], state=OperationState.CANCELLING, cancel_requested_by="op1"))
         return self.operations[request.id]
 
-    def _RetryOperation(self, request: operations.RetryOperation) -> operations.Submitted:  # noqa: N802
+    def _RetryOperation(self, request: operations.RetryOperation) -> operations.Submitted:
         old = self.operations[request.id]
         self.add(replace(old, id=f"o-{next(self._numbers)}", state=OperationState.QUEUED, retry_of=old.id))
         return operations.Submitted(list(self.operations.values())[-1])

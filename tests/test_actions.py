@@ -46,7 +46,9 @@ def test_what_destroys_has_no_key() -> None:
     assert not [a.id for a in destructive if a.keys]
 
 
-@pytest.mark.parametrize("session", [StubSession(read_only=True), StubSession(Role.MONITOR), StubSession(Role.AUDITOR)], ids=["read-only", "monitor", "auditor"])
+@pytest.mark.parametrize(
+    "session", [StubSession(read_only=True), StubSession(Role.MONITOR), StubSession(Role.AUDITOR)], ids=["read-only", "monitor", "auditor"]
+)
 def test_who_may_change_nothing_can_do_no_verb(session: StubSession) -> None:
     row = instance("web", "failed", failed_stage="startup:start", operation_id="o-1")
     for action in ACTIONS.values():

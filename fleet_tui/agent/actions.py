@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from fleet_tui.agent.failures import Failure, Stopped
 from fleet_tui.agent.layout import write
@@ -21,19 +21,23 @@ def run_stage(machine: Machine, stage: str) -> bool:
     Raises:
         Failure: an action failed; the ones after it were not begun.
     """
-    actions = _of_stage(machine, stage)
+    actions = _of_stage(machine.document.get("actions"), stage)
     for action in actions:
         machine.check()
         _run_one(machine, stage, action)
     return any(action.get("enabled", True) for action in actions)
 
 
-def replay(machine: Machine) -> list[dict[str, str]]:
-    """Run the enabled actions of every stage again; the first failing one stops, the rest is ``skipped``."""
+def replay(machine: Machine, given: Optional[Sequence[Mapping[str, Any]]] = None) -> list[dict[str, str]]:
+    """Run the enabled actions of every stage again; the first failing one stops, the rest is ``skipped``.
+
+    Args:
+        given: the template's actions of today; those of the start-up document when not told.
+    """
     results: list[dict[str, str]] = []
     failed = False
     for stage in STAGES:
-        for action in _of_stage(machine, stage):
+        for action in _of_stage(machine.document.get("actions") if given is None else given, stage):
             state, error = "skipped", ""
             if not failed and action.get("enabled", True):
                 try:
@@ -48,9 +52,8 @@ def replay(machine: Machine) -> list[dict[str, str]]:
     return results
 
 
-def _of_stage(machine: Machine, stage: str) -> list[Mapping[str, Any]]:
-    actions = machine.document.get("actions") or ()
-    return [action for action in actions if action.get("stage", "after_install") == stage]
+def _of_stage(actions: Optional[Sequence[Mapping[str, Any]]], stage: str) -> list[Mapping[str, Any]]:
+    return [action for action in actions or () if action.get("stage", "after_install") == stage]
 
 
 def _name(action: Mapping[str, Any]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import queue
-import shutil
 import signal
 import threading
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, List, Mapping
 
 from fleet_tui.agent import AGENT_VERSION, actions
 from fleet_tui.agent.application import PHASE, Application
@@ -41,7 +40,6 @@ class Life:
         self._commands = Commands(layout.commands, self._standing, self._break_off)
         self._ending = threading.Event()
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._carry_over()
 
     def run(self) -> None:
         """Live until told to shut down.
@@ -65,7 +63,7 @@ class Life:
         self._application = Application(self._machine)
         self._sequence = Sequence(self._machine, self._application)
         self._watch = Watch(self._machine, self._application, self._identity.disk_use_s)
-        self._reporter = Reporter(self._identity, self._spool, self._standing, self._commands.offer)
+        self._reporter = Reporter(self._identity, [*self._earlier(), self._spool], self._standing, self._commands.offer)
         self._reporter.start()
         self._watch.start()
         self._work()
@@ -145,7 +143,8 @@ class Life:
 
     def _replay_actions(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         assert self._machine is not None
-        results = actions.replay(self._machine)
+        given = arguments.get("actions")
+        results = actions.replay(self._machine, given if isinstance(given, list) else None)
         if failed := [result for result in results if result["state"] == "failed"]:
             raise Failure(failed[0]["error"])
         done = sum(result["state"] == "done" for result in results)
@@ -190,15 +189,7 @@ class Life:
         self._break_off("the machine is shut down")
         self._commands.end()
 
-    def _carry_over(self) -> None:
-        """Take lines an earlier boot could not send into this one: its key is worth nothing any more."""
-        for folder in sorted(self._layout.spools.iterdir()):
-            if folder.name == self._identity.boot or not folder.is_dir():
-                continue
-            old = Spool(folder)
-            while rows := old.read():
-                for row in rows:
-                    self._spool.append(row["time"], row["phase"], row["level"], row["text"])
-                old.acknowledge(rows[-1]["seq"])
-            old.close()
-            shutil.rmtree(str(folder), ignore_errors=True)
+    def _earlier(self) -> List[Spool]:
+        """Lines earlier boots could not send, oldest first. This one sends them, under the numbers they have."""
+        folders = [folder for folder in self._layout.spools.iterdir() if folder.is_dir() and folder.name != self._identity.boot]
+        return [Spool(folder) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]

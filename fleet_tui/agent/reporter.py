@@ -24,12 +24,13 @@ class Reporter:
     """Sends what is new at once, and a heartbeat when nothing is.
 
     Args:
+        spools: lines of earlier boots, then our own.
         offer: takes the commands of every reply; says whether one of them was new.
     """
 
-    def __init__(self, identity: Identity, spool: Spool, standing: Standing, offer: Callable[[Sequence[Any]], bool]) -> None:
+    def __init__(self, identity: Identity, spools: Sequence[Spool], standing: Standing, offer: Callable[[Sequence[Any]], bool]) -> None:
         self._identity = identity
-        self._spool = spool
+        self._spools = list(spools)
         self._standing = standing
         self._offer = offer
         self._wake = threading.Event()
@@ -79,19 +80,23 @@ class Reporter:
                 pause = min(LONGEST_PAUSE_S, pause * 2)
 
     def _has_news(self) -> bool:
-        return self._spool.has_unsent() or self._standing.has_news()
+        return len(self._spools) > 1 or self._spools[0].has_unsent() or self._standing.has_news()
 
     def _send(self, door: Door) -> bool:
         """One report; false when the door took none of its lines."""
-        lines, dropped = self._spool.read(), self._spool.dropped
+        spool = self._spools[0]
+        lines, dropped = spool.read(), spool.dropped
         fields, mark = self._standing.take()
-        before = self._spool.acknowledged
-        reply = door.call("agent.report", {**self._who(), **fields, "lines": lines, "dropped": dropped})
-        self._spool.told_of_dropped(dropped)
+        before = spool.acknowledged
+        reply = door.call("agent.report", {**self._who(), **fields, "lines": lines, "lines_of": spool.name, "dropped": dropped})
+        spool.told_of_dropped(dropped)
         self._standing.told(mark, fields)
-        self._spool.acknowledge(int(reply.get("seq") or 0))
+        spool.acknowledge(int(reply.get("seq") or 0))
         self._offer(reply.get("commands") or ())
-        return not lines or self._spool.acknowledged > before
+        progress = not lines or spool.acknowledged > before
+        if len(self._spools) > 1 and not spool.has_unsent():
+            self._spools.pop(0).remove()
+        return progress
 
     def _poll(self) -> None:
         door = Door(self._identity.door, self._identity.machine)

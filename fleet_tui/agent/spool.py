@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ class Spool:
         self._offset = 0
         self._file = os.open(str(self._segments[-1].path), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._advance()
+
+    @property
+    def name(self) -> str:
+        """The boot whose lines these are."""
+        return self._folder.name
 
     @property
     def acknowledged(self) -> int:
@@ -120,6 +126,11 @@ class Spool:
         with self._lock:
             self._save_counts()
             os.close(self._file)
+
+    def remove(self) -> None:
+        """Everything arrived and nothing more will come."""
+        os.close(self._file)
+        shutil.rmtree(str(self._folder), ignore_errors=True)
 
     def _find_segments(self) -> list[_Segment]:
         paths = sorted(self._folder.glob("*.lines"))

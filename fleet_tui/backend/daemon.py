@@ -119,9 +119,10 @@ class Daemon:
         self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
+        self.audit = Audit(self.store, clock=self.clock)
         self.engine = Engine(
             self.store, self.feed, instance_operations.OPERATIONS + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, Site: site, Lines: self.lines, Feed: self.feed, Store: self.store},
+            {Drivers: self.drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
@@ -135,7 +136,7 @@ class Daemon:
         self._live(provider)
 
     def dispatcher(self) -> Dispatcher:
-        users, audit = Users(self.store, clock=self.clock), Audit(self.store, clock=self.clock)
+        users, audit = Users(self.store, clock=self.clock), self.audit
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
         handlers = Handlers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
@@ -260,6 +261,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--version", action="version", version=f"fleetd {__version__}")
     parser.add_argument("--state-dir", default=env("FLEETD_STATE_DIR", ""), help="everything under this directory, like FLEET_HOME")
+    parser.add_argument("--runtime-dir", default=env("FLEETD_RUNTIME_DIR", ""), help="where the socket is; found from the state directory when empty")
     parser.add_argument("--database", default=env("FLEETD_DATABASE", ""), help="SQLAlchemy URL; SQLite in the state directory when empty")
     parser.add_argument("--slot", type=int, default=int(env("FLEETD_SLOT", "1")), help="which of several daemons of one site (PostgreSQL)")
     parser.add_argument("--site", default=env("FLEETD_SITE", ""), help="name of the site; the host's when empty")
@@ -276,6 +278,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--timeouts", default=env("FLEETD_TIMEOUTS", ""), help="name=seconds,… of: " + ", ".join(Timeouts.__dataclass_fields__))
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
+    if given.runtime_dir:
+        places = replace(places, runtime=Path(given.runtime_dir).absolute())
     options = Options(
         directories=places, database=given.database or sqlite_url(places.database), slot=given.slot, site=given.site, simulate=given.simulate,
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,

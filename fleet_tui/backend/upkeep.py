@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import OperationRequest, retention, schedule
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
@@ -18,8 +19,8 @@ from fleet_tui.backend.telemetry.lines import Lines
 
 log = logging.getLogger("fleetd.upkeep")
 
-OPERATION_DAYS, LINE_DAYS, EVENT_DAYS = 90, 30, 30
-"""Spec ENG-10 and 18; events live as long as the lines they announce."""
+OPERATION_DAYS, LINE_DAYS, EVENT_DAYS, AUDIT_DAYS = 90, 30, 30, 400
+"""Spec ENG-10, 16.5 and 18; events live as long as the lines they announce."""
 SWEEP_S, FIGURES_S = 5.0, 15.0
 
 
@@ -36,6 +37,10 @@ def _prune_events(ctx: StepContext) -> dict[str, Any]:
     return {"events": ctx.use(Feed).prune(ctx.use(Site).clock.now() - timedelta(days=EVENT_DAYS))}
 
 
+def _prune_audit(ctx: StepContext) -> dict[str, Any]:
+    return {"audit": ctx.use(Audit).forget(ctx.use(Site).clock.now() - timedelta(days=AUDIT_DAYS))}
+
+
 def _prepare(tx: Session, request: OperationRequest, user: str) -> Prepared:
     plan = planned("site", changes=("operations, lines and events past their time are removed",))
     return Prepared(target="site", target_ref="site:local", plan=plan, leases=(Lease("fleet", "retention"),))
@@ -47,7 +52,7 @@ class Upkeep:
     OPERATIONS: ClassVar[tuple[OperationKind, ...]] = (
         OperationKind(
             kind="site.retention", title="retention", prepare=_prepare,
-            steps=(Step("operations", _prune_operations), Step("lines", _prune_lines), Step("events", _prune_events)),
+            steps=(Step("operations", _prune_operations), Step("lines", _prune_lines), Step("events", _prune_events), Step("audit", _prune_audit)),
         ),
     )
 

@@ -148,12 +148,15 @@ class DashboardScreen(ListScreen):
         room = 4 if height < 30 else max(5, height // 4)
         attention, operations = self.query_one("#attention"), self.query_one("#operations")
         stacked = width < NORMAL
-        for panel, count in ((attention, len(summary.attention)), (operations, len(summary.running))):
+        counts = (len(summary.attention), len(summary.running))
+        for panel, count in zip((attention, operations), counts, strict=True):
             panel.display = bool(count) or not stacked
-            panel.styles.height = max(3 if not stacked else 2, min(count + 1, room)) if stacked else room + 1
+            panel.styles.height = max(2, min(count + 1, room)) if stacked else "100%"
+        beside = max(3, min(max(counts) + 1, room + 1))
+        self.query_one("#top").styles.grid_rows = f"{max(beside, 8)}" if width >= BROAD else f"{beside} 2"
         fleet = self.query_one("#fleet", Lines)
         if width >= BROAD:
-            fleet.show(fleet_column(summary, self.console.glyphs, room + 1))
+            fleet.show(fleet_column(summary, self.console.glyphs, max(beside, 8)))
         else:
             fleet.show(fleet_lines(summary, self.console.glyphs, width))
         self.query_one("#log").styles.height = 6 if height < 30 else max(8, height // 4)

@@ -22,7 +22,6 @@ from textual.widgets.option_list import Option
 from fleet_tui.screens.form import Choice
 from fleet_tui.widgets.safety import plain, safe
 
-
 NOT_NOW = "not now"
 """Heading under which the reasons need no introduction."""
 

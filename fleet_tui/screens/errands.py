@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -98,9 +99,9 @@ class Errands:
             except FleetError as error:
                 errand.error = error
             except BaseException as bug:
-                self._done(lambda bug=bug: _raise(bug))
+                self._done(partial(_raise, bug))
                 continue
-            self._done(lambda errand=errand: self._deliver(errand))
+            self._done(partial(self._deliver, errand))
 
     def _is_stale(self, errand: Errand) -> bool:
         return bool(errand.group) and self._latest.get(errand.group) != errand.number

@@ -54,7 +54,7 @@ class Choice(Static, can_focus=True):
             text.append(" ▾")
         self.update(text)
 
-    def _on_key(self, event: events.Key) -> None:
+    async def _on_key(self, event: events.Key) -> None:
         if event.key in ("space", "right", "left") and self.options:
             here = self.options.index(self.value) if self.value in self.options else -1
             self.choose(self.options[(here + (-1 if event.key == "left" else 1)) % len(self.options)])
@@ -146,6 +146,7 @@ class FieldForm(VerticalScroll, can_focus=False):
 
     def __init__(self, *, id: str | None = None, applies: bool = True) -> None:
         super().__init__(id=id, classes="form" if applies else "form -bare")
+        self._enter_moves_on = applies
         self.rows: dict[str, FieldRow] = {}
 
     async def fill(
@@ -159,7 +160,8 @@ class FieldForm(VerticalScroll, can_focus=False):
     ) -> None:
         """Show these fields anew; what was typed before is gone."""
         await self.remove_children()
-        self.rows, group, parts = {}, "", []
+        self.rows, group = {}, ""
+        parts: list[Widget] = []
         for field in fields:
             if field.group != group:
                 group = field.group
@@ -209,7 +211,7 @@ class FieldForm(VerticalScroll, can_focus=False):
     def focused_row(self) -> FieldRow | None:
         return next((row for row in self.rows.values() if row.editor.has_focus), None)
 
-    def _on_key(self, event: events.Key) -> None:
+    async def _on_key(self, event: events.Key) -> None:
         row = self.focused_row
         if row is None or isinstance(row.editor, TextArea) or event.key not in ("up", "down"):
             return
@@ -218,6 +220,9 @@ class FieldForm(VerticalScroll, can_focus=False):
         event.stop()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter goes to the next field; in a small dialog it saves, so there the event goes on up."""
+        if not self._enter_moves_on:
+            return
         event.stop()
         self.screen.focus_next(".editor")
 

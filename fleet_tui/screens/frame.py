@@ -186,6 +186,15 @@ class FleetScreen(Screen[None]):
         """Which footer: the screen, or the tab of it that is shown."""
         return self.KIND
 
+    @property
+    def holds_edits(self) -> bool:
+        """Whether leaving would lose something typed."""
+        return False
+
+    def ask_to_leave(self, then: Callable[[], None]) -> None:
+        """Ask before what was typed is lost."""
+        then()
+
     # Actions
 
     def subject(self, aims: str) -> Any:

@@ -80,7 +80,9 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def home(self) -> Widget | None:
         if self.tab == "settings":
             return None
-        return {"overview": self.steps, "data": self.query_one("#snapshots"), "operations": self.query_one("#operations")}.get(self.tab, self.log_panel)
+        if self.tab == "overview":
+            return self.steps if self.steps.display else self.log_panel
+        return {"data": self.query_one("#snapshots"), "operations": self.query_one("#operations")}.get(self.tab, self.log_panel)
 
     def crumbs(self) -> list[str]:
         return ["instances", self.record.label if self.record else ""]
@@ -113,7 +115,8 @@ class InstanceScreen(InstanceKeys, LogKeys):
         for name, parts in _PARTS.items():
             self.query_one(f"#{name}").display = tab in parts
         self.set_class(tab == "logs", "-logs")
-        self.query_one("#tabs", Lines).show([[(" ", ""), *(part for name in TABS for part in ((f" {name.capitalize()} ", "focused" if name == tab else "muted"), (" ", "")))]])  # fmt: skip
+        titles = [(f" {name.capitalize()} ", "focused" if name == tab else "muted") for name in TABS]
+        self.query_one("#tabs", Lines).show([[(" ", ""), *(part for title in titles for part in (title, (" ", "")))]])
         home = self.home()
         if home is not None:
             home.focus()

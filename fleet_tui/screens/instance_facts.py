@@ -23,14 +23,16 @@ def overview(row: InstanceRecord, glyphs: Glyphs, now: datetime) -> list[Line]:
         lines.append([(f"   {row.health_detail}", "attention")])
     if row.pending_changes:
         count = len(row.pending_changes)
-        lines.append([(f" {glyphs.pending} {count} {'change waits' if count == 1 else 'changes wait'} for a reprovision: {', '.join(row.pending_changes)}", "attention"), ("   R", "key"), (" applies", "muted")])  # fmt: skip
+        waits = f"{count} {'change waits' if count == 1 else 'changes wait'} for a reprovision: {', '.join(row.pending_changes)}"
+        lines.append([(f" {glyphs.pending} {waits}", "attention"), ("   R", "key"), (" applies", "muted")])
     lines.append(_next(row))
     lines.append(_pair("url", row.url or "-", "agent", _agent(row, now)))
     lines.append(_pair("address", _addresses(row), "host", " ".join(p for p in (row.host, row.machine) if p) or "-"))
     disk = row.data_disk
     used = disk.used_fraction
     drawn = f"{bar(used, 10, glyphs)} " if used is not None else ""
-    lines.append(_pair("data disk", f"{drawn}{columns.percent(used)} of {disk.size_gb} GiB", "runs", f"{row.image} · {row.template} · {row.network}"))
+    holds = f"{drawn}{columns.percent(used)} of {disk.size_gb} GiB"
+    lines.append(_pair("data disk", holds, "runs", f" {glyphs.dot} ".join(part for part in (row.image, row.template, row.network) if part)))
     if row.https_strategy != "none":
         until = f"until {row.certificate_not_after:%Y-%m-%d}" if row.certificate_not_after else "none yet"
         lines.append(_pair("certificate", f"{row.https_strategy}, {until}", "", ""))

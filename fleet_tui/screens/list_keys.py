@@ -205,7 +205,7 @@ class ListScreen(InstanceKeys, MovingScreen):
     def on_resource_table_opened(self, event: ResourceTable.Opened) -> None:
         event.stop()
         row = event.table.row(event.key)
-        if row is not None:
+        if row is not None and self.console.allows("list.open"):
             self.open_row(self.kind_of(event.table), row)
 
     def open_row(self, kind: str, row: Any) -> None:

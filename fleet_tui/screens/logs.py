@@ -88,7 +88,8 @@ class LogsScreen(LogKeys):
 
     def chip(self) -> str:
         panel = self.log_panel
-        return " ".join(part for part in (f"/{panel.filter_text}" if panel.filter_text else "", f"level {panel.level}" if panel.level else "") if part)
+        parts = [f"/{panel.filter_text}" if panel.filter_text else "", f"level {panel.level}" if panel.level else ""]
+        return " ".join(part for part in parts if part)
 
     def load(self) -> None:
         panel = self.log_panel

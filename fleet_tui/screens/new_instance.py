@@ -15,6 +15,7 @@ from fleet_tui.backend.instances import CreateInstance, InstanceRecord, Instance
 from fleet_tui.backend.instances.fields import BY_NAME, Field
 from fleet_tui.screens import dialogs
 from fleet_tui.screens.form import Choice, FieldForm
+from fleet_tui.widgets.safety import safe
 
 if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
@@ -91,7 +92,7 @@ class NewInstance(ModalScreen[None]):
         self.form.complain(problems)
         rest = [f"{name}: {said}" for name, said in problems.items() if name not in self.form.rows]
         said = "; ".join(rest) or ("" if problems else f"{error.message} {error.hint}")
-        self.query_one("#complaint", Static).update(dialogs.safe(said))
+        self.query_one("#complaint", Static).update(safe(said))
 
 
 def choose_value(app: Any, choice: Choice) -> None:

@@ -91,8 +91,11 @@ class OperationScreen(LogKeys):
         glyphs, now = self.console.glyphs, self.console.clock.now()
         status = columns.operation_status(row)
         done, total, said = columns.progress(row)
-        first = [(f" {glyphs.status(status)} {row.state.value}", status), (f"   {done} of {total} steps", ""),
-                 (f"   {columns.operation_time(row, now)}", ""), (f"   by {row.user}, {columns.ago(row.submitted_at, now)} ago   ", "muted"), (row.id, "muted")]  # fmt: skip
+        first = [
+            (f" {glyphs.status(status)} {row.state.value}", status), (f"   {done} of {total} steps", ""),
+            (f"   {columns.operation_time(row, now)}", ""), (f"   by {row.user}, {columns.ago(row.submitted_at, now)} ago   ", "muted"),
+            (row.id, "muted"),
+        ]  # fmt: skip
         lines = [first]
         if row.error is not None:
             lines.append([(f" {glyphs.failed} {row.failed_step or ''}: {row.error.message}", "failed")])

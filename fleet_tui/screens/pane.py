@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fleet_tui.app import FleetApp, make
+from fleet_tui.app import FleetApp
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import FleetError, UsageError
 from fleet_tui.backend.identity import SessionRecord
 from fleet_tui.backend.instances import InstanceRecord, ShowInstance
 
 if TYPE_CHECKING:
+    from fleet_tui.screens.frame import FleetScreen
     from fleet_tui.session import Session
     from fleet_tui.settings import Settings
 
 PANES = ("dashboard", "instances", "hosts", "operations", "events", "logs")
-ALLOWED = ("move.", "list.sort", "list.reverse", "list.wide", "list.problems", "log.", "global.refetch", "board.")
+ALLOWED = ("move.", "list.sort", "list.reverse", "list.wide", "list.problems", "log.follow", "log.wrap", "log.time",
+           "log.level", "log.mark", "log.full", "since.", "global.refetch", "board.")  # fmt: skip
 """What keys may still do: look at it differently. Everything else is silent."""
 
 
@@ -28,14 +30,14 @@ class PaneApp(FleetApp):
         if kind not in PANES:
             raise UsageError(f"there is no pane {kind!r}", hint=f"there are {', '.join(PANES)}")
         self._pane, self._target = kind, names[0] if names else ""
-        self.MODES = {"pane": self._make}  # type: ignore[misc]
-        self.DEFAULT_MODE = "pane"  # type: ignore[misc]
+        self.roots = (kind,)
+        self.DEFAULT_MODE = kind  # type: ignore[misc]
         super().__init__(settings, lambda: _read_only(connect()), clock)
 
-    def _make(self) -> Any:
-        screen = make(self._pane)
+    def make(self, kind: str) -> FleetScreen:
+        screen = super().make(kind)
         screen.add_class("-pane")
-        if self._pane == "logs":
+        if kind == "logs":
             screen.aim("", title=self._target)  # type: ignore[call-arg]
         return screen
 

@@ -55,7 +55,10 @@ class SettingsTab(Vertical):
         """Fetch, unless what is shown is current or being edited."""
         if self.is_stale and self._target:
             self.is_stale = False
-            self._owner.fetch(ShowSettings(self._target), lambda settings: self.run_worker(self._fill(settings)), "settings")
+            self._owner.fetch(ShowSettings(self._target), self._have, "settings")
+
+    def _have(self, settings: InstanceSettings) -> None:
+        self.run_worker(self._fill(settings), exclusive=True)
 
     async def _fill(self, settings: InstanceSettings) -> None:
         self._version = settings.version

@@ -74,7 +74,8 @@ def matches(kind: str, row: Any, term: str) -> bool:
 def search_text(kind: str, row: Any) -> str:
     """What a plain word of a filter is looked for in: names and states, not times, so that ages never match."""
     if kind == "instances":
-        return f"{row.label} {row.kind} {c.instance_state(row)} {row.url or ''} {row.private_ip or ''} {row.public_ip or ''} {row.template} {row.network}".lower()
+        parts = (row.label, row.kind, c.instance_state(row), row.url, row.private_ip, row.public_ip, row.template, row.network)
+        return " ".join(part for part in parts if part).lower()
     if kind == "operations":
         return f"{row.title} {row.target} {row.state.value} {row.user} {row.id} {row.failed_step or ''}".lower()
     if kind == "hosts":

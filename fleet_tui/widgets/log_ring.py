@@ -81,19 +81,23 @@ class LogRing:
             batch = batch[over:]
             self.end += over
             self._grow()
+            self.first = max(self.first, self.end - self.capacity)
         while batch:
             slot = self.end % self.capacity
             room = self.capacity - slot
             self._write(slot, batch[:room])
             self.end += len(batch[:room])
+            self.first = max(self.first, self.end - self.capacity)
             batch = batch[room:]
-        self.first = max(self.first, self.end - self.capacity)
 
     def _write(self, slot: int, batch: list[Entry]) -> None:
         """Put lines into consecutive slots, which exist all or none."""
         seqs, times, sources, phases, levels, texts, labels = zip(*batch, strict=True)
-        kinds = list(map(self._known.get, zip(sources, phases, levels, labels, strict=True)))
-        if None in kinds:
+        try:
+            kinds = list(map(self._known.__getitem__, zip(sources, phases, levels, labels, strict=True)))
+        except KeyError:
+            if len(self._kind_list) + len(batch) > self._kinds_limit:
+                self._sweep_kinds()
             kinds = [self._kind(*kind) for kind in zip(sources, phases, levels, labels, strict=True)]
         if max(map(len, texts)) > LINE_LIMIT:
             texts = tuple(map(_cut, texts))
@@ -129,8 +133,6 @@ class LogRing:
         kind = Kind(source[:64], phase[:64], level[:16], label[:64])
         number = self._known.get(kind)
         if number is None:
-            if len(self._kind_list) >= self._kinds_limit:
-                self._sweep_kinds()
             number = self._known[kind] = len(self._kind_list)
             self._kind_list.append(kind)
             self._kind_ranks.append(LEVELS.get(level, len(LEVELS)))

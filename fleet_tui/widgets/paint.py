@@ -76,22 +76,30 @@ class Painted(Widget):
 
     def strip(self, spans: Iterable[Span], width: int, over: str = "") -> Strip:
         """One line of exactly ``width`` cells. ``over`` names a style laid over every span, such as the cursor's."""
-        segments: list[Segment] = []
-        top = self.style_of(over) if over else None
-        left = width
+        runs: list[tuple[str, str]] = []
+        run, run_name = "", over
         for text, name in spans:
-            if not text.isprintable():
-                text = plain(text)
-            cells = width_of(text)
-            if cells > left:
-                text, cells = set_cell_size(text, left), left
-            if cells or text:
-                style = self.style_of(name)
-                segments.append(Segment(text, top if top is not None else style))
+            if over or name == run_name:
+                run += text
+            else:
+                runs.append((run, run_name))
+                run, run_name = text, name
+        runs.append((run, run_name))
+        segments: list[Segment] = []
+        left = width
+        for text, name in runs:
+            if text:
+                text = text[: 4 * width + 16]
+                if not text.isprintable():
+                    text = plain(text)
+                cells = width_of(text)
+                if cells > left:
+                    text, cells = set_cell_size(text, left), left
                 left -= cells
+                segments.append(Segment(text, self.style_of(name)))
         if left > 0:
-            segments.append(Segment(" " * left, top if top is not None else self.style_of("")))
-        return Strip(Segment.simplify(segments), width)
+            segments.append(Segment(" " * left, self.style_of(over)))
+        return Strip(segments, width)
 
 
 class Lines(Painted):

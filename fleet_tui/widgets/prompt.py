@@ -65,8 +65,8 @@ class Prompt(Horizontal):
 
     DEFAULT_CSS = """
     Prompt { height: 1; display: none; }
-    Prompt > .prompt-mode { width: auto; }
-    Prompt > .prompt-offers { width: auto; max-width: 60%; }
+    Prompt > .prompt-mode { width: 2; height: 1; }
+    Prompt > .prompt-offers { width: auto; max-width: 50%; }
     Prompt > _Field { width: 1fr; min-width: 12; border: none; height: 1; padding: 0; background: transparent; }
     Prompt > _Field:focus { border: none; background: transparent; background-tint: transparent; }
     """
@@ -134,7 +134,7 @@ class Prompt(Horizontal):
         self._put(text)
         self.display = True
         self._offer()
-        self._field.focus()
+        self.screen.set_focus(self._field, scroll_visible=False)
 
     def close(self) -> None:
         """Hide the line; the focus goes back to where the screen puts it."""
@@ -168,8 +168,8 @@ class Prompt(Horizontal):
         if len(self._offers) > SHOWN:
             line.append((f"  {self._glyphs.ellipsis}", "muted"))
         self._offers_line.show([line])
-        wanted = min(sum(width_of(text) for text, _ in line), max(0, self.size.width * 3 // 5))
-        if self._offers_line.size.width != wanted:
+        wanted = min(sum(width_of(text) for text, _ in line), max(0, self.size.width // 2))
+        if self._offers_line.size.width != wanted and self.is_open:
             self._offers_line.refresh(layout=True)
 
     def complete_next(self, step: int) -> None:

@@ -10,14 +10,18 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
-from fleet_tui.widgets.column import GAP, Cell, Column
+from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import UNICODE, Glyphs
-from fleet_tui.widgets.row_set import Key, parse_filter
-from fleet_tui.widgets.table_lines import GUTTER, TableLines
+from fleet_tui.widgets.row_set import Key, parse_filter, same
+from fleet_tui.widgets.table_lines import TableLines, TableSaid
 
 __all__ = ["Cell", "Column", "ResourceTable"]
+
+PREPARE_AFTER_S = 0.5
+PREPARE_EVERY_S = 0.02
+PREPARE_ROWS = 250
+"""How the texts that a filter searches are made ahead of it: 10,000 rows in about a second after they came."""
 
 
 class ResourceTable(TableLines, can_focus=True):
@@ -44,32 +48,21 @@ class ResourceTable(TableLines, can_focus=True):
         Binding("enter", "open", "Open", show=False, id="table.open"),
     ]
 
-    class Said(Message):
-        """What a table says to its screen."""
-
-        def __init__(self, table: ResourceTable) -> None:
-            super().__init__()
-            self.table = table
-
-        @property
-        def control(self) -> ResourceTable:
-            return self.table
-
-    class Highlighted(Said):
+    class Highlighted(TableSaid):
         """The cursor came to stand on another row, or on none."""
 
         def __init__(self, table: ResourceTable, key: Key | None) -> None:
             super().__init__(table)
             self.key = key
 
-    class Opened(Said):
+    class Opened(TableSaid):
         """A row was opened with enter or a second click."""
 
         def __init__(self, table: ResourceTable, key: Key) -> None:
             super().__init__(table)
             self.key = key
 
-    class MarksChanged(Said):
+    class MarksChanged(TableSaid):
         """The set of marked rows is another one."""
 
         def __init__(self, table: ResourceTable, marked: frozenset[Key]) -> None:
@@ -97,6 +90,7 @@ class ResourceTable(TableLines, can_focus=True):
         self._filter_text = ""
         self._anchor: Key | None = None
         self._is_waiting = False
+        self._is_preparing = False
 
     # Rows
 
@@ -116,11 +110,20 @@ class ResourceTable(TableLines, can_focus=True):
         changed = self._set.replace(rows)
         if changed is None:
             after = self._set.rows
-            changed = {k for k in self._window_lines() if k in after and not _same(before.get(k), after[k])}
+            changed = {k for k in self._window_lines() if k in after and not same(before.get(k), after[k])}
         for key in changed:
             self._row_changed(key)
         self._drop_marks()
         self._settle()
+        if not self._is_preparing and self.is_mounted:
+            self._is_preparing = True
+            self.set_timer(PREPARE_AFTER_S, self._prepare)
+
+    def _prepare(self) -> None:
+        """Make ready what the first letter of a filter needs, a little at a time, so that it need not wait."""
+        self._is_preparing = self._set.prepare_search(PREPARE_ROWS)
+        if self._is_preparing:
+            self.set_timer(PREPARE_EVERY_S, self._prepare)
 
     def update_row(self, key: Key, row: Any) -> None:
         """Put one row, new or changed."""
@@ -369,29 +372,21 @@ class ResourceTable(TableLines, can_focus=True):
         self._settle()
 
     def on_focus(self) -> None:
-        self._strips.clear()
-        self.refresh()
+        self._focus_changed()
 
     def on_blur(self) -> None:
-        self._strips.clear()
-        self.refresh()
+        self._focus_changed()
 
     def on_click(self, event: events.Click) -> None:
         self._settle()
         if event.y == 0:
-            self._sort_at(event.x - GUTTER)
+            if (key := self._column_at(event.x)) is not None:
+                self.sort(key, key == self.sort_key and not self.sort_reverse)
         elif self._top + event.y - 1 < len(self._set.shown):
             place = self._top + event.y - 1
             if place == self._cursor_at:
                 self.open()
             self._go(place)
-
-    def _sort_at(self, x: int) -> None:
-        for column, width in self._columns():
-            if x < width + GAP:
-                self.sort(column.key, column.key == self.sort_key and not self.sort_reverse)
-                return
-            x -= width + GAP
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
@@ -402,7 +397,3 @@ class ResourceTable(TableLines, can_focus=True):
         self.move(-3)
 
     action_move, action_page, action_top, action_bottom, action_open = move, page, top, bottom, open
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a is b or bool(a == b)

@@ -61,7 +61,7 @@ class RowSet:
     def replace(self, rows: Iterable[tuple[Key, Any]]) -> set[Key] | None:
         """Take a whole new list. Returns the keys whose row differs; None when keys or their order did."""
         before, after = self.rows, dict(rows)
-        changed = {key for key, row in after.items() if key in before and not _same(before[key], row)}
+        changed = {key for key, row in after.items() if key in before and not same(before[key], row)}
         self.rows = after
         moved = len(before) != len(after) or not all(map(operator.eq, before, after))
         if moved:
@@ -76,7 +76,7 @@ class RowSet:
     def update(self, key: Key, row: Any) -> bool:
         """Put one row. True when it is new or differs from what was there."""
         if key in self.rows:
-            if _same(self.rows[key], row):
+            if same(self.rows[key], row):
                 return False
             self.rows[key] = row
             self._forget(key)
@@ -151,6 +151,14 @@ class RowSet:
                     texts[key] = self._search_text(rows[key])
         return [key for key in keys if (needle in texts[key]) is wanted]
 
+    def prepare_search(self, count: int) -> bool:
+        """Make the search text of so many more rows. True while some lack it."""
+        texts = self._texts
+        missing = [key for key in self.rows if key not in texts] if len(texts) < len(self.rows) else []
+        for key in missing[:count]:
+            texts[key] = self._search_text(self.rows[key])
+        return len(missing) > count
+
     def _search_text(self, row: Any) -> str:
         if self.search_of is not None:
             return self.search_of(row).lower()
@@ -173,5 +181,6 @@ class RowSet:
         return present + absent
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two rows are the same to a reader."""
     return a is b or bool(a == b)

@@ -7,9 +7,10 @@ Lines are painted one by one (Textual's Line API). The table keeps its own scrol
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.strip import Strip
 
 from fleet_tui.widgets.column import GAP, Column, fit_columns
@@ -17,11 +18,26 @@ from fleet_tui.widgets.glyphs import STATUS_STYLE, UNICODE, Glyphs
 from fleet_tui.widgets.paint import Painted, Span, differing_cells, fit, width_of
 from fleet_tui.widgets.row_set import Key, RowSet
 
+if TYPE_CHECKING:
+    from fleet_tui.widgets.resource_table import ResourceTable
+
 GUTTER = 2
 """Cells left of the first column, for the mark and the pointer."""
 
 KEPT_STRIPS = 400
 """Painted lines kept; a page or two of any terminal."""
+
+
+class TableSaid(Message):
+    """What a table says to its screen."""
+
+    def __init__(self, table: ResourceTable) -> None:
+        super().__init__()
+        self.table = table
+
+    @property
+    def control(self) -> ResourceTable:
+        return self.table
 
 
 class TableLines(Painted):
@@ -62,6 +78,15 @@ class TableLines(Painted):
             self._fitted = fit_columns(self._set.columns, max(1, self.size.width - GUTTER), self._wide)
         return self._fitted
 
+    def _column_at(self, x: int) -> str | None:
+        """Key of the column that a cell of the header belongs to."""
+        x -= GUTTER
+        for column, width in self._columns():
+            if x < width + GAP:
+                return column.key
+            x -= width + GAP
+        return None
+
     def _window_lines(self) -> dict[Key, int]:
         """The keys on screen and the line each is on."""
         if self._window is None:
@@ -101,6 +126,14 @@ class TableLines(Painted):
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._strips.clear()
+
+    def _focus_changed(self) -> None:
+        """Only the header and the cursor's line look otherwise with the focus and without it."""
+        for key in [look for look in self._strips if look[1]]:
+            del self._strips[key]
+        self._refresh_line(0)
+        if self._cursor is not None and (y := self._window_lines().get(self._cursor)) is not None:
+            self._refresh_line(y)
 
     # Painting
 

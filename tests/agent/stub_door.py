@@ -135,7 +135,8 @@ class StubDoor:
                 self._rung.wait(deadline - time.monotonic())
             if self._server is None:
                 return 0, {}
-            seq = max((number for boot, number in self.lines if boot == body["boot"]), default=0)
+            of = body.get("lines_of") or body["boot"]
+            seq = max((number for boot, number in self.lines if boot == of), default=0)
             return 200, {"result": {"seq": seq, "commands": self._open()}}
 
     def _open(self) -> list[dict[str, Any]]:
@@ -145,7 +146,7 @@ class StubDoor:
         self.reports += 1
         self.dropped += body.get("dropped", 0)
         for line in body.get("lines", ()):
-            known = self.lines.setdefault((body["boot"], line["seq"]), line)
+            known = self.lines.setdefault((body.get("lines_of") or body["boot"], line["seq"]), line)
             assert known == line, "one number, two lines"
         if body.get("phases"):
             self.phases = {phase["name"]: phase for phase in body["phases"]}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
@@ -22,11 +21,11 @@ def server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(server: postgres.Server) -> Iterator[str]:
-    """Name of a database with every table, to copy from."""
+def postgres_database(server: postgres.Server) -> Iterator[str]:
+    """URL of the database with every table that the tests of this session use one after the other."""
     url = server.create()
     _fill(url)
-    yield str(make_url(url).database)
+    yield url
     server.drop(url)
 
 
@@ -45,11 +44,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield sqlite_url(path)
         return
-    template = request.getfixturevalue("postgres_template")
-    found: postgres.Server = request.getfixturevalue("server")
-    url = found.create(template)
+    url: str = request.getfixturevalue("postgres_database")
+    server: postgres.Server = request.getfixturevalue("server")
+    server.empty(url)
     yield url
-    found.drop(url)
 
 
 @pytest.fixture

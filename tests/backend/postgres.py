@@ -25,6 +25,19 @@ from tests.waiting import until
 
 BINARIES = Path("/usr/lib/postgresql")
 _PR_SET_PDEATHSIG = 1
+_EMPTY = b"""
+DO $$ DECLARE found record; BEGIN
+  PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+  SET session_replication_role = replica;
+  FOR found IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' LOOP
+    EXECUTE format('DELETE FROM public.%I', found.name);
+  END LOOP;
+  FOR found IN SELECT sequencename AS name FROM pg_sequences WHERE schemaname = 'public' LOOP
+    EXECUTE format('ALTER SEQUENCE public.%I RESTART', found.name);
+  END LOOP;
+  DROP SCHEMA IF EXISTS dbos CASCADE;
+END $$
+"""
 
 
 class Server:
@@ -34,20 +47,28 @@ class Server:
         self._admin = admin
         self._made = 0
 
-    def create(self, template: str = "template0") -> str:
+    def create(self) -> str:
         """The URL of a new database."""
         self._made += 1
         name = f"fleet_{os.getpid()}_{self._made}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" ENCODING UTF8')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING UTF8')
         return self._admin.set(database=name).render_as_string(hide_password=False)
+
+    def empty(self, url: str) -> None:
+        """A database as if new, but with our tables: ten times faster than another one."""
+        with psycopg.connect(_plain(make_url(url)), autocommit=True) as connection:
+            connection.execute(_EMPTY)
 
     def drop(self, url: str) -> None:
         self.execute(f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
 
     def execute(self, sql: str) -> None:
-        url = self._admin.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(_plain(self._admin), autocommit=True) as connection:
             connection.execute(sql.encode())
+
+
+def _plain(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @contextlib.contextmanager

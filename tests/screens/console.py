@@ -64,7 +64,7 @@ async def settled(pilot: Pilot[int]) -> None:
         )
 
     calm = 0
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while calm < 4:
         assert time.monotonic() < deadline, "the console did not settle"
         calm = calm + 1 if quiet() else 0
@@ -73,7 +73,7 @@ async def settled(pilot: Pilot[int]) -> None:
 
 async def eventually(pilot: Pilot[int], true: Callable[[], Any], what: str = "") -> Any:
     """Wait for the thing itself, at most ten seconds."""
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while not (value := true()):
         assert time.monotonic() < deadline, what or "it did not come true"
         await asyncio.sleep(0.01)

@@ -51,7 +51,7 @@ class LogProgram(App[None]):
         super().__init__()
         safety.install(self, ascii_only)
         themes.register(self)
-        self.theme = themes.pick_theme({**os.environ, "TERM": os.environ.get("TERM", "xterm-256color")})
+        self.theme = themes.pick_theme(os.environ)
         self.lines, self.rate, self.hostile = lines, rate, hostile
         self.stopping = threading.Event()
         glyphs = ASCII if ascii_only else UNICODE

@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from textual.app import App, ComposeResult
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.widget import Widget
 
 from fleet_tui.widgets import safety, themes
 from fleet_tui.widgets.charts import Capacity, CapacityBars, meter
@@ -48,6 +51,12 @@ def instance(n: int) -> Instance:
     )  # fmt: skip
 
 
+class Quiet(Screen[None]):
+    """A screen that a move of the focus does not repaint as a whole."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
 class TableProgram(App[None]):
     CSS_PATH = [STYLES / "tokens.tcss", STYLES / "chrome.tcss"]
     ENABLE_COMMAND_PALETTE = False
@@ -68,7 +77,7 @@ class TableProgram(App[None]):
         super().__init__()
         safety.install(self, ascii_only)
         themes.register(self)
-        self.theme = themes.pick_theme({**os.environ, "TERM": os.environ.get("TERM", "xterm-256color")})
+        self.theme = themes.pick_theme(os.environ)
         self.glyphs = ASCII if ascii_only else UNICODE
         self.instances = [instance(n) for n in range(rows)]
         self.updates = updates
@@ -92,6 +101,9 @@ class TableProgram(App[None]):
             Column("age", "AGE", 5, align="right", priority=30),
             Column("owner", "OWNER", 12, wide=True),
         ]
+
+    def get_default_screen(self) -> Screen[None]:
+        return Quiet()
 
     def compose(self) -> ComposeResult:
         glyphs = self.glyphs

@@ -64,8 +64,11 @@ def test_a_flood_of_lines_is_counted_and_leaves_a_reader_alone() -> None:
     with running("log_program.py", "--rate", "100000", "--keep", "1000", size=(100, 30)) as terminal:
         terminal.wait_for("[0-9,]+ skipped · following")
         terminal.press("up")
-        picture = terminal.wait_for("[0-9]{2},[0-9]{3} new · paused").splitlines()[1:]
+        terminal.wait_for("[0-9]{2},[0-9]{3} new · paused")
+        terminal.settle(0.1)
+        picture = terminal.text.splitlines()[1:]
         terminal.wait_for(r"[0-9]{3},[0-9]{3} new · paused")
+        terminal.settle(0.1)
         assert terminal.text.splitlines()[1:] == picture
         terminal.press("s")
         terminal.wait_for("following")

@@ -138,8 +138,8 @@ def _stage(move: Move, failed_step: str, agent: AgentRow | None, op: OperationFa
 
 
 def applied(tx: Session, row: InstanceRow, op: OperationFacts, results: Results) -> None:
-    """The machine now runs with the settings the operation validated; what was saved meanwhile stays pending."""
-    used = results.get("validate", {})
+    """The machine now runs with the settings it was booted with; what was saved meanwhile stays pending."""
+    used = results.get("boot", {})
     if "settings" in used:
         row.applied = dict(used["settings"])
         row.image = str(used["image"])

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend import instances as face
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
-from fleet_tui.backend.instances import hooks
+from fleet_tui.backend.instances import hooks, startup
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.registers import actions_of, find_network, find_template
@@ -126,7 +126,7 @@ def _stop_s(drivers: Drivers) -> float:
 
 
 _STOP_APPLICATION = Step("stop-application", s.tell_agent("shutdown", _stop_s, needed=False))
-_STARTUP = (Step("boot", s.boot), Step("start-up", s.start_up), Step("health-check", s.health_check))
+_STARTUP = (Step("boot", startup.boot), Step("start-up", startup.start_up), Step("health-check", startup.health_check))
 
 
 def _provisioning(remove: s.Undo) -> tuple[Step, ...]:
@@ -167,16 +167,16 @@ OPERATIONS: tuple[OperationKind, ...] = (
           face.ReprovisionInstance, _prepare("reprovision", _rebuilt, _down, _snapshot_exists, keep=("snapshot",)), hooks.applied, "disruptive"),
     _kind("stop", "stop", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2)), face.StopInstance,
           _prepare("stop", _says("{} stops; machine and data stay"), _down, _confirmed), danger="disruptive", undo="start (S) brings it back"),
-    _kind("start", "start", _STARTUP, face.StartInstance, _prepare("start", _says("{} starts"))),
+    _kind("start", "start", _STARTUP, face.StartInstance, _prepare("start", _says("{} starts")), hooks.applied),
     _kind("restart-app", "restart application", (
               Step("restart-application", s.tell_agent("restart-app", lambda d: d.timeouts.stop_s + d.timeouts.start_s)),
-              Step("health-check", s.health_check)),
+              Step("health-check", startup.health_check)),
           face.RestartApplication, _prepare("restart-app", _says("the application of {} restarts"), _down, _confirmed), danger="disruptive"),
     _kind("replay-actions", "replay setup actions", (
               Step("replay-actions", s.tell_agent("replay-actions", lambda d: d.timeouts.action_s * 4, _actions)),),
           face.ReplayActions, _prepare("replay-actions", _says("the setup actions of {} run again"))),
     _kind("retry", "retry start-up", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2), *_STARTUP), face.RetryStartup,
-          _prepare("retry", _says("{} goes through its start-up again, on the same machine"))),
+          _prepare("retry", _says("{} goes through its start-up again, on the same machine")), hooks.applied),
     _kind("snapshot", "snapshot", (
               Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row: {"limit_s": 600}, needed=False), undo=thaw),
               Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),

@@ -19,7 +19,6 @@ from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRo
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.store import new_id
 
-
 TEMPLATE_VERSION = "template.version"
 """Beside the applied settings: the version of the template a machine was made from."""
 

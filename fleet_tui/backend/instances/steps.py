@@ -12,19 +12,15 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances.document import assign_port, image_of, start_up_document
+from fleet_tui.backend.instances.document import assign_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.registers import find_network, find_template
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
-from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.operations.catalogue import StepContext
 from fleet_tui.backend.operations.overview import outcome
-from fleet_tui.backend.providers import BootConfiguration, MachineSpec, MachineState, Provider
-from fleet_tui.backend.telemetry.rows import AgentRow
+from fleet_tui.backend.providers import MachineSpec, MachineState, Provider
 
-LONGEST_STARTUP_S = 4 * 3600.0
-"""Bound on a start-up as a whole; the agent's own limits per phase end it long before."""
 LOST_S = 5.0
 """How long a machine may be seen without its agent before the start-up is given up: its last words may be on the way."""
 
@@ -44,7 +40,7 @@ def changed(tx: Session, row: InstanceRow, text: str = "", level: str = "info", 
     append(tx, type="instance.changed", ref=f"instance:{row.id}", text=text, level=level, operation_id=operation_id)
 
 
-def _provider(ctx: StepContext) -> Provider:
+def provider_of(ctx: StepContext) -> Provider:
     with ctx.read() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         return ctx.use(Drivers).providers.named(find_network(tx, row.settings["virtual_network"]).provider)
@@ -64,21 +60,25 @@ def validate(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         check_image(tx, row, row.image if row.applied is not None else "")
-        image = image_of(tx, row)
+        fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
         drivers.providers.named(network.provider)
-        first = not row.disk_made
-        template = find_template(tx, row.settings["template"])
-        fresh = {"settings": {**row.settings, TEMPLATE_VERSION: template.version}, "image": f"{image.name} {image.version}", "bundle": image.path, "new_disk": first}
         size = row.settings["data_disk.size_gb"]
-    ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, data disk {size} GiB{' (new)' if first else ''}")
+    ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}")
     return fresh
+
+
+def what_runs(tx: Session, row: InstanceRow) -> dict[str, Any]:
+    """Settings and image that a machine made or booted now comes up with; kept as the instance's applied ones."""
+    template = find_template(tx, row.settings["template"])
+    image = image_of(tx, row)
+    return {"settings": {**row.settings, TEMPLATE_VERSION: template.version}, "image": f"{image.name} {image.version}"}
 
 
 def ensure_disk(ctx: StepContext) -> Result:
     """Make the data disk, or check that the kept one is there and free."""
-    provider = _provider(ctx)
+    provider = provider_of(ctx)
     with ctx.read() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         disk_id, size, kept = row.disk_id, row.settings["data_disk.size_gb"], row.disk_made
@@ -98,7 +98,7 @@ def remove_new_disk(ctx: StepContext) -> Result:
     """Undo: a disk this run made and nothing ever mounted. A disk that existed before is never touched."""
     if not ctx.results["validate"]["new_disk"] or _has_booted(ctx):
         return None
-    provider = _provider(ctx)
+    provider = provider_of(ctx)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.disk_made, row.disk_path, row.disk_used_bytes = False, "", None
@@ -114,7 +114,7 @@ def _machine_id(ctx: StepContext) -> str:
 
 def create_machine(ctx: StepContext) -> Result:
     """The machine, with an empty OS disk. Its id follows from the operation, and is on record before it exists."""
-    provider = _provider(ctx)
+    provider = provider_of(ctx)
     machine = _machine_id(ctx)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
@@ -126,12 +126,13 @@ def create_machine(ctx: StepContext) -> Result:
 
 def remove_machine(ctx: StepContext) -> Result:
     """Undo: the machine this run made, whatever became of it."""
-    provider = _provider(ctx)
+    provider = provider_of(ctx)
     machine = _machine_id(ctx)
     with ctx.read() as tx:
         disk_id = instance_of(tx, ctx.operation.target_ref).disk_id
     if provider.find_machine(machine).state is not MachineState.ABSENT:
         provider.shut_down(machine, 5.0, ctx.say)
+        _salvage(ctx, provider, machine)
         provider.detach_disk(machine, disk_id)
         provider.terminate(machine, ctx.say)
     _forget_machine(ctx, machine)
@@ -144,12 +145,13 @@ def remove_machine_unless_started(ctx: StepContext) -> Result:
     with ctx.read() as tx:
         how = outcome(tx, ctx.operation.id)
     if how.cancelled or how.failed_step not in STARTUP_STEPS:
-        return remove_machine(ctx)
+        return removemachine_of(ctx)
     ctx.say("the machine is kept for inspection: retry its start-up, or deprovision it", "warn")
     return None
 
 
 STARTUP_STEPS = ("boot", "start-up", "health-check")
+"""Steps of :mod:`startup`, which every operation has under these names."""
 
 
 def _has_booted(ctx: StepContext) -> bool:
@@ -160,15 +162,15 @@ def attach_disk(ctx: StepContext) -> Result:
     with ctx.read() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         machine, disk_id = row.machine, row.disk_id
-    _provider(ctx).attach_disk(_known(machine), disk_id)
+    provider_of(ctx).attach_disk(known(machine), disk_id)
     ctx.say(f"data disk {disk_id} attached")
     return None
 
 
 def assign_address(ctx: StepContext) -> Result:
     """Addresses as the provider gave them, and the URL that follows."""
-    provider = _provider(ctx)
-    machine = _known(_machine(ctx))
+    provider = provider_of(ctx)
+    machine = known(machine_of(ctx))
     info = provider.find_machine(machine)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
@@ -182,45 +184,7 @@ def assign_address(ctx: StepContext) -> Result:
     return {"url": url}
 
 
-# --- stage 2: the agent's sequence ---------------------------------------------------------------------------------
-
-
-def boot(ctx: StepContext) -> Result:
-    """Start the machine's agent and wait for its first word."""
-    drivers = ctx.use(Drivers)
-    provider = _provider(ctx)
-    with ctx.write() as tx:
-        row = instance_of(tx, ctx.operation.target_ref)
-        machine = _known(row.machine)
-        document = start_up_document(tx, row, drivers.timeouts)
-        token = drivers.agents.expect(tx, machine, f"instance:{row.id}", document, ctx.operation.id, ctx.token)
-        bundle = image_of(tx, row).path
-    ctx.progress("waiting for the agent's hello")
-    if not _said_hello(ctx, machine):
-        provider.boot(machine, BootConfiguration(machine=machine, token=token, door=drivers.door), bundle, ctx.say)
-    lost = _Lost(drivers, provider, machine)
-
-    def hello() -> bool:
-        if _said_hello(ctx, machine):
-            return True
-        if lost():
-            raise Unreachable("the agent ended before it said hello", hint="look at agent.out in the machine's folder, then retry the start-up")
-        return False
-
-    try:
-        ctx.wait(hello, drivers.timeouts.hello_s)
-    except TimedOut:
-        raise TimedOut(f"the agent did not call within {drivers.timeouts.hello_s:.0f} s", hint="check that the machine can reach this daemon, then retry the start-up") from None
-    return {"machine": machine}
-
-
-def _said_hello(ctx: StepContext, machine: str) -> bool:
-    with ctx.read() as tx:
-        row = tx.get(AgentRow, machine)
-        return row is not None and row.expected_by == ctx.token and row.hello_at is not None
-
-
-class _Lost:
+class Lost:
     """Asks the provider, at most once a second, whether a machine has been without its agent for too long."""
 
     def __init__(self, drivers: Drivers, provider: Provider, machine: str) -> None:
@@ -239,78 +203,6 @@ class _Lost:
         return self._since is not None and now - self._since > LOST_S
 
 
-def start_up(ctx: StepContext) -> Result:
-    """Follow the agent through its phases; ends with the first that fails."""
-    drivers = ctx.use(Drivers)
-    provider = _provider(ctx)
-    with ctx.write() as tx:
-        row = instance_of(tx, ctx.operation.target_ref)
-        machine = _known(row.machine)
-        if row.state != InstanceState.REPROVISIONING.value:
-            row.state = InstanceState.STARTING_UP.value
-            changed(tx, row)
-    lost = _Lost(drivers, provider, machine)
-    shown = ""
-
-    def through() -> bool:
-        nonlocal shown
-        with ctx.read() as tx:
-            agent = tx.get(AgentRow, machine)
-            phases = list(agent.phases) if agent is not None else []
-        for number, phase in enumerate(phases, 1):
-            if phase["state"] == "failed":
-                raise PhaseFailed(phase["name"], phase["error"] or "the agent gave no reason")
-            if phase["state"] == "running" and (words := f"phase {number}/10 {phase['name']}") != shown:
-                ctx.progress(words)
-                shown = words
-        if any(p["name"] == "ready" and p["state"] == "done" for p in phases):
-            return True
-        if lost():
-            now = next((p["name"] for p in phases if p["state"] == "running"), "hello")
-            raise PhaseFailed(now, "the agent's process ended")
-        return False
-
-    ctx.wait(through, LONGEST_STARTUP_S)
-    return None
-
-
-class PhaseFailed(WrongState):
-    """A phase of the start-up sequence failed; names it first, because that is what a person looks for."""
-
-    def __init__(self, phase: str, reason: str) -> None:
-        super().__init__(f"start-up failed at {phase}: {reason}", hint="mend the cause, then retry the start-up or reprovision", phase=phase)
-
-
-def health_check(ctx: StepContext) -> Result:
-    """Wait until the application answers, as its agent sees it."""
-    drivers = ctx.use(Drivers)
-    machine = _known(_machine(ctx))
-    lost = _Lost(drivers, _provider(ctx), machine)
-    detail = "no answer yet"
-
-    def healthy() -> bool:
-        nonlocal detail
-        with ctx.read() as tx:
-            agent = tx.get(AgentRow, machine)
-        if agent is not None and agent.health == "ok":
-            return True
-        detail = agent.health_detail if agent is not None and agent.health_detail else detail
-        if lost():
-            raise Unreachable("the agent's process ended before the application was healthy", hint="retry the start-up")
-        return False
-
-    ctx.progress("waiting for the health check")
-    try:
-        ctx.wait(healthy, drivers.timeouts.health_s)
-    except TimedOut:
-        raise TimedOut(
-            f"the application did not pass its health check within {drivers.timeouts.health_s:.0f} s: {detail}",
-            hint="read its log, mend it, then retry the start-up",
-        ) from None
-    ctx.say("the application answers")
-    return None
-
-
 # --- towards the end -----------------------------------------------------------------------------------------------
 
 
@@ -322,9 +214,13 @@ def tell_agent(
 
     def body(ctx: StepContext) -> Result:
         drivers = ctx.use(Drivers)
-        machine = _machine(ctx)
-        provider = _provider(ctx)
-        if machine is None or provider.find_machine(machine).state is not MachineState.ON:
+        machine = machine_of(ctx)
+        provider = provider_of(ctx)
+        with ctx.read() as tx:
+            told = drivers.agents.answer(tx, ctx.token)
+        # An answer from before a crash stands, though the agent ended after it.
+        is_answered = told is not None and told[0] != "given"
+        if machine is None or not (is_answered or provider.find_machine(machine).state is MachineState.ON):
             if needed:
                 raise Unreachable(f"no agent runs on {ctx.operation.target}", hint="retry the start-up, or reprovision")
             ctx.say("no agent to ask; going on without", "warn")
@@ -334,7 +230,7 @@ def tell_agent(
             extra = arguments(tx, instance_of(tx, ctx.operation.target_ref)) if arguments else {}
             drivers.agents.command(tx, machine, ctx.token, verb, extra)
         drivers.agents.ring()
-        lost = _Lost(drivers, provider, machine)
+        lost = Lost(drivers, provider, machine)
 
         def answered() -> tuple[str, str] | None:
             with ctx.read() as tx:
@@ -363,9 +259,9 @@ def tell_agent(
 
 def power_off(ctx: StepContext) -> Result:
     """Everything of the machine stopped; its OS disk stays."""
-    machine = _machine(ctx)
+    machine = machine_of(ctx)
     if machine is not None:
-        _provider(ctx).shut_down(machine, 10.0, ctx.say)
+        provider_of(ctx).shut_down(machine, 10.0, ctx.say)
         ctx.say("machine off")
     return None
 
@@ -375,18 +271,26 @@ def detach_disk(ctx: StepContext) -> Result:
         row = instance_of(tx, ctx.operation.target_ref)
         machine, disk_id = row.machine, row.disk_id
     if machine is not None:
-        _provider(ctx).detach_disk(machine, disk_id)
+        provider_of(ctx).detach_disk(machine, disk_id)
         ctx.say(f"data disk {disk_id} detached and kept")
     return None
 
 
 def terminate_machine(ctx: StepContext) -> Result:
-    machine = _machine(ctx)
+    machine = machine_of(ctx)
+    provider = provider_of(ctx)
     if machine is not None:
-        _provider(ctx).terminate(machine, ctx.say)
+        _salvage(ctx, provider, machine)
+        provider.terminate(machine, ctx.say)
         _forget_machine(ctx, machine)
         ctx.say("machine terminated, its OS disk thrown away")
     return None
+
+
+def _salvage(ctx: StepContext, provider: Provider, machine: str) -> None:
+    """Take over what the machine's agents could not send, before it is thrown away with the OS disk."""
+    for boot_id, lines in provider.unsent_lines(machine):
+        ctx.use(Drivers).agents.salvage(machine, boot_id, lines)
 
 
 def _forget_machine(ctx: StepContext, machine: str) -> None:
@@ -416,7 +320,7 @@ def note_storage(ctx: StepContext) -> Result:
     return None
 
 
-def _known(machine: str | None) -> str:
+def known(machine: str | None) -> str:
     if machine is None:
         raise WrongState("the instance has no machine", hint="provision it")
     return machine

@@ -95,7 +95,7 @@ class StepContext(Protocol):
         """``<operation>:<step>``: the same in every attempt, for far sides that take a client token."""
         ...
     def say(self, text: str, level: str = "info") -> None:
-        """A line in the log of the operation's target."""
+        """A line in the log of the operation's target. A body that runs again after a crash does not say it twice."""
         ...
     def progress(self, text: str) -> None:
         """A few words shown live beside the step."""
@@ -193,9 +193,9 @@ class OperationKind:
 
 
 class LineSink(Protocol):
-    """Where lines said by operations go; telemetry has the real one."""
+    """Where lines said by operations go; telemetry has the real one. A line named ``once`` is kept once however often it comes."""
 
-    def append(self, stream_ref: str, operation_id: str, step: str, level: str, text: str) -> None: ...
+    def append(self, stream_ref: str, operation_id: str, step: str, level: str, text: str, once: str = "") -> None: ...
 
 
 def planned(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -59,14 +60,17 @@ class RunningStep:
     def __init__(
         self, *, store: Store, claim: Claim, operation: OperationFacts, step: Step, attempt: int,
         results: Mapping[str, Mapping[str, Any]], resources: Mapping[type, object], lines: LineSink,
-        signals: Signals, undoing: bool = False,
+        signals: Signals, undoing: bool = False, failures: int = 0,
     ) -> None:
         self._store, self._claim, self._declared = store, claim, step
         self._resources, self._lines, self._signals, self._undoing = resources, lines, signals, undoing
         self._said = ""
+        self._round = "undo" if undoing else str(failures)
+        self._times: Counter[str] = Counter()
         self.operation = operation
         self.step = step.name
         self.attempt = attempt
+        self.failures = failures
         self.results = results
 
     @property
@@ -74,7 +78,9 @@ class RunningStep:
         return f"{self.operation.id}:{self.step}"
 
     def say(self, text: str, level: str = "info") -> None:
-        self._lines.append(self.operation.target_ref, self.operation.id, self.step, level, text)
+        self._times[text] += 1  # what a body says several times on purpose is kept as often
+        once = f"{self.token}:{self._round}:{self._times[text]}:{text}"
+        self._lines.append(self.operation.target_ref, self.operation.id, self.step, level, text, once)
 
     def progress(self, text: str) -> None:
         text = clean(text)[:_PROGRESS_LIMIT]

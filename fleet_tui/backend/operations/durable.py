@@ -72,6 +72,7 @@ class Durable:
         self._store, self._file, self._executor_id, self._threads = store, file, executor_id, threads
         self._active: set[str] = set()
         self._changed = threading.Condition()
+        self._launched = False
 
     def launch(self, run: Callable[[str, Recorded], None]) -> None:
         """Start, and bring back what this executor had under way.
@@ -82,6 +83,7 @@ class Durable:
         global _run_operation
         if not _only_one.acquire(blocking=False):
             raise RuntimeError("another operations engine is running in this process")
+        self._launched = True
         _run_operation = self._tracked(run)
         try:
             _own_log()
@@ -124,12 +126,14 @@ class Durable:
             return self._changed.wait_for(lambda: not self._active, timeout=timeout_s)
 
     def close(self) -> None:
-        """End DBOS here. What did not end stays recoverable."""
+        """End DBOS here, if it was launched. What did not end stays recoverable."""
         global _run_operation
+        if not self._launched:
+            return
+        self._launched = False
         _run_operation = None
         DBOS.destroy()
-        if _only_one.locked():
-            _only_one.release()
+        _only_one.release()
 
     def _tracked(self, run: Callable[[str, Recorded], None]) -> Callable[[str, Recorded], None]:
         def tracked(operation_id: str, recorded: Recorded) -> None:
@@ -151,7 +155,7 @@ class Durable:
         config = DBOSConfig(
             name=APPLICATION, application_version=VERSION, executor_id=self._executor_id, log_level="WARNING",
             serializer=DBOSPortableJSONSerializer(), max_executor_threads=self._threads,
-            notification_listener_polling_interval_sec=5.0, scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8,
+            scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8,
         )
         if self._store.is_sqlite:
             url = sqlite_url(self._file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import case, select
-from sqlalchemy.orm import Session, noload, selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.operations import (
@@ -53,15 +53,16 @@ def list_operations(tx: Session, request: ListOperations) -> tuple[OperationReco
         query = query.where(OperationRow.kind == request.kind)
     if request.states:
         query = query.where(OperationRow.state.in_(request.states))
-    loading = selectinload(OperationRow.steps) if request.steps else noload(OperationRow.steps)
-    return tuple(record(row) for row in tx.scalars(query.limit(request.limit).options(loading)))
+    if request.steps:
+        query = query.options(selectinload(OperationRow.steps))
+    return tuple(record(row, steps=request.steps) for row in tx.scalars(query.limit(request.limit)))
 
 
-def record(row: OperationRow) -> OperationRecord:
+def record(row: OperationRow, *, steps: bool = True) -> OperationRecord:
     return OperationRecord(
         id=row.id, kind=row.kind, title=row.title, target=row.target, target_ref=row.target_ref,
         state=OperationState(row.state), user=row.user, submitted_at=row.submitted_at, started_at=row.started_at,
-        ended_at=row.ended_at, steps=tuple(_step(step) for step in row.steps), error=error_of(row),
+        ended_at=row.ended_at, steps=tuple(_step(step) for step in row.steps) if steps else (), error=error_of(row),
         failed_step=row.failed_step, rollback=row.rollback, waiting_for=tuple(row.waiting_for),
         cancel_requested_by=row.cancel_requested_by, retry_of=row.retry_of, priority=row.priority, result=row.result,
     )

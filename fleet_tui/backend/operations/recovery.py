@@ -52,7 +52,7 @@ class Recovery:
             OperationRow.executor == self._executor, OperationRow.state.in_(queries.OWNED)
         )
         with self._store.read() as tx:
-            mine = {operation_id: state for operation_id, state in tx.execute(owned)}
+            mine = {row.id: row.state for row in tx.execute(owned)}
         now = time.monotonic()
         missing = {}
         for operation_id, state in mine.items():

@@ -177,7 +177,7 @@ class Runner:
             mine.attempt += 1
             mine.started_at = mine.started_at or _clock.now()
             transitions.changed(tx, row, "step")
-            return self._context(run, row, step, mine.attempt)
+            return self._context(run, row, step, mine)
 
     def _attempt(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         """``None`` when it failed and is to be tried again."""
@@ -202,18 +202,19 @@ class Runner:
 
     def _failed(self, run: Run, step: Step, context: RunningStep, error: Exception) -> str | None:
         told = known(error, f"step {step.name} of {run.facts.id}")
-        with self._fenced(run) as (tx, row):
-            mine = _row_of(row, step.name)
-            mine.failures += 1
-            again = mine.failures < step.attempts and not isinstance(error, _FINAL_REFUSALS)
-            mine.error_code, mine.error_message, mine.error_hint = told.code, told.message, told.hint
-            if not again:
-                transitions.end_step(mine, StepState.FAILED, told)
-            transitions.changed(tx, row, "step")
+        again = context.failures + 1 < step.attempts and not isinstance(error, _FINAL_REFUSALS)
+        # Said before it is stored: after a kill in between the body fails again and says nothing new.
         context.say(
             f"{step.name} failed: {told.message}" + (" It will be tried again." if again else ""),
             "warn" if again else "error",
         )
+        with self._fenced(run) as (tx, row):
+            mine = _row_of(row, step.name)
+            mine.failures = context.failures + 1
+            mine.error_code, mine.error_message, mine.error_hint = told.code, told.message, told.hint
+            if not again:
+                transitions.end_step(mine, StepState.FAILED, told)
+            transitions.changed(tx, row, "step")
         return None if again else "failed"
 
     def _wait_before_retry(self, run: Run, step: Step, context: RunningStep) -> None:
@@ -247,7 +248,7 @@ class Runner:
                 begun = step.undo_begun and mine.state == StepState.FAILED.value
                 if mine.state != StepState.DONE.value and not begun:
                     return "nothing"
-                context = self._context(run, row, step, mine.attempt, undoing=True)
+                context = self._context(run, row, step, mine, undoing=True)
             outcome = self._attempt_undo(run, step, position, context)
             if outcome is not None:
                 return outcome
@@ -314,10 +315,10 @@ class Runner:
         return fenced(self._store, run.claim, self._signals.stopped.is_set)
 
     def _context(
-        self, run: Run, row: OperationRow, step: Step, attempt: int, *, undoing: bool = False
+        self, run: Run, row: OperationRow, step: Step, mine: StepRow, *, undoing: bool = False
     ) -> RunningStep:
         return RunningStep(
-            store=self._store, claim=run.claim, operation=run.facts, step=step, attempt=attempt,
+            store=self._store, claim=run.claim, operation=run.facts, step=step, attempt=mine.attempt, failures=mine.failures,
             results=_results(row), resources=self._resources, lines=self._lines, signals=self._signals,
             undoing=undoing,
         )

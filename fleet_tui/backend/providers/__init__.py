@@ -6,12 +6,13 @@ token never makes a second machine. Verbs block; they are called from worker thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
 from fleet_tui.backend.errors import NotFound
+from fleet_tui.backend.telemetry import AgentLine
 
 
 class MachineState(str, Enum):
@@ -128,6 +129,10 @@ class Provider(Protocol):
 
     def terminate(self, machine_id: str, say: Callable[[str], None]) -> None:
         """Stop everything of the machine and throw its OS disk away. Nothing happens if it is gone."""
+        ...
+
+    def unsent_lines(self, machine_id: str) -> Iterator[tuple[str, Sequence[AgentLine]]]:
+        """Batches of (boot, lines) that ended agents of the machine left unsent; none where it cannot be looked into."""
         ...
 
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> SnapshotInfo: ...

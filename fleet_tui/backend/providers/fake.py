@@ -22,6 +22,7 @@ from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo
 from fleet_tui.backend.providers.faults import Fault, Faults
 from fleet_tui.backend.providers.ledger import Disk, Ledger, Machine, Snapshot
 from fleet_tui.backend.providers.simulated_agents import REPORTS_PER_S, REST_S, SimulatedAgents
+from fleet_tui.backend.telemetry import AgentLine
 from fleet_tui.backend.telemetry.agents import Agents
 
 __all__ = ["FakeProvider", "Fault", "Faults"]
@@ -44,13 +45,12 @@ class FakeProvider:
         directory: where it keeps its journal and disk folders; a throw-away one when empty.
         agents: whom simulated agents talk to; without it machines are on but silent.
         pace: factor on every delay; 0 for none.
-        restless: whether applications go down by themselves now and then.
     """
 
     name = "fake"
 
     def __init__(self, directory: Path | None = None, agents: Agents | None = None, faults: Faults | None = None, *, pace: float = 1.0,
-                 clock: Clock | None = None, seed: int = 7, restless: bool = False, reports_per_s: float = REPORTS_PER_S,
+                 clock: Clock | None = None, seed: int = 7, reports_per_s: float = REPORTS_PER_S,
                  rest_s: float = REST_S) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="fleet-fake-") if directory is None else None
         self.directory = Path(self._scratch.name) if self._scratch else Path(directory or ".").absolute()
@@ -66,8 +66,8 @@ class FakeProvider:
         self._agents: SimulatedAgents | None = None
         if agents is not None:
             self._agents = SimulatedAgents(
-                agents, self._ledger, self._lock, self.faults, clock or SystemClock(), pace=pace, seed=seed, restless=restless,
-                reports_per_s=reports_per_s, rest_s=rest_s,
+                agents, self._ledger, self._lock, self.faults, clock or SystemClock(), pace=pace, seed=seed, reports_per_s=reports_per_s,
+                rest_s=rest_s,
             )
 
     # --- the simulation's own --------------------------------------------------------------------------------------
@@ -162,6 +162,10 @@ class FakeProvider:
                 holders = [f"agent of {machine_id}" if machine.state == MachineState.ON.value else f"application of {machine_id}"]
                 raise WrongState(f"the data disk is in use by {holders[0]}", hint="stop the application, or force it", holders=holders)
             self._free(disk, machine)
+
+    def unsent_lines(self, machine_id: str) -> Iterator[tuple[str, Sequence[AgentLine]]]:
+        """None: simulated agents live here and lose nothing."""
+        return iter(())
 
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Say) -> SnapshotInfo:
         with self._verb("snapshot_disk", _checked(snapshot_id), disk_id, self.label_of(disk_id)), self._lock:

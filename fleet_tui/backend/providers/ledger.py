@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -133,7 +133,7 @@ def _kind(entry: Entry) -> str:
 
 
 def _line(entry: Entry) -> str:
-    return json.dumps([_kind(entry), entry.id, asdict(entry)]) + "\n"
+    return json.dumps([_kind(entry), entry.id, {name: getattr(entry, name) for name in entry.__slots__}]) + "\n"
 
 
 def _read(path: Path) -> Iterator[tuple[str, str, dict[str, Any] | None]]:

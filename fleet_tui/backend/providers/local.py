@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ import psutil
 
 from fleet_tui.agent import processes
 from fleet_tui.agent.layout import Layout
+from fleet_tui.agent.spool import Spool
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import Busy, InternalError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo, MachineSpec, MachineState, SnapshotInfo
 from fleet_tui.backend.providers.archive import place, place_agent
 from fleet_tui.backend.providers.disks import Disks
+from fleet_tui.backend.telemetry import AgentLine
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 """What a machine sees of the daemon's environment; the rest may hold secrets."""
@@ -170,6 +172,18 @@ class LocalProvider:
             say(f"removed machine {machine_id} and its OS disk")
         if self._machines.exists():
             remove(*self._machines.glob(f".{machine_id}.gone-*"), *self._machines.glob(f".{machine_id}.new-*"))
+
+    def unsent_lines(self, machine_id: str) -> Iterator[tuple[str, Sequence[AgentLine]]]:
+        folder = self._folder(machine_id)
+        spools = Layout(folder).spools
+        if self._agent(folder) is not None or not spools.is_dir():
+            return
+        for place in sorted((entry for entry in spools.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime):
+            spool = Spool(place)
+            while rows := spool.read():
+                yield place.name, tuple(AgentLine(**row) for row in rows)
+                spool.acknowledge(rows[-1]["seq"])
+            spool.close()
 
     def machines(self) -> Sequence[MachineInfo]:
         if not self._machines.exists():

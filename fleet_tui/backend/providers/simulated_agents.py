@@ -31,8 +31,6 @@ TOUCH_S = 20.0
 LOOK_S = 1.0
 """How often commands are looked for when no bell rang."""
 RETRY_S = 1.0
-OUTAGE_EVERY_S = 90.0
-"""About how often one application of a restless fleet goes down."""
 
 
 class SimulatedAgents:
@@ -41,15 +39,14 @@ class SimulatedAgents:
     Args:
         lock: guards the ledger; shared with the provider.
         pace: factor on every pause of a start-up or command; 0 for none.
-        restless: whether things go wrong by themselves now and then.
     """
 
     def __init__(self, agents: Agents, ledger: Ledger, lock: threading.RLock, faults: Faults, clock: Clock, *,
-                 pace: float, seed: int, restless: bool, reports_per_s: float = REPORTS_PER_S, rest_s: float = REST_S) -> None:
+                 pace: float, seed: int, reports_per_s: float = REPORTS_PER_S, rest_s: float = REST_S) -> None:
         self.agents, self.ledger, self.lock, self.faults, self.clock = agents, ledger, lock, faults, clock
         self.pace = pace
         self.rng = random.Random(seed)
-        self._restless, self._reports_per_s, self._rest_s = restless, reports_per_s, rest_s
+        self._reports_per_s, self._rest_s = reports_per_s, rest_s
         self._timetable = Timetable(clock, "simulated-agents")
         self._actors: dict[str, Actor] = {}
         self._turns: deque[Actor] = deque()
@@ -161,10 +158,7 @@ class SimulatedAgents:
         if self._actors.get(actor.machine) is not actor:
             return
         self._turns.append(actor)
-        if self._restless and self.rng.random() < self._pause() / OUTAGE_EVERY_S:
-            self.play(actor, 0.0, lambda: actor.go_down(self.rng.uniform(20.0, 60.0)))
-        else:
-            self.play(actor, 0.0, actor.live)
+        self.play(actor, 0.0, actor.live)
 
     def _touch(self) -> None:
         with self.lock:

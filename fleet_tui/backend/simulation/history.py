@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.providers.faults import PHASES
-from fleet_tui.backend.providers.rehearsal import FAILURES, HOSTILE, chatter, outage, start_up
+from fleet_tui.backend.providers.rehearsal import FAILURES, HOSTILE, Scene, chatter, outage, start_up
 from fleet_tui.backend.simulation.blueprint import InstancePlan
 
 WORKER, AGENT = "worker", "instance-agent"
@@ -46,32 +47,14 @@ def of(plan: InstancePlan, actions: list[dict[str, Any]], now: datetime, *, oper
     rng = random.Random(plan.seed)
     begun = now - timedelta(days=plan.booted_days)
     lines: list[PastLine] = []
-    if plan.failed_stage == "resources":
-        lines = list(_refused(begun, operation))
     phases: list[dict[str, Any]] = []
+    if is_detailed:
+        lines += _refused(begun, operation) if plan.failed_stage == "resources" else _resources(plan, begun, operation) if plan.has_machine else ()
     if plan.has_machine:
-        document = _document(plan, actions)
         disk = {"formatted": plan.age_days > plan.booted_days + 1.0}
-        at = begun + timedelta(seconds=6)
-        lines += _resources(plan, begun, operation)
-        for scene in start_up(document, disk, plan.seed):
-            failed = plan.failed_stage == f"startup:{scene.phase}"
-            ended = at + timedelta(seconds=scene.seconds * rng.uniform(0.7, 1.6))
-            told = FAILURES[scene.phase][1] if failed else scene.lines
-            step = (ended - at) / (len(told) + 1)
-            lines += [PastLine(at + step * n, AGENT, scene.phase, level, text, operation) for n, (level, text) in enumerate(told, 1)]
-            error = FAILURES[scene.phase][0] if failed else ""
-            phases.append({
-                "name": scene.phase, "state": "failed" if failed else "skipped" if scene.skipped else "done", "started": at.timestamp(),
-                "ended": ended.timestamp(), "error": error,
-            })
-            at = ended
-            if failed:
-                lines.append(PastLine(ended, AGENT, scene.phase, "error", f"phase {scene.phase} failed: {error}", operation))
-                break
+        scenes = start_up(_document(plan, actions), disk, plan.seed) if is_detailed else _silent(frozenset(a["stage"] for a in actions))
+        phases = _boot(plan, scenes, begun + timedelta(seconds=6), rng, lines, operation)
     down = outage_of(plan)
-    if not is_detailed:
-        lines = []
     if plan.state is InstanceState.RUNNING:
         lines += _recent(plan, now, rng, 14 if is_detailed else 2, down)
     elif plan.state is InstanceState.STOPPED and is_detailed:
@@ -79,6 +62,36 @@ def of(plan: InstancePlan, actions: list[dict[str, Any]], now: datetime, *, oper
         lines.append(PastLine(stopped, AGENT, "shutdown", "info", "stopping the application"))
         lines.append(PastLine(stopped, WORKER, "power-off", "info", "machine off"))
     return Past(tuple(sorted(lines, key=lambda line: line.time)), tuple(phases), down)
+
+
+def _boot(plan: InstancePlan, scenes: Sequence[Scene], at: datetime, rng: random.Random, lines: list[PastLine],
+          operation: str | None) -> list[dict[str, Any]]:
+    """The phases of its last start-up up to the one that failed; what was said goes into ``lines``."""
+    phases = []
+    for scene in scenes:
+        failed = plan.failed_stage == f"startup:{scene.phase}"
+        ended = at + timedelta(seconds=scene.seconds * rng.uniform(0.7, 1.6))
+        told = FAILURES[scene.phase][1] if failed else scene.lines
+        error = FAILURES[scene.phase][0] if failed else ""
+        if told:
+            step = (ended - at) / (len(told) + 1)
+            lines += [PastLine(at + step * n, AGENT, scene.phase, level, text, operation) for n, (level, text) in enumerate(told, 1)]
+        phases.append({
+            "name": scene.phase, "state": "failed" if failed else "skipped" if scene.skipped else "done", "started": at.timestamp(),
+            "ended": ended.timestamp(), "error": error,
+        })
+        at = ended
+        if failed:
+            lines.append(PastLine(ended, AGENT, scene.phase, "error", f"phase {scene.phase} failed: {error}", operation))
+            break
+    return phases
+
+
+@cache
+def _silent(stages: frozenset[str]) -> tuple[Scene, ...]:
+    """The scenes of a start-up nobody will read: only how long they take."""
+    scenes = start_up({"actions": [{"stage": stage} for stage in sorted(stages)]}, {}, "")
+    return tuple(replace(scene, lines=()) for scene in scenes)
 
 
 def outage_of(plan: InstancePlan) -> str:

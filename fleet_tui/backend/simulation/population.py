@@ -16,6 +16,7 @@ from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
+from fleet_tui.backend.instances import settings
 from fleet_tui.backend.instances.fields import defaults
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.states import Health, InstanceState
@@ -27,8 +28,8 @@ from fleet_tui.backend.providers.ledger import Disk, Machine, Snapshot
 from fleet_tui.backend.simulation import blueprint, history, past_operations
 from fleet_tui.backend.simulation.blueprint import GIB, HostPlan, InstancePlan
 from fleet_tui.backend.simulation.history import Past
-from fleet_tui.backend.simulation.registers import Registers, enter
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.simulation.registers import TEMPLATE_VERSION, Registers, enter
+from fleet_tui.backend.store import Base, Store
 from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
 from fleet_tui.backend.text import clean
@@ -70,9 +71,10 @@ def _owner(store: Store, disk_id: str) -> str:
         return tx.scalar(select(InstanceRow.label).where(InstanceRow.disk_id == disk_id)) or ""
 
 
-def _insert(tx: Session, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _insert(tx: Session, kind: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Many rows as one statement on the table itself: through the mapper, each pattern of absent values would be one of its own."""
     if rows:
-        tx.execute(insert(table), list(rows))
+        tx.execute(insert(kind.__table__), list(rows))  # type: ignore[arg-type]
 
 
 def _insert_hosts(tx: Session, places: Sequence[HostPlan], now: datetime) -> None:
@@ -132,6 +134,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
         changed["image"] = f"{plan.role.application} {plan.role.versions[-1]}"
     if "ssl.sans" in plan.pending:
         changed["ssl.sans"] = [f"{plan.label}.example.com"]
+    version = TEMPLATE_VERSION - 1 if "template" in plan.pending else TEMPLATE_VERSION
     has_run = plan.state is not InstanceState.NEW and plan.failed_stage != "resources"
     health = plan.health.value if plan.health else None
     scheme = "https" if plan.is_tls else "http"
@@ -141,7 +144,8 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
         "failure": history.failure_of(plan)[2] if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
         "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
-        "settings": {**applied, **changed}, "applied": applied if has_run else None, "pending": list(plan.pending),
+        "settings": {**applied, **changed}, "applied": {**applied, settings.TEMPLATE_VERSION: version} if has_run else None,
+        "pending": list(plan.pending),
         "machine": plan.machine if plan.has_machine else None, "host": plan.host if plan.has_machine else None, "port": None,
         "private_ip": plan.address if plan.has_machine else None, "public_ip": None,
         "host_name": history.host_name(plan) if plan.has_machine else None, "url": f"{scheme}://{plan.address}:8080/" if plan.has_machine else None,

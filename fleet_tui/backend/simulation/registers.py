@@ -18,6 +18,8 @@ from fleet_tui.backend.instances.rows import ImageRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.setup_actions import checked
 from fleet_tui.backend.simulation.blueprint import DEPLOYER, ROLES, Role
 
+TEMPLATE_VERSION = 2
+"""Templates were changed once; who waits for that change was made with the first version."""
 HELLO = Role("hello", 0.0, "design", "hello-app", ("1.4.0",), (50,))
 NETWORKS: Mapping[str, str] = {"local": "none", "local-tls": "self_signed"}
 
@@ -45,7 +47,9 @@ def enter(tx: Session, folder: Path, now: datetime) -> Registers:
         _images(tx, role, folder, now)
         if tx.scalar(select(TemplateRow).where(TemplateRow.label == role.name)) is None:
             actions = [asdict(action) for action in checked(_ACTIONS.get(role.name, ()))]
-            tx.add(TemplateRow(id=f"t-{role.name}", label=role.name, application=role.application, setup_actions=actions, version=1))
+            tx.add(TemplateRow(
+                id=f"t-{role.name}", label=role.name, application=role.application, setup_actions=actions, version=TEMPLATE_VERSION,
+            ))
     for label, strategy in NETWORKS.items():
         if tx.scalar(select(NetworkRow).where(NetworkRow.label == label)) is None:
             tx.add(NetworkRow(id=f"n-{label}", label=label, provider="fake", https_strategy=strategy))

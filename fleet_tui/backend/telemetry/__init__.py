@@ -136,6 +136,8 @@ class Report:
     boot: str
     key: str
     lines: tuple[AgentLine, ...] = ()
+    lines_of: str = ""
+    """Earlier boot of this machine whose lines these are, because it ended before they were acknowledged; empty for this one."""
     dropped: int = 0
     """Lines the agent had to drop since its last report, because its spool was full."""
     phases: tuple[PhaseReport, ...] = ()
@@ -162,7 +164,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Lines up to ``seq`` of this boot are stored; commands the agent has not answered yet."""
+    """Lines up to ``seq`` of the boot they are of are stored; commands the agent has not answered yet."""
 
     seq: int
     commands: tuple[Command, ...] = ()

@@ -23,7 +23,7 @@ from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import AuthFailed, InvalidInput
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store
-from fleet_tui.backend.telemetry import Acknowledged, Command, Hello, Report, Welcome
+from fleet_tui.backend.telemetry import Acknowledged, AgentLine, Command, Hello, Report, Welcome
 from fleet_tui.backend.telemetry.lines import Lines, NewLine
 from fleet_tui.backend.telemetry.rows import AgentRow, CommandRow
 from fleet_tui.backend.text import clean
@@ -32,6 +32,7 @@ CLOCK_SKEW_S = 300.0
 """Most seconds an agent's clock may differ (spec 4.7, phase hello)."""
 MOST_LINES = 2000
 """Lines taken from one report."""
+_BOOTS_KEPT = 20
 _AT_ONCE = 2000
 """Agents touched in one statement."""
 
@@ -88,12 +89,16 @@ class Agents:
         token = random_secrets.token_urlsafe(32)
         self._lines.masker.learn(token)
         if row is None:
-            row = AgentRow(machine=machine, ref=ref, token_hash="", document="", acknowledged=0, phases=[], facts={}, version="")
+            row = AgentRow(
+                machine=machine, ref=ref, token_hash="", document="", acknowledged=0, earlier={}, phases=[], facts={}, version=""
+            )
             tx.add(row)
         row.expected_by = expected_by
         row.token_hash, row.token_sealed = _hash(token), self._envelope.seal(token.encode(), context)
         row.document = self._envelope.seal(json.dumps(document).encode(), f"agent:{machine}")
         row.operation_id = operation_id
+        if row.boot is not None:
+            row.earlier = _kept(row.earlier, row.boot, row.acknowledged)
         row.boot = row.key_hash = row.hello_at = None
         row.phases, row.facts = [], {}
         row.health, row.health_detail, row.acknowledged = "", "", 0
@@ -139,6 +144,13 @@ class Agents:
         """The machine is gone. Its lines stay."""
         tx.execute(delete(CommandRow).where(CommandRow.machine == machine))
         tx.execute(delete(AgentRow).where(AgentRow.machine == machine))
+
+    def salvage(self, machine: str, boot: str, lines: Sequence[AgentLine]) -> None:
+        """Store lines that an ended agent left on its machine, except those it had sent already."""
+        with self._store.write() as tx:
+            row = tx.get(AgentRow, machine, with_for_update=True)
+            if row is not None:
+                self._store_lines(tx, row, boot, lines, 0)
 
     # --- for agents --------------------------------------------------------------------------------------------
 
@@ -204,16 +216,8 @@ class Agents:
             row = tx.get(AgentRow, request.machine, with_for_update=True)
             if row is None or row.key_hash is None or not hmac.compare_digest(row.key_hash, _hash(request.key)):
                 raise AuthFailed("the key is not this machine's", hint="the machine was replaced; its agent should end")
-            now = self._clock.now()
-            row.last_seen = now
-            fresh = [line for line in request.lines[:MOST_LINES] if line.seq > row.acknowledged]
-            if fresh or request.dropped:
-                lines = [NewLine(_time(line.time, now), line.phase, line.level, line.text) for line in fresh]
-                if request.dropped:
-                    lines.insert(0, NewLine(now, "", "warn", f"{request.dropped} lines were dropped by the agent: its spool was full"))
-                self._lines.add(tx, row.ref, "instance-agent", lines, row.operation_id)
-            if fresh:
-                row.acknowledged = fresh[-1].seq
+            row.last_seen = self._clock.now()
+            acknowledged = self._store_lines(tx, row, request.lines_of or request.boot, request.lines[:MOST_LINES], request.dropped)
             change = _take(row, request)
             for result in request.results:
                 command = tx.get(CommandRow, result.id)
@@ -222,7 +226,25 @@ class Agents:
                     command.detail = clean(result.detail, 1000)
                     command.data = dict(result.data) if result.data is not None else None
             self.observe(tx, row, change)
-            return row.acknowledged
+            return acknowledged
+
+    def _store_lines(self, tx: Session, row: AgentRow, boot: str, lines: Sequence[AgentLine], dropped: int) -> int:
+        """Add what is new of a boot's lines to the log; gives the number of its newest stored one."""
+        now = self._clock.now()
+        acknowledged = row.acknowledged if boot == row.boot else int(row.earlier.get(boot, 0))
+        fresh = [line for line in lines if line.seq > acknowledged]
+        if fresh or dropped:
+            told = [NewLine(_time(line.time, now), line.phase, line.level, line.text) for line in fresh]
+            if dropped:
+                told.insert(0, NewLine(now, "", "warn", f"{dropped} lines were dropped by the agent: its spool was full"))
+            self._lines.add(tx, row.ref, "instance-agent", told, row.operation_id)
+        if fresh:
+            acknowledged = fresh[-1].seq
+            if boot == row.boot:
+                row.acknowledged = acknowledged
+            else:
+                row.earlier = _kept(row.earlier, boot, acknowledged)
+        return acknowledged
 
     def _open_commands(self, machine: str) -> tuple[Command, ...]:
         with self._store.read() as tx:
@@ -250,6 +272,11 @@ def _take(row: AgentRow, request: Report) -> Change:
         told_facts = {clean(str(k), 60): clean(v, 500) if isinstance(v, str) else v for k, v in list(request.facts.items())[:40]}
         facts, row.facts = told_facts != row.facts, told_facts
     return Change(phases, health, disk, facts)
+
+
+def _kept(earlier: Mapping[str, int], boot: str, acknowledged: int) -> dict[str, int]:
+    """The newest few boots; lines of one that is older than all of them are long gone."""
+    return dict([*((name, seq) for name, seq in earlier.items() if name != boot), (boot, acknowledged)][-_BOOTS_KEPT:])
 
 
 def _hash(secret: str) -> str:

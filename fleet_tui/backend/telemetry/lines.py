@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock, SystemClock
@@ -33,6 +35,7 @@ class NewLine:
     phase: str
     level: str
     text: str
+    once: str | None = None
 
 
 class Lines:
@@ -47,10 +50,16 @@ class Lines:
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def append(self, stream_ref: str, operation_id: str | None, step: str, level: str, text: str) -> None:
-        """One line of the worker's own, in a transaction of its own."""
-        with self._store.write() as tx:
-            self.add(tx, stream_ref, "worker", [NewLine(self._clock.now(), step, level, text)], operation_id)
+    def append(self, stream_ref: str, operation_id: str | None, step: str, level: str, text: str, once: str = "") -> None:
+        """One line of the worker's own, in a transaction of its own. What is named ``once`` and is there already is left out."""
+        line = NewLine(self._clock.now(), step, level, text, hashlib.sha256(once.encode()).hexdigest() if once else None)
+        try:
+            with self._store.write() as tx:
+                if line.once is None or tx.scalar(select(LineRow.id).where(LineRow.once == line.once)) is None:
+                    self.add(tx, stream_ref, "worker", [line], operation_id)
+        except IntegrityError:
+            if line.once is None:
+                raise  # else another daemon said the same between our look and our commit
 
     def add(self, tx: Session, stream: str, source: str, lines: Sequence[NewLine], operation_id: str | None = None) -> int:
         """Store a batch inside the caller's transaction; gives the number of the newest line.
@@ -71,7 +80,7 @@ class Lines:
             {
                 "stream": stream, "seq": first + n, "time": line.time, "source": source, "phase": clean(line.phase, 60),
                 "level": line.level if line.level in LEVELS else "info", "operation_id": operation_id,
-                "text": clean(self.masker.mask(line.text)),
+                "text": clean(self.masker.mask(line.text)), "once": line.once,
             }
             for n, line in enumerate(lines)
         ]

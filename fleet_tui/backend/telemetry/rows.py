@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fleet_tui.backend.store import Base, Json, Utc
 
 Serial = BigInteger().with_variant(Integer, "sqlite")
 """64 bits on a server; on SQLite the row id, which already is."""
+_SAID = text("once IS NOT NULL")
 
 
 class StreamRow(Base):
@@ -34,6 +35,7 @@ class LineRow(Base):
         UniqueConstraint("stream", "seq"),
         Index("line_by_operation", "operation_id", "id"),
         Index("line_by_time", "time"),
+        Index("line_said_once", "once", unique=True, sqlite_where=_SAID, postgresql_where=_SAID),
     )
 
     id: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
@@ -45,6 +47,8 @@ class LineRow(Base):
     level: Mapped[str] = mapped_column(String(8))
     text: Mapped[str] = mapped_column(Text)
     operation_id: Mapped[str | None] = mapped_column(String(40))
+    once: Mapped[str | None] = mapped_column(String(64))
+    """Names what is said at most once, whoever repeats it: lines of a step that ran again after a crash."""
 
 
 class AgentRow(Base):
@@ -70,6 +74,8 @@ class AgentRow(Base):
     last_seen: Mapped[datetime | None] = mapped_column(Utc)
     acknowledged: Mapped[int] = mapped_column(Serial, default=0)
     """Number of the newest stored line of this boot: what makes a resent batch harmless."""
+    earlier: Mapped[dict[str, int]] = mapped_column(Json, default=dict)
+    """The same of earlier boots of this machine, whose unsent lines a later one sends."""
     phases: Mapped[list[Any]] = mapped_column(Json, default=list)
     health: Mapped[str] = mapped_column(String(20), default="")
     health_detail: Mapped[str] = mapped_column(Text, default="")

@@ -22,6 +22,7 @@ from tests.waiting import until
 
 PROGRAM = "tests.backend.operations.worker_program"
 ROOT = Path(__file__).parents[3]
+OPERATIONS = 8
 
 
 class Workers:
@@ -42,16 +43,9 @@ class Workers:
         return process
 
     def stop(self) -> None:
-        """Each gets its end of input, and some time."""
         for process in self.running.values():
-            if process.poll() is None and process.stdin is not None:
-                process.stdin.close()
-        for process in self.running.values():
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=10)
+            process.kill()
+            process.wait(timeout=10)
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     stream.close()
@@ -67,7 +61,7 @@ def effects(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def workers(database: str, effects: Path) -> Iterator[Workers]:
-    found = Workers(database, effects, operations=8)
+    found = Workers(database, effects, OPERATIONS)
     yield found
     found.stop()
 
@@ -114,15 +108,15 @@ def check(store: Store, effects: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("point", killing.POINTS)
-def test_one_process_killed_at_a_boundary_goes_on_where_it_was(
-    store: Store, workers: Workers, effects: Path, point: str
+@pytest.mark.parametrize("points", [killing.POINTS[::4], *[pytest.param(killing.POINTS[n::4], marks=pytest.mark.slow) for n in (1, 2, 3)]])
+def test_one_process_killed_at_each_boundary_goes_on_where_it_was(
+    store: Store, workers: Workers, effects: Path, points: tuple[str, ...]
 ) -> None:
-    times = "#2" if "undo" not in point else ""
-    assert workers.start(kill_at=point + times).wait(timeout=30) == -9
+    for point in points:
+        assert workers.start(kill_at=point).wait(timeout=30) == -9, f"the kill at {point} was not reached"
     workers.start()
-    until(lambda: all_ended(store, 8), timeout=40, what=f"every operation ended after a kill at {point}")
-    check(store, effects, 8)
+    until(lambda: all_ended(store, OPERATIONS), timeout=40, what=f"every operation ended after kills at {points}")
+    check(store, effects, OPERATIONS)
 
 
 @pytest.mark.slow
@@ -139,20 +133,22 @@ def test_one_process_killed_again_and_again_at_any_moment(store: Store, workers:
             process.kill()
             process.wait(timeout=10)
     workers.start()
-    until(lambda: all_ended(store, 8), timeout=60, what="every operation ended")
-    check(store, effects, 8)
+    until(lambda: all_ended(store, OPERATIONS), timeout=60, what="every operation ended")
+    check(store, effects, OPERATIONS)
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("point", ["claimed", "after-body:2", "stored:1", "before-finish"])
+@pytest.mark.parametrize(
+    "point", ["after-body:2", *[pytest.param(point, marks=pytest.mark.slow) for point in ("claimed", "stored:1", "before-finish")]]
+)
 def test_of_two_daemons_the_one_that_lives_takes_over(
     store: Store, workers: Workers, effects: Path, point: str
 ) -> None:
     victim = workers.start("e-1", kill_at=point)
     assert victim.wait(timeout=30) == -9
     workers.start("e-2")
-    until(lambda: all_ended(store, 8), timeout=40, what="the survivor ended every operation")
-    check(store, effects, 8)
+    until(lambda: all_ended(store, OPERATIONS), timeout=40, what="the survivor ended every operation")
+    check(store, effects, OPERATIONS)
 
 
 @pytest.mark.slow
@@ -171,8 +167,8 @@ def test_two_daemons_killed_in_turn_at_any_moment(store: Store, workers: Workers
         except subprocess.TimeoutExpired:
             victim.kill()
             victim.wait(timeout=10)
-    until(lambda: all_ended(store, 8), timeout=60, what="every operation ended")
-    check(store, effects, 8)
+    until(lambda: all_ended(store, OPERATIONS), timeout=60, what="every operation ended")
+    check(store, effects, OPERATIONS)
 
 
 def test_a_clean_stop_leaves_what_is_under_way_to_the_next_start(store: Store, workers: Workers, effects: Path) -> None:
@@ -183,5 +179,5 @@ def test_a_clean_stop_leaves_what_is_under_way_to_the_next_start(store: Store, w
     assert first.stdout.readline() == "drained\n"
     assert first.wait(timeout=20) == 0
     workers.start()
-    until(lambda: all_ended(store, 8), timeout=40, what="every operation ended")
-    check(store, effects, 8)
+    until(lambda: all_ended(store, OPERATIONS), timeout=40, what="every operation ended")
+    check(store, effects, OPERATIONS)

@@ -64,7 +64,9 @@ def test_the_whole_text_form() -> None:
     assert Faults.parse("").pending() == ()
 
 
-@pytest.mark.parametrize("text", ["nonsense", "phase:lunch", "boot:web:many", "delay:soon:boot", "boot:web:1:no-such-code", "boot:a:1:timeout:b", "killed:x"])
+@pytest.mark.parametrize("text", [
+    "nonsense", "phase:lunch", "boot:web:many", "delay:soon:boot", "boot:web:1:no-such-code", "boot:a:1:timeout:b", "killed:x",
+])
 def test_what_is_not_understood_is_named(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         Faults.parse(f"create_machine:web-3,{text}")

@@ -32,12 +32,12 @@ class Yard:
     """Everything a daemon composes, without its door."""
 
     def __init__(self, store: Store, folder: Path, faults: Faults | None = None, timeouts: Timeouts = QUICK, *,
-                 pace: float = 0.0, restless: bool = False) -> None:
+                 pace: float = 0.0) -> None:
         self.store, self.folder, self.clock = store, folder, SystemClock()
         self.feed = Feed(store)
         self.lines = Lines(store, self.feed)
         self.agents = Agents(store, self.lines, Envelope(b"k" * 32))
-        self.provider = FakeProvider(folder / "fake", self.agents, faults, pace=pace, restless=restless)
+        self.provider = FakeProvider(folder / "fake", self.agents, faults, pace=pace)
         self.drivers = Drivers(Providers(self.provider), self.agents, self.lines, "unix:/nowhere", self.clock, timeouts)
         self.agents.observe = Watch(store, self.drivers).observe
         self.engine = Engine(store, self.feed, operations.OPERATIONS, {Drivers: self.drivers}, self.lines, "yard-1", directory=folder)

@@ -29,6 +29,7 @@ def upgrade() -> None:
     sa.Column('hello_at', Utc(), nullable=True),
     sa.Column('last_seen', Utc(), nullable=True),
     sa.Column('acknowledged', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('earlier', Json, nullable=False),
     sa.Column('phases', Json, nullable=False),
     sa.Column('health', sa.String(length=20), nullable=False),
     sa.Column('health_detail', sa.Text(), nullable=False),
@@ -291,6 +292,7 @@ def upgrade() -> None:
     sa.Column('level', sa.String(length=8), nullable=False),
     sa.Column('text', sa.Text(), nullable=False),
     sa.Column('operation_id', sa.String(length=40), nullable=True),
+    sa.Column('once', sa.String(length=64), nullable=True),
     sa.ForeignKeyConstraint(['stream'], ['stream.ref'], name=op.f('fk_line_stream_stream')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_line')),
     sa.UniqueConstraint('stream', 'seq', name=op.f('uq_line_stream_seq'))
@@ -298,6 +300,7 @@ def upgrade() -> None:
     with op.batch_alter_table('line', schema=None) as batch_op:
         batch_op.create_index('line_by_operation', ['operation_id', 'id'], unique=False)
         batch_op.create_index('line_by_time', ['time'], unique=False)
+        batch_op.create_index('line_said_once', ['once'], unique=True, sqlite_where=sa.text('once IS NOT NULL'), postgresql_where=sa.text('once IS NOT NULL'))
 
     op.create_table('operation_step',
     sa.Column('operation_id', sa.String(length=40), nullable=False),

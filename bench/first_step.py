@@ -1,0 +1,35 @@
+"""From submit to the start of the first step, on the embedded default: a real daemon, SQLite, a simulated provider."""
+
+from __future__ import annotations
+
+from bench.sheet import Goal, Row
+from bench.site import Bench, Site, running, until
+from fleet_tui.backend.instances import InstanceRecord, ListInstances, RestartApplication
+from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.operations import OperationRecord, ShowOperation
+
+COUNT, INSTANCES = 50, 80
+
+
+def measure(bench: Bench) -> list[Row]:
+    """One after another, each on an instance of its own: restarts of an application, told by the stored times of the operation."""
+    with running("--simulate", "--instances", str(INSTANCES), "--hosts", "8", patience=30.0) as site:
+        times = [_restart(site, row, n) for n, row in enumerate(_idle(site)[:COUNT])]
+    return [Row("submit to the first step, SQLite", "ms", times, goal=Goal(150, "p95"), note=f"{len(times)} restarts")]
+
+
+def _idle(site: Site) -> list[InstanceRecord]:
+    page = site.client.call(ListInstances(limit=INSTANCES))
+    return [row for row in page.instances if row.state is InstanceState.RUNNING and not row.operation]
+
+
+def _restart(site: Site, row: InstanceRecord, n: int) -> float:
+    submitted = site.client.call(RestartApplication(target=row.label, request_id=f"bench-restart-{n}", confirmed=True)).operation
+
+    def begun() -> OperationRecord | None:
+        found: OperationRecord = site.client.call(ShowOperation(submitted.id))
+        return found if found.steps and found.steps[0].started_at else None
+
+    found = until(begun, 10.0, f"the first step of {submitted.id} starts")
+    assert found.steps[0].started_at is not None
+    return (found.steps[0].started_at - found.submitted_at).total_seconds() * 1000
