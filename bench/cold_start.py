@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from bench.probe import Probe
 from bench.sheet import Goal, Row
 from bench.site import SIZE, Bench
-from bench.probe import Probe
 
 RUNS = 9
 LABEL = (sys.executable, "-m", "bench.programs.label")

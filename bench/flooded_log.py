@@ -10,7 +10,9 @@ from bench.probe import Probe
 from bench.sheet import Goal, Row
 from bench.site import Bench
 
-RATE, KEPT, PANEL = 100_000, 100_000, 5_000
+RATE, KEPT = 100_000, 100_000
+PANEL = 20_000
+"""Lines kept by the console's log screen."""
 
 
 def measure(bench: Bench) -> list[Row]:

@@ -86,9 +86,9 @@ def _filtered(console: Probe) -> list[Answer]:
         console.press("/")
         console.settle(0.1, 1.0)
         answers += [press(console, letter) for letter in word]
-        console.press("escape")
+        console.press("enter")
         console.settle(0.15, 1.0)
-        console.press("escape")
+        console.press("escape")  # once: without a filter it would leave the console
         console.settle(0.15, 1.0)
     return answers
 

@@ -263,7 +263,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "instance": (
         "instance.cancel", "instance.retry", "instance.provision", "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump",
     ),
-    "instance/settings": ("tabs.save", "instance.reprovision", "tabs.next"),
+    "instance/settings": ("tabs.save", "page.jump", "instance.reprovision", "tabs.next"),
     "instance/logs": ("log.follow", "log.filter", "log.wrap", "log.full", "log.mark", "tabs.next"),
     "instance/data": ("instance.snapshot", "tabs.next"),
     "operations": ("operation.cancel", "operation.retry", "list.open", "list.filter", "operation.target", "list.problems"),
@@ -371,7 +371,7 @@ def hints(
 ROOTS = ("dashboard", "instances", "hosts", "operations", "events")
 """Screens that a number key leads to."""
 
-_SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "left": "←", "right": "→"}
+_SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup"}
 
 
 def shown(key: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fleet_tui import session as sessions
 from fleet_tui import settings as preferences
+from fleet_tui.backend.text import clean
 from fleet_tui.cli.printing import Printer
 from fleet_tui.session import Session
 from fleet_tui.settings import Settings
@@ -63,7 +64,7 @@ class Context:
 
     def say(self, text: str) -> None:
         """A word to a person."""
-        print(text, file=sys.stderr, flush=True)
+        print(clean(text), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._session is not None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from fleet_tui import __version__
 from fleet_tui.backend.identity import Role
+from fleet_tui.backend.text import clean
 from fleet_tui.cli import console, daemon, instances, operations, registers, sheets
 from fleet_tui.cli.context import Context
 
@@ -19,7 +20,7 @@ class Parser(argparse.ArgumentParser):
     """As in the standard library, but complaining in one line like everything else here; exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"fleet: {message}\n  `{self.prog} --help` shows what there is\n")
+        self.exit(2, f"fleet: {clean(message)}\n  `{self.prog} --help` shows what there is\n")
 
 
 def build() -> argparse.ArgumentParser:

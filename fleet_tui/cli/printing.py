@@ -50,7 +50,7 @@ class Printer:
         if self.is_json:
             self.json(record)
             return
-        flat = list(_flat("", encoded))
+        flat = [(self.cell(name), value) for name, value in _flat("", encoded)]
         width = max((len(name) for name, value in flat if not _is_table(value)), default=0)
         separator = "\t" if self.form == "text" else " " * 2
         for name, value in flat:
@@ -96,8 +96,8 @@ class Printer:
         titles = list(values[0])
         cells = [[self.cell(_word(value.get(title))) for title in titles] for value in values]
         kept = [index for index, _ in enumerate(titles) if any(row[index] not in ("", "-") for row in cells)]
-        self.line(self.cell(name) + ":")
-        self._table([titles[i].upper() for i in kept], [[row[i] for i in kept] for row in cells], [False] * len(kept))
+        self.line(f"{name}:")
+        self._table([self.cell(titles[i].upper()) for i in kept], [[row[i] for i in kept] for row in cells], [False] * len(kept))
 
 
 def complain(refusal: FleetError, *, as_json: bool) -> None:

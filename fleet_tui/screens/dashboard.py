@@ -125,6 +125,13 @@ class DashboardScreen(ListScreen):
         self.fit_panels()
         self.chrome()
 
+    def shown(self) -> None:
+        """Counts went on elsewhere without rows; fetch these when coming back to something that changed."""
+        missed = bool(self._missed)
+        super().shown()
+        if missed:
+            self.console.pulse.ask()
+
     def changed(self, changed: FleetChanged) -> None:
         if changed.lines:
             self.tail.read()

@@ -51,7 +51,7 @@ class Choice(Static, can_focus=True):
         word = {True: "yes", False: "no", "": "(newest)"}.get(self.value, self.value)
         text = safe(str(word))
         if self.can_focus:
-            text.append(" ▾")
+            text.append(" ▼")
         self.update(text)
 
     async def _on_key(self, event: events.Key) -> None:
@@ -99,7 +99,7 @@ class FieldRow(Vertical):
         yield Static("", classes="problem", markup=False)
 
     def _applies(self) -> Text:
-        text = Text(self.locked or APPLIES[self.field.change_class])
+        text = Text(APPLIES["P"] if self.locked and self.field.change_class == "P" else self.locked or APPLIES[self.field.change_class])
         if self.was is not None:
             text.append(f"   was {plain(_typed(self.was))}", "bold")
         return text

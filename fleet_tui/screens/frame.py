@@ -21,7 +21,6 @@ from fleet_tui.actions import ACTIONS, Action
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.instances import ShowInstance
 from fleet_tui.backend.operations import Submitted
-from fleet_tui.screens import dialogs
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
 from fleet_tui.widgets.prompt import Prompt
@@ -219,6 +218,8 @@ class FleetScreen(Screen[None]):
         action = actions.resolve(action, first)
         record = self.console.record
         why = actions.forbidden(action, record) if len(chosen) > 1 else actions.why_not(action, first, record)
+        if not why and action.aims and first is None:
+            why = f"no {action.aims} is selected"
         if why:
             name = f" {self.name_of(first)}" if first is not None else ""
             self.say(f"{action.title}{name}: {why}", "warning")
@@ -243,7 +244,7 @@ class FleetScreen(Screen[None]):
         """A verb was accepted: show the work where it can be watched."""
         operations = [reply.operation for reply in replies if reply.operation is not None]
         if len(operations) == 1 and operations[0].target_ref.startswith("instance:") and action.method != "instance.delete":
-            self.console.open("instance", operations[0].target_ref, show_work=True)
+            self.console.open("instance", operations[0].target_ref)
 
     def aim(self, ref: str) -> None:
         """Show this object from the next time the screen comes up."""
@@ -273,6 +274,8 @@ class FleetScreen(Screen[None]):
         return {"instance": self.subject("instance"), "operation": self.subject("operation")}
 
     def _offer(self, title: str, offers: Iterable[commands.Offer]) -> None:
+        from fleet_tui.screens import dialogs
+
         items = [dialogs.Item(o.id, o.title, o.keys, o.note, o.why_not, o.heading) for o in offers]
         dialogs.choose(self.app, title, items, lambda id_: self.perform(ACTIONS[id_]))
 
@@ -284,7 +287,11 @@ class FleetScreen(Screen[None]):
     def act_global_menu(self) -> None:
         row = self.subject("instance") or self.subject("operation")
         name = f" · {self.name_of(row)}" if row is not None else ""
-        self._offer(f"Actions{name}", commands.menu(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap))
+        offers = commands.menu(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap)
+        if offers:
+            self._offer(f"Actions{name}", offers)
+        else:
+            self.say("nothing can be done to what is listed here; enter opens it")
 
     def act_global_palette(self) -> None:
         self._offer("Every action", commands.palette(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap))

@@ -66,7 +66,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def on_mount(self) -> None:
         self.log_panel.labels = False
         self.log_panel.wrap = True
-        self._ticking = Ticking(self.steps)
+        self._ticking = Ticking(self, self.steps)
         self._show_tab("overview")
 
     @property
@@ -93,13 +93,11 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def subject(self, aims: str) -> Any:
         return self.record if aims == "instance" else None
 
-    def aim(self, ref: str, *, tab: str = "", show_work: bool = False, **_options: Any) -> None:
+    def aim(self, ref: str, *, tab: str = "") -> None:
         if ref != self.ref:
             self.record = self._operation = None
             self._lists_stale = True
-            self._wanted_tab = tab or "overview"
-        elif tab or show_work:
-            self._wanted_tab = tab or "overview"
+        self._wanted_tab = tab or "overview"
         super().aim(ref)
 
     # Tabs
@@ -107,19 +105,21 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def shown(self) -> None:
         if self._wanted_tab:
             self._show_tab(self._wanted_tab)
+            if self._wanted_tab == "settings":
+                self.settings.enter_form()
             self._wanted_tab = ""
         super().shown()
+        self._ticking.start()
 
     def _show_tab(self, tab: str) -> None:
         self.tab = tab
+        self.set_focus(None)  # else hiding the focused part hands the focus to whatever field comes next
         for name, parts in _PARTS.items():
             self.query_one(f"#{name}").display = tab in parts
         self.set_class(tab == "logs", "-logs")
         titles = [(f" {name.capitalize()} ", "focused" if name == tab else "muted") for name in TABS]
         self.query_one("#tabs", Lines).show([[(" ", ""), *(part for title in titles for part in (title, (" ", "")))]])
-        home = self.home()
-        if home is not None:
-            home.focus()
+        self.set_focus(self.home())
         self._load_tab()
         self.chrome()
 
@@ -249,6 +249,13 @@ class InstanceScreen(InstanceKeys, LogKeys):
 
     def act_instance_edit(self, row: Any) -> None:
         self._show_tab("settings")
+        self.settings.enter_form()
+
+    def act_move_down(self) -> None:
+        if self.tab == "settings":
+            self.settings.enter_form()
+        else:
+            super().act_move_down()
 
     def act_instance_operations(self, row: Any) -> None:
         self._show_tab("operations")
@@ -262,6 +269,8 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def act_page_jump(self) -> None:
         if self.tab == "overview":
             jump_to_step(self, self.steps)
+        elif self.tab == "settings":
+            self.settings.enter_form()
 
     def act_page_describe(self) -> None:
         self._detail(False)

@@ -16,6 +16,7 @@ PAGE = 500
 class InstancesScreen(ResourceScreen):
     KIND = "instances"
     EMPTY = "no instances yet · n makes one"
+    SORT = "label"
     BINDINGS = bindings("instances")
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class InstancesScreen(ResourceScreen):
             for row in page.instances:
                 self.list.update_row(f"instance:{row.id}", row)
             self._ask_page(page.next)
+            self.chrome()
             return
         self._is_filling = False
         self.list.set_rows(list(self._coming.items()))
@@ -63,6 +65,8 @@ class InstancesScreen(ResourceScreen):
         found: dict[str, Any] = {f"instance:{row.id}": row for row in page.instances}
         for ref in refs:
             if ref in found:
+                if self._is_filling and self.list.row(ref) is None:
+                    continue  # its page is still to come, and will bring it in this state or a newer one
                 self.list.update_row(ref, found[ref])
                 if self._is_filling:
                     self._coming[ref] = found[ref]

@@ -64,6 +64,7 @@ class Link(threading.Thread):
 
     def run(self) -> None:
         failures = 0
+        session: Session | None = None
         while not self._ended.is_set():
             try:
                 session = self._connect()
@@ -76,6 +77,9 @@ class Link(threading.Thread):
                 self._listen(session, cursor)
                 return
             except FleetError as error:
+                if session is not None:
+                    session.close()
+                    session = None
                 pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures += 1
                 if self._ended.is_set():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from fleet_tui.actions import Action
 from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.list_keys import MovingScreen
@@ -118,8 +122,8 @@ class LogsScreen(LogKeys):
         self.log_panel.filter_text = text
         self.chrome()
 
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("act_since_"):
-            key = int(name.removeprefix("act_since_"))
-            return lambda: self.log_panel.since(key)
-        raise AttributeError(name)
+    def perform(self, action: Action, rows: Sequence[Any] | None = None) -> None:
+        if action.scope == "since":
+            self.log_panel.since(int(action.id.rpartition(".")[2]))
+        else:
+            super().perform(action, rows)

@@ -41,7 +41,7 @@ class OperationScreen(LogKeys):
 
     def on_mount(self) -> None:
         self.log_panel.labels = False
-        self._ticking = Ticking(self.steps)
+        self._ticking = Ticking(self, self.steps)
         self.steps.focus()
 
     @property

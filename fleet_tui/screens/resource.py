@@ -20,6 +20,8 @@ class ResourceScreen(ListScreen):
 
     TITLE_WORD: ClassVar[str] = ""
     EMPTY: ClassVar[str] = "nothing here"
+    SORT: ClassVar[str] = ""
+    """Column the list begins sorted by; empty for the order it was fetched in."""
 
     def body(self) -> ComposeResult:
         yield tables.table_of(self.KIND, self.console.glyphs, self.console.clock, id="table", empty=self.EMPTY)
@@ -32,7 +34,7 @@ class ResourceScreen(ListScreen):
         return self.query_one("#table", ResourceTable)
 
     def on_mount(self) -> None:
-        sort, reverse, wide = _REMEMBERED.get(self.KIND, (None, False, False))
+        sort, reverse, wide = _REMEMBERED.get(self.KIND, (self.SORT or None, False, False))
         if sort:
             self.list.sort(sort, reverse)
         self.list.wide = wide

@@ -30,6 +30,8 @@ class SettingsTab(Vertical):
         self._strategy = ""
         self._version = 0
         self.is_stale = True
+        self.wants_focus = False
+        """Whether the person asked to edit; turning tabs alone leaves the keys where they are."""
 
     def compose(self) -> ComposeResult:
         yield Static("", id="settings-note", markup=False)
@@ -63,11 +65,16 @@ class SettingsTab(Vertical):
     async def _fill(self, settings: InstanceSettings) -> None:
         self._version = settings.version
         fields = [field for field in FIELDS if not field.strategies or self._strategy in field.strategies]
-        had_focus = self.form.focused_row is not None
+        wants_focus = self.wants_focus or self.form.focused_row is not None
         await self.form.fill(fields, settings.values, locked=settings.locked, applied=settings.applied, choices=settings.choices)
         self.note("")
-        if had_focus or self.display:
-            self.form.focus_first()
+        if wants_focus:
+            self.enter_form()
+
+    def enter_form(self) -> None:
+        """Put the cursor into the first field, now or when the fields have come."""
+        self.wants_focus = not self.form.rows or self.is_stale
+        self.form.focus_first()
 
     def note(self, text: str, is_wrong: bool = False) -> None:
         line = self.query_one("#settings-note", Static)

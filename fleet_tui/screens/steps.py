@@ -10,6 +10,7 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.instances import AgentStatus
 from fleet_tui.backend.operations import OperationRecord, StepRecord, StepState
 from fleet_tui.columns import step_status, took
+from fleet_tui.screens.frame import FleetScreen
 from fleet_tui.screens.tables import Table
 from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import Glyphs
@@ -86,7 +87,7 @@ class StepTable(Table):
         def time(row: StepLine) -> Cell:
             if row.since is not None:
                 return took((clock.now() - row.since).total_seconds()), "moving"
-            return took(row.seconds), "muted"
+            return "-" if row.state == "skipped" else took(row.seconds), "muted"
 
         super().__init__(
             [
@@ -114,9 +115,10 @@ class StepTable(Table):
 
 
 class Ticking:
-    """Repaints the time of what runs, once a second, and only while something runs and is shown."""
+    """Repaints the time of what runs, once a second, and only while something runs, is shown, and the daemon answers."""
 
-    def __init__(self, table: StepTable) -> None:
+    def __init__(self, screen: FleetScreen, table: StepTable) -> None:
+        self._screen = screen
         self._table = table
         self._waits = False
 
@@ -127,6 +129,6 @@ class Ticking:
 
     def _tick(self) -> None:
         self._waits = False
-        if self._table.screen.is_current:
+        if self._screen.console.session is not None and self._screen.console.is_shown(self._screen):
             self._table.touch()
             self.start()

@@ -165,11 +165,13 @@ class LogView(LogPanel, can_focus=True):
             if not self.following:
                 self._reader.unseen += skipped - 1
         self._append(lines)
-        if not left or now - self._drained_at >= BUSY_DRAIN_S:
-            self._drained_at = now
-            self._repaint()
         busy = len(lines) >= self._lines or not self.following
-        self._timer = self.set_timer(CHUNK_PAUSE_S if left else BUSY_DRAIN_S if busy else DRAIN_S, self._drain)
+        since = now - self._drained_at
+        if since >= BUSY_DRAIN_S or not (left or busy):
+            self._drained_at, since = now, 0.0
+            self._repaint()
+        wait = CHUNK_PAUSE_S if left else BUSY_DRAIN_S - since if busy else DRAIN_S
+        self._timer = self.set_timer(wait, self._drain)
 
     @property
     def unseen(self) -> int:

@@ -4,22 +4,24 @@
 
 Each life is a fork that calls the daemon's own ``main``; after ``kill -9`` the next one begins at once, as systemd would do it
 but without the seconds that imports take. SIGUSR1 kills the present life; a file ``hold`` in the directory CONTROL keeps the
-next one from beginning; SIGTERM ends life and program in order. Where a file ``doom`` names a kind of operation, a life kills
-itself the first time that each checkpoint of the engine is reached, and notes ``kind point`` in ``deaths``.
+next one from beginning; SIGTERM ends life and program in order. Where a file ``doom`` above CONTROL says what is under way, a
+life kills itself the first time that each checkpoint of the engine is reached, and notes ``what point`` in ``deaths`` beside it.
 ``FLEET_TEST_PORTS=first-last`` are the ports its instances get, so that sites side by side do not fight over them.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+from dbos._dbos import _get_or_create_dbos_registry
 
 from fleet_tui.backend import daemon
 from fleet_tui.backend.instances import document
@@ -77,24 +79,29 @@ def live(control: Path, arguments: list[str]) -> NoReturn:
 
 
 def checkpoint(control: Path) -> Callable[[str], None]:
-    """Ends this process the first time that each point is reached by the kind of operation that is doomed now."""
-    doom, deaths = control / "doom", control / "deaths"
-    one = threading.Lock()
+    """Ends this process the first time that it, or another daemon of the site, reaches each point in what is doomed now."""
+    doom, deaths = control.parent / "doom", control.parent / "deaths"
 
     def reached(point: str) -> None:
-        with one:
-            try:
-                death = f"{doom.read_text()} {point}\n"
-            except FileNotFoundError:
+        try:
+            death = f"{doom.read_text()} {point}\n"
+        except FileNotFoundError:
+            return
+        with deaths.open("a+") as known:
+            fcntl.flock(known, fcntl.LOCK_EX)
+            known.seek(0)
+            if death in known:
                 return
-            with deaths.open("a+") as known:
-                known.seek(0)
-                if death in known:
-                    return
-                known.write(death)
+            known.write(death)
+            known.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
     return reached
+
+
+def hurry() -> None:
+    """Have the durable engine look ten times a second, not once, for what a kill cut short: kills come by the hundred here."""
+    _get_or_create_dbos_registry().get_internal_queue()._polling_interval_sec = 0.1
 
 
 def die_with_parent() -> None:
@@ -104,6 +111,7 @@ def die_with_parent() -> None:
 
 if __name__ == "__main__":
     die_with_parent()
+    hurry()
     if ports := os.environ.get("FLEET_TEST_PORTS"):
         first, _, last = ports.partition("-")
         document.FIRST_PORT, document.LAST_PORT = int(first), int(last)

@@ -12,7 +12,7 @@ import pytest
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord
-from tests.journeys.site import Site, marked, markers, tasks
+from tests.journeys.site import Site, marked, markers, site, tasks
 from tests.journeys.test_first_instance import application_pid
 from tests.waiting import until
 
@@ -154,9 +154,7 @@ def test_an_agent_killed_in_the_middle_of_its_start_up(shared: Site, tmp_path: P
     assert markers(shared.disk(label)) == left
 
 
-def test_an_agent_killed_while_its_instance_runs(tmp_path: Path) -> None:
-    from tests.journeys.site import site
-
+def test_an_agent_killed_while_its_instance_runs() -> None:
     with site(flags=("--timeouts", "silent_s=2,health_interval_s=0.2,stop_s=5")) as own:
         own.create("mute")
         own.do(i.ProvisionInstance(target="mute"))
@@ -170,6 +168,23 @@ def test_an_agent_killed_while_its_instance_runs(tmp_path: Path) -> None:
         assert machine not in own.processes()
         own.do(i.StartInstance(target="mute"))
         assert own.show("mute").health is Health.OK and markers(own.disk("mute")) == left
+
+
+def test_an_agent_that_does_not_call_in_time() -> None:
+    with site(flags=("--timeouts", "hello_s=1,stop_s=5")) as own:
+        own.create("late")
+        door, aside = own.socket(), own.places.runtime / "aside"
+        door.rename(aside)  # calls of ours go on over the connection we have
+        operation = own.fails(i.ProvisionInstance(target="late"))
+        assert own.show("late").failed_stage == "startup:hello"
+        assert operation.error is not None and "the agent did not call within 1 s" in operation.error.message
+        assert own.disk("late").is_dir(), "the machine is kept for inspection, its disk too"
+        assert own.show("late").machine in own.processes()
+        aside.rename(door)
+        own.do(i.RetryStartup(target="late"))
+        own.do(i.DeprovisionInstance(target="late", confirmed=True))
+        assert own.machines() == set() and own.processes() == {}
+        assert own.show("late").state is InstanceState.DEPROVISIONED and own.disk("late").is_dir()
 
 
 def test_an_application_that_goes_down_and_comes_back(shared: Site) -> None:

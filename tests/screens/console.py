@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textual import events
+from textual.color import Color
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
@@ -115,6 +116,18 @@ def front(pilot: Pilot[int]) -> FleetScreen:
 def picture(pilot: Pilot[int]) -> str:
     """What is on the screen, as text."""
     return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
+
+
+def picture_as_painted(pilot: Pilot[int]) -> str:
+    """What is on the screen after the filters that stand before the terminal."""
+    app, background = pilot.app, Color(0, 0, 0)
+    painted = []
+    for strip in app.screen._compositor.render_strips():
+        segments = list(strip)
+        for each in app._filters:
+            segments = each.apply(segments, background)
+        painted.append("".join(segment.text for segment in segments))
+    return "\n".join(painted)
 
 
 def toasts(pilot: Pilot[int]) -> str:

@@ -8,7 +8,7 @@ from fleet_tui.backend.api import Summarize
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.screens.pane import PaneApp
 from tests.fleet_stub import StubSession, instance, line, operation
-from tests.screens.console import StillClock, console, eventually, front, picture, press, settings, settled, toasts, type_in
+from tests.screens.console import StillClock, console, eventually, front, picture, picture_as_painted, press, settings, settled, toasts, type_in
 
 
 def fleet() -> StubSession:
@@ -160,3 +160,23 @@ async def test_a_pane_only_looks(kind: str) -> None:
 def test_an_unknown_pane_is_refused() -> None:
     with pytest.raises(UsageError):
         PaneApp(settings(), StubSession, ("kitchen",))
+
+
+async def test_the_dashboard_is_fresh_after_an_absence() -> None:
+    session = fleet()
+    async with console(session) as pilot:
+        await press(pilot, "2")
+        session.add(instance("aa-1", "failed", failed_stage="stop", failure="does not stop"))
+        await eventually(pilot, lambda: "✗ 2 failed" in picture(pilot))
+        await press(pilot, "1")
+        await eventually(pilot, lambda: "aa-1" in picture(pilot))
+
+
+async def test_ascii_terminals_get_ascii() -> None:
+    session = fleet()
+    async with console(session, (80, 24), ascii=True) as pilot:
+        for keys in (["1"], ["2"], ["enter"], ["right"], ["right"], ["question_mark"], ["escape"], ["x"]):
+            await press(pilot, *keys)
+            seen = picture_as_painted(pilot)
+            assert seen.isascii(), sorted({c for c in seen if not c.isascii()})
+            assert "?" not in seen.replace("? keys", "").replace("? of", "").replace(" ? ", "")

@@ -27,7 +27,7 @@ from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, 
 from fleet_tui.backend.operations.rows import OperationRow, StepRow
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
-from tests.journeys.site import Site, tasks
+from tests.journeys.site import Site, site, tasks
 from tests.terminal.hostile import MARK, PAYLOADS
 from tests.waiting import until
 
@@ -132,19 +132,10 @@ def poison(site: Site) -> None:
 
 
 @contextmanager
-def under_siege() -> Iterator[tuple[Site, Impostor]]:
-    """A besieged site while the block runs. What has been stored since is harmless already: the daemon cleaned it."""
-    with _open(Site(flags=("--site", "siege"))) as site:
-        yield site, besiege(site)
-
-
-@contextmanager
-def _open(site: Site) -> Iterator[Site]:
-    try:
-        site.start()
-        yield site
-    finally:
-        site.close()
+def besieged(*flags: str) -> Iterator[tuple[Site, Impostor]]:
+    """A besieged site while the block runs, and its standing impostor."""
+    with site("", (1,), ("--site", "siege", *flags)) as found:
+        yield found, besiege(found)
 
 
 def stored(site: Site) -> str:

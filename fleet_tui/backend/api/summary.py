@@ -40,14 +40,13 @@ class Dashboard:
         cursor = self._feed.head()
         lines = self._lines.read(ReadLines(tail=request.lines)).lines if request.lines else ()
         with self._store.read() as tx:
-            states = instances.count(tx, InstanceRow.state)
-            used, size = instances.disk_totals(tx)
+            totals = instances.totals(tx, _needs_attention() | _has_pending())
             attention = sorted(self._attention(tx), key=lambda a: (a.severity != "failed", a.severity != "attention", -a.since))
             recent = operations.recent(tx, active=50, finished=10)
             return Summary(
-                hosts=hosts.count(tx), instances={**states, "total": sum(states.values())}, kinds=instances.count(tx, InstanceRow.kind),
-                operations=self._count_operations(tx), disk_used_bytes=used, disk_size_bytes=size,
-                attention=tuple(attention[:_SHOWN]), attention_total=self._total(tx), running=recent,
+                hosts=hosts.count(tx), instances={**totals.states, "total": sum(totals.states.values())}, kinds=totals.kinds,
+                operations=self._count_operations(tx), disk_used_bytes=totals.disk_used_bytes, disk_size_bytes=totals.disk_size_bytes,
+                attention=tuple(attention[:_SHOWN]), attention_total=totals.flagged, running=recent,
                 rows=instances.list_instances(tx, ListInstances(limit=request.rows, urgent_first=True)).instances if request.rows else (),
                 host_rows=hosts.find(tx, limit=8), lines=lines, cursor=cursor,
             )
@@ -65,12 +64,10 @@ class Dashboard:
         for row in tx.scalars(pending.limit(_SHOWN)):
             count = len(row.pending)
             yield Attention(
-                "attention", row.label, f"instance:{row.id}", f"{count} changes wait for a reprovision" if count != 1 else "1 change waits for a reprovision",
+                "attention", row.label, f"instance:{row.id}",
+                f"{count} changes wait for a reprovision" if count != 1 else "1 change waits for a reprovision",
                 f"{', '.join(row.pending)} · R reprovisions", row.updated_at.timestamp(),
             )
-
-    def _total(self, tx: Session) -> int:
-        return tx.scalar(select(func.count()).select_from(InstanceRow).where(_needs_attention() | _has_pending())) or 0
 
     def _count_operations(self, tx: Session) -> dict[str, int]:
         day = self._clock.now() - timedelta(days=1)
@@ -104,4 +101,5 @@ def _look_at(row: InstanceRow) -> Attention:
         words = f"failed at {stage}" if row.state == InstanceState.FAILED.value else f"{row.state}; failed at {stage}"
         return Attention("failed", row.label, ref, words, f"{row.failure} · {hint}", since)
     severity = "failed" if row.health in (Health.APP_DOWN.value, Health.DISK_CRITICAL.value) else "attention"
-    return Attention(severity, row.label, ref, f"{row.health}: {row.health_detail}" if row.health_detail else str(row.health), "enter opens it", since)
+    words = f"{row.health}: {row.health_detail}" if row.health_detail else str(row.health)
+    return Attention(severity, row.label, ref, words, "enter opens it", since)

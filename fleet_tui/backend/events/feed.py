@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events import Event, EventBatch, EventsAfter, ListEvents
 from fleet_tui.backend.events.rows import EventRow
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, in_turn
 from fleet_tui.backend.text import clean
 
 __all__ = ["Feed", "append"]
@@ -54,8 +54,7 @@ def _store_pending(tx: Session) -> None:
     if not fresh:
         return
     tx.flush()
-    if tx.get_bind().dialect.name == "postgresql":
-        tx.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
+    in_turn(tx, _ORDER_LOCK)
     tx.add_all(fresh)
     tx.flush()
 

@@ -14,8 +14,10 @@ from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.drivers import Timeouts
 from fleet_tui.backend.instances.registers import actions_of, choose_image, find_network, find_template
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
+from fleet_tui.backend.store import in_turn
 
 FIRST_PORT, LAST_PORT = 20000, 29999
+_PORTS = 0x706F727473  # "ports": who gives one away is alone, or two daemons would choose the same
 
 
 def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def assign_port(tx: Session, row: InstanceRow) -> int:
         InvalidInput: the template's port belongs to another instance.
         NoCapacity: every port of the range is given away.
     """
+    in_turn(tx, _PORTS)
     fixed = fixed_port(actions_of(find_template(tx, row.settings["template"])))
     if fixed is not None:
         holder = tx.scalar(select(InstanceRow.label).where(InstanceRow.port == fixed, InstanceRow.id != row.id))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_tui.backend.errors import Problem
+from fleet_tui.backend.text import clean
 
 APPLIES: Mapping[str, str] = {
     "L": "now",
@@ -158,7 +159,9 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
         return value, "a list of words is needed"
     if not isinstance(value, str):
         return value, "text is needed"
-    return (value if field.kind == "multiline" else value.strip()), ""
+    if field.kind == "multiline":
+        return "\n".join(clean(line, len(line)) for line in value.replace("\r\n", "\n").split("\n")), ""
+    return value.strip(), ""
 
 
 def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

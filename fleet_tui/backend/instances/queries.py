@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer, load_only
 
 from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.instances import AgentStatus, DataDisk, InstancePage, InstanceRecord, ListInstances, SnapshotRecord
@@ -26,6 +28,7 @@ def list_instances(tx: Session, request: ListInstances) -> InstancePage:
     """A page by label, or the most urgent few."""
     query = select(InstanceRow, TemplateRow.label, NetworkRow.label, NetworkRow.https_strategy)
     query = query.join(TemplateRow, InstanceRow.template_id == TemplateRow.id).join(NetworkRow, InstanceRow.network_id == NetworkRow.id)
+    query = query.options(defer(InstanceRow.applied, raiseload=True))
     total = select(func.count()).select_from(InstanceRow)
     conditions: list[ColumnElement[bool]] = []
     if request.refs:
@@ -41,9 +44,10 @@ def list_instances(tx: Session, request: ListInstances) -> InstancePage:
         rank = case(URGENCY, value=InstanceRow.state, else_=3)
         query = query.order_by(case((rank < 2, rank), else_=case((unwell == 2, 2), else_=rank)), InstanceRow.label)
     else:
+        order = func.lower(InstanceRow.label)  # as it is indexed, so that a page reads no more rows than it gives
         if request.after:
-            query = query.where(InstanceRow.label > request.after)
-        query = query.order_by(InstanceRow.label)
+            query = query.where(order > func.lower(request.after))
+        query = query.order_by(order)
     rows = tx.execute(query.limit(limit)).all()
     records = _records(tx, rows)
     more = len(rows) == limit and not request.urgent_first
@@ -86,18 +90,39 @@ def count(tx: Session, column: Any) -> dict[str, int]:
     return dict(tx.execute(select(column, func.count()).group_by(column)).all())
 
 
-def disk_totals(tx: Session) -> tuple[int, int]:
-    """(used, size) of all data disks that exist, bytes."""
-    size = InstanceRow.settings["data_disk.size_gb"].as_integer()
-    used, total = tx.execute(
-        select(func.coalesce(func.sum(InstanceRow.disk_used_bytes), 0), func.coalesce(func.sum(size), 0)).where(InstanceRow.disk_made)
-    ).one()
-    return int(used), int(total) * 1024**3
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all instances."""
+
+    states: Mapping[str, int]
+    kinds: Mapping[str, int]
+    disk_used_bytes: int
+    disk_size_bytes: int
+    """Of data disks that exist."""
+    flagged: int
+
+
+def totals(tx: Session, flag: ColumnElement[bool]) -> Totals:
+    """Counts by state, by kind and of those that ``flag`` holds for. One pass: a row is large, so reading them all is what costs."""
+    used, size = InstanceRow.disk_used_bytes, InstanceRow.settings["data_disk.size_gb"].as_integer()
+    sums = (func.sum(case((InstanceRow.disk_made, amount), else_=0)) for amount in (used, size))
+    query = select(InstanceRow.state, InstanceRow.kind, func.count(), *sums, func.sum(case((flag, 1), else_=0)))
+    groups = tx.execute(query.group_by(InstanceRow.state, InstanceRow.kind)).all()
+    states: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for state, kind, count, *_ in groups:
+        states[state] += count
+        kinds[kind] += count
+    return Totals(
+        states, kinds, sum(int(group[3] or 0) for group in groups), sum(int(group[4] or 0) for group in groups) * 1024**3,
+        sum(int(group[5] or 0) for group in groups),
+    )
 
 
 def _records(tx: Session, rows: Sequence[Any], phases: bool = False) -> tuple[InstanceRecord, ...]:
     machines = [row.machine for row, *_ in rows if row.machine]
-    agents = {a.machine: a for part in _parts(machines) for a in tx.scalars(select(AgentRow).where(AgentRow.machine.in_(part)))}
+    told = select(AgentRow).options(load_only(AgentRow.last_seen, AgentRow.phases, AgentRow.version, AgentRow.pid, raiseload=True))
+    agents = {a.machine: a for part in _parts(machines) for a in tx.scalars(told.where(AgentRow.machine.in_(part)))}
     active = active_by_target(tx, [f"instance:{row.id}" for row, *_ in rows])
     return tuple(
         _record(row, template, network, strategy, agents.get(row.machine or ""), active.get(f"instance:{row.id}"), phases)

@@ -14,6 +14,7 @@ import yaml
 
 from fleet_tui.backend.errors import InvalidInput, Problem
 from fleet_tui.backend.instances import SetupAction
+from fleet_tui.backend.text import clean
 
 STAGES = ("before_install", "after_install", "after_startup")
 YAML_LIMIT = 256 * 1024
@@ -43,7 +44,7 @@ def _tasks(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
             return {}, f"task {number} has no `run`"
         if unknown := set(task) - {"name", "run", "creates"}:
             return {}, f"task {number} has an unknown key {sorted(unknown)[0]!r}; known are name, run, creates"
-        tasks.append({key: str(value) for key, value in task.items()})
+        tasks.append({key: clean(str(value), 200) if key == "name" else str(value) for key, value in task.items()})
     return {"tasks": tasks}, ""
 
 
@@ -122,7 +123,7 @@ def checked(actions: Sequence[SetupAction]) -> tuple[SetupAction, ...]:
             problems.append(Problem(where, f"{action.name or action.kind}: {complaint}"))
         if action.stage not in STAGES:
             problems.append(Problem(where, f"{action.stage!r} is not a stage; stages are {', '.join(STAGES)}"))
-        result.append(SetupAction(action.kind, action.name or action.kind, parameters, fixed or action.stage, action.enabled))
+        result.append(SetupAction(action.kind, clean(action.name or action.kind, 100), parameters, fixed or action.stage, action.enabled))
     if problems:
         raise InvalidInput("the template's setup actions are not acceptable", problems=problems)
     return tuple(result)

@@ -18,6 +18,7 @@ from fleet_tui.backend.operations.catalogue import StepContext
 from fleet_tui.backend.operations.rows import ScheduleRow
 from fleet_tui.backend.operations.schedule import ensure, remove
 from fleet_tui.backend.providers import Provider
+from fleet_tui.backend.text import clean
 
 AUTOMATIC = "automatic"
 """Reason given by the schedule; such snapshots are pruned to the number kept."""
@@ -40,7 +41,7 @@ def copy_disk(ctx: StepContext) -> Result:
     snapshot_id = f"s-{ctx.operation.id.removeprefix('o-')}"
     ctx.progress("copying")
     info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
-    reason = str(ctx.operation.parameters.get("reason", ""))
+    reason = clean(str(ctx.operation.parameters.get("reason", "")))[:200]
     with ctx.write() as tx:
         if tx.get(SnapshotRow, snapshot_id) is None:
             row = instance_of(tx, ctx.operation.target_ref)

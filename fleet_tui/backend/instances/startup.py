@@ -41,7 +41,10 @@ def boot(ctx: StepContext) -> Result:
     try:
         ctx.wait(hello, drivers.timeouts.hello_s)
     except TimedOut:
-        raise TimedOut(f"the agent did not call within {drivers.timeouts.hello_s:.0f} s", hint="check that the machine can reach this daemon, then retry the start-up") from None
+        raise TimedOut(
+            f"the agent did not call within {drivers.timeouts.hello_s:g} s",
+            hint="check that the machine can reach this daemon, then retry the start-up",
+        ) from None
     return {"machine": machine, **runs}
 
 
@@ -120,4 +123,5 @@ def health_check(ctx: StepContext) -> Result:
             hint="read its log, mend it, then retry the start-up",
         ) from None
     ctx.say("the application answers")
-    return None
+    with ctx.read() as tx:
+        return {"machine": machine, "url": instance_of(tx, ctx.operation.target_ref).url}

@@ -46,7 +46,7 @@ def provider_of(ctx: StepContext) -> Provider:
         return ctx.use(Drivers).providers.named(find_network(tx, row.settings["virtual_network"]).provider)
 
 
-def _machine(ctx: StepContext) -> str | None:
+def machine_of(ctx: StepContext) -> str | None:
     with ctx.read() as tx:
         return instance_of(tx, ctx.operation.target_ref).machine
 
@@ -65,7 +65,8 @@ def validate(ctx: StepContext) -> Result:
         network = find_network(tx, row.settings["virtual_network"])
         drivers.providers.named(network.provider)
         size = row.settings["data_disk.size_gb"]
-    ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}")
+    disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
+    ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh
 
 
@@ -96,7 +97,8 @@ def ensure_disk(ctx: StepContext) -> Result:
 
 def remove_new_disk(ctx: StepContext) -> Result:
     """Undo: a disk this run made and nothing ever mounted. A disk that existed before is never touched."""
-    if not ctx.results["validate"]["new_disk"] or _has_booted(ctx):
+    is_kept = machine_of(ctx) is not None  # for inspection, with its disk
+    if not ctx.results["validate"]["new_disk"] or _has_booted(ctx) or is_kept:
         return None
     provider = provider_of(ctx)
     with ctx.write() as tx:
@@ -145,7 +147,7 @@ def remove_machine_unless_started(ctx: StepContext) -> Result:
     with ctx.read() as tx:
         how = outcome(tx, ctx.operation.id)
     if how.cancelled or how.failed_step not in STARTUP_STEPS:
-        return removemachine_of(ctx)
+        return remove_machine(ctx)
     ctx.say("the machine is kept for inspection: retry its start-up, or deprovision it", "warn")
     return None
 
@@ -175,7 +177,7 @@ def assign_address(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.private_ip, row.public_ip, row.host_name = info.private_ip or None, info.public_ip or None, info.host_name or None
-        row.host = info.host_name or provider.name
+        row.host = info.host or info.host_name or provider.name
         scheme = "http" if find_network(tx, row.settings["virtual_network"]).https_strategy == "none" else "https"
         row.url = f"{scheme}://{info.public_ip or info.private_ip}:{row.port}/"
         changed(tx, row)

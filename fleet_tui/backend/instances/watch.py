@@ -16,6 +16,8 @@ from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.agents import Change
 from fleet_tui.backend.telemetry.rows import AgentRow
 
+_LAST_MOMENT = 253_402_300_799
+"""The year 9999; an agent may claim a later end of its certificate."""
 _SETTLED = (InstanceState.RUNNING.value,)
 
 
@@ -92,7 +94,7 @@ class Watch:
 def _take_facts(row: InstanceRow, facts: dict[str, Any]) -> None:
     """Facts agents tell: ``certificate_not_after`` (Unix time), ``certificate_fingerprint``."""
     expiry = facts.get("certificate_not_after")
-    if isinstance(expiry, int | float):
+    if isinstance(expiry, int | float) and 0 <= expiry <= _LAST_MOMENT:
         row.certificate_not_after = datetime.fromtimestamp(expiry, timezone.utc)
     fingerprint = facts.get("certificate_fingerprint")
     row.certificate_fingerprint = str(fingerprint)[:100] if fingerprint else None

@@ -125,6 +125,7 @@ class Engine:
         self._heartbeat.beat()
         self._durable.launch(self._run)
         self._recovery.take_over()
+        self._recovery.start_claimed()
         self._watch.start()
         self._dispatcher.start()
 

@@ -46,16 +46,17 @@ class Recovery:
             _log.warning("operation %s had no living executor and is taken over", operation_id)
             self._bring_back(operation_id)
 
+    def start_claimed(self) -> None:
+        """Before the dispatcher runs: give the durable engine what was claimed and, because of a kill, never given to it."""
+        for operation_id in self._mine():
+            if self._durable.status(operation_id) is None:
+                self._durable.start(operation_id)
+
     def look(self) -> None:
         """Pass on cancels asked of other daemons, and find what should run here and does not."""
-        owned = select(OperationRow.id, OperationRow.state).where(
-            OperationRow.executor == self._executor, OperationRow.state.in_(queries.OWNED)
-        )
-        with self._store.read() as tx:
-            mine = {row.id: row.state for row in tx.execute(owned)}
         now = time.monotonic()
         missing = {}
-        for operation_id, state in mine.items():
+        for operation_id, state in self._mine().items():
             if state == OperationState.CANCELLING.value and operation_id not in self._signals.cancelled:
                 self._signals.cancel(operation_id)
             if not self._durable.is_active(operation_id):
@@ -63,6 +64,14 @@ class Recovery:
         self._missing = missing
         for operation_id, since in missing.items():
             self._mend(operation_id, now - since)
+
+    def _mine(self) -> dict[str, str]:
+        """Operations this executor owns, with their states."""
+        owned = select(OperationRow.id, OperationRow.state).where(
+            OperationRow.executor == self._executor, OperationRow.state.in_(queries.OWNED)
+        )
+        with self._store.read() as tx:
+            return {row.id: row.state for row in tx.execute(owned)}
 
     def _mend(self, operation_id: str, missing_s: float) -> None:
         status = self._durable.status(operation_id)

@@ -178,10 +178,10 @@ class LocalProvider:
         spools = Layout(folder).spools
         if self._agent(folder) is not None or not spools.is_dir():
             return
-        for place in sorted((entry for entry in spools.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime):
-            spool = Spool(place)
+        for boot in sorted((entry for entry in spools.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime):
+            spool = Spool(boot)
             while rows := spool.read():
-                yield place.name, tuple(AgentLine(**row) for row in rows)
+                yield spool.name, tuple(AgentLine(**row) for row in rows)
                 spool.acknowledge(rows[-1]["seq"])
             spool.close()
 

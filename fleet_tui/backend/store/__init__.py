@@ -32,7 +32,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["Base", "Json", "Store", "Utc", "database_now", "new_id", "sqlite_url"]
+__all__ = ["Base", "Json", "Store", "Utc", "database_now", "in_turn", "new_id", "sqlite_url"]
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
 _BUSY_MS = 30_000
@@ -162,6 +162,12 @@ def database_now(tx: Session) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     found: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
     return found.astimezone(UTC)
+
+
+def in_turn(tx: Session, key: int) -> None:
+    """From here to its end this transaction is the only one of its ``key`` among all daemons. SQLite has one writer anyway."""
+    if tx.get_bind().dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import secrets as random_secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,9 @@ MOST_LINES = 2000
 _BOOTS_KEPT = 20
 _AT_ONCE = 2000
 """Agents touched in one statement."""
+_LAST_MOMENT = 253_402_300_799.0
+"""The year 9999, where calendars end."""
+_MOST_BYTES = 2**62
 
 Observer = Callable[[Session, AgentRow, "Change"], None]
 
@@ -179,7 +183,7 @@ class Agents:
             row.boot, row.key_hash, row.pid = request.boot, _hash(key), request.pid
             row.hello_at = row.hello_at or self._clock.now()
             row.last_seen = self._clock.now()
-            row.version = clean(request.agent_version, 20)
+            row.version = clean(request.agent_version, 20)[:20]
             document = json.loads(self._envelope.open(row.document, f"agent:{request.machine}"))
             self.observe(tx, row, Change(hello=True))
         return Welcome(key=key, document=document, heartbeat_s=self.heartbeat_s, disk_use_s=self.disk_use_s)
@@ -224,7 +228,7 @@ class Agents:
                 if command is not None and command.machine == row.machine and command.state == "given":
                     command.state = "done" if result.state == "done" else "failed"
                     command.detail = clean(result.detail, 1000)
-                    command.data = dict(result.data) if result.data is not None else None
+                    command.data = _harmless(result.data) if result.data is not None else None
             self.observe(tx, row, change)
             return acknowledged
 
@@ -257,21 +261,42 @@ def _take(row: AgentRow, request: Report) -> Change:
     phases = health = disk = facts = False
     if request.phases:
         told = [
-            {"name": clean(p.name, 60), "state": clean(p.state, 12), "started": p.started, "ended": p.ended, "error": clean(p.error, 1000)}
+            {
+                "name": clean(p.name, 60)[:60], "state": clean(p.state, 12)[:12], "started": _moment(p.started), "ended": _moment(p.ended),
+                "error": clean(p.error, 1000),
+            }
             for p in request.phases[:40]
         ]
         phases, row.phases = told != row.phases, told
     if request.health:
-        said = (clean(request.health, 20), clean(request.health_detail, 500))
+        said = (clean(request.health, 20)[:20], clean(request.health_detail, 500))
         health = said != (row.health, row.health_detail)
         row.health, row.health_detail = said
     if request.disk_used_bytes is not None:
-        disk = request.disk_used_bytes != row.disk_used_bytes
-        row.disk_used_bytes = request.disk_used_bytes
+        used = max(0, min(request.disk_used_bytes, _MOST_BYTES))
+        disk, row.disk_used_bytes = used != row.disk_used_bytes, used
     if request.facts is not None:
-        told_facts = {clean(str(k), 60): clean(v, 500) if isinstance(v, str) else v for k, v in list(request.facts.items())[:40]}
+        told_facts = _harmless(dict(list(request.facts.items())[:40]))
         facts, row.facts = told_facts != row.facts, told_facts
     return Change(phases, health, disk, facts)
+
+
+def _moment(unix: float | None) -> float | None:
+    """A Unix time that can be told and subtracted; an agent may claim anything."""
+    return unix if unix is not None and 0.0 <= unix <= _LAST_MOMENT else None
+
+
+def _harmless(value: Any, depth: int = 4) -> Any:
+    """What an agent sent as free JSON, such as any database takes and any terminal can show."""
+    if isinstance(value, str):
+        return clean(value, 500)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {clean(str(key), 60): _harmless(item, depth - 1) for key, item in list(value.items())[:100]} if depth else None
+    if isinstance(value, list | tuple):
+        return [_harmless(item, depth - 1) for item in value[:1000]] if depth else None
+    return value
 
 
 def _kept(earlier: Mapping[str, int], boot: str, acknowledged: int) -> dict[str, int]:

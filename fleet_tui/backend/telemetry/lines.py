@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.events import EventsAfter
 from fleet_tui.backend.events.feed import Feed, append
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, in_turn
 from fleet_tui.backend.telemetry import LineBatch, LogLine, ReadLines
 from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import LineRow, StreamRow
@@ -68,8 +68,7 @@ class Lines:
         ``id``, never sees a smaller one later.
         """
         append(tx, type="lines.stored", ref=stream, operation_id=operation_id)
-        if not self._store.is_sqlite:
-            tx.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
+        in_turn(tx, _ORDER_LOCK)
         row = tx.get(StreamRow, stream, with_for_update=True)
         if row is None:
             row = StreamRow(ref=stream, label="", last_seq=0, pruned_seq=0)
@@ -78,7 +77,7 @@ class Lines:
         first = row.last_seq + 1
         values = [
             {
-                "stream": stream, "seq": first + n, "time": line.time, "source": source, "phase": clean(line.phase, 60),
+                "stream": stream, "seq": first + n, "time": line.time, "source": source, "phase": clean(line.phase, 60)[:60],
                 "level": line.level if line.level in LEVELS else "info", "operation_id": operation_id,
                 "text": clean(self.masker.mask(line.text)), "once": line.once,
             }

@@ -7,11 +7,12 @@ import threading
 
 MASK = "\u2022\u2022\u2022\u2022"
 
+# Both begin only where a word does, and have one way to read it: a line of a guest's own making costs no more than its length.
 _NAMED = re.compile(
-    r"(?i)\b((?:[a-z0-9]+[_-])*(?:password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|access[_-]?key))"
+    r"(?i)(?<![a-z0-9_-])([_-]*(?:[a-z0-9]+[_-]+)*(?:password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|access[_-]?key))"
     r"(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
 )
-_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]+:)[^\s@/]+(@)")
+_IN_URL = re.compile(r"((?<![a-z0-9+.-])[a-z0-9+.-]+://[^\s:/@]+:)[^\s@/]+(@)")
 _HINT = re.compile(r"(?i)pass|secret|token|key|://")
 
 

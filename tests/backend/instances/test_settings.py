@@ -102,8 +102,10 @@ def test_editing_a_template_marks_its_running_instances_only(site: Store) -> Non
 @pytest.mark.parametrize(
     ("kind", "parameters", "told"),
     [
-        ("run_tasks", {"tasks": "- run: [oops"}, "line 1"), ("run_tasks", {"tasks": "x"}, "a list of tasks"), ("install_packages", {}, "machine of its own"),
-        ("application_port", {"port": 80}, "1024"), ("add_authorized_key", {"key": "-----BEGIN PRIVATE KEY-----"}, "public"), ("levitate", {}, "not a kind"),
+        ("run_tasks", {"tasks": "- run: [oops"}, "line 1"),
+        ("run_tasks", {"tasks": "x"}, "a list of tasks"), ("install_packages", {}, "machine of its own"),
+        ("application_port", {"port": 80}, "1024"),
+        ("add_authorized_key", {"key": "-----BEGIN PRIVATE KEY-----"}, "public"), ("levitate", {}, "not a kind"),
         ("add_env_variables", {"variables": {"A B": "x"}}, "not a name"),
     ],
 )

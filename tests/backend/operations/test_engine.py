@@ -166,6 +166,23 @@ def test_work_of_an_executor_that_is_gone_is_taken_over(start: Start, store: Sto
     assert ended(start(kind()), operation).state is OperationState.SUCCEEDED
 
 
+def test_a_takeover_that_was_cut_short_is_completed(start: Start, store: Store) -> None:
+    """The survivor owned it in our table and died before the durable engine heard of it."""
+    entered, finish = threading.Event(), threading.Event()
+
+    def body(ctx: StepContext) -> None:
+        entered.set()
+        ctx.wait(finish.is_set, timeout_s=60, interval_s=0.02)
+
+    first = start(kind(Step("long", body)), executor="e-1")
+    operation = submit(first)
+    assert entered.wait(timeout=20)
+    first.stop(grace_s=5)
+    Bench(store, kind()).alter(operation.id, executor="e-2")
+    finish.set()
+    assert ended(start(kind(Step("long", body)), executor="e-2"), operation).state is OperationState.SUCCEEDED
+
+
 def test_a_run_that_ended_without_ending_its_operation_fails_it(
     start: Start, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,7 @@ def test_two_daemons_killed_in_turn_at_any_moment(store: Store, workers: Workers
     check(store, effects, OPERATIONS)
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_a_clean_stop_leaves_what_is_under_way_to_the_next_start(store: Store, workers: Workers, effects: Path) -> None:
     first = workers.start()
     assert first.stdout is not None and first.stdin is not None

@@ -113,6 +113,31 @@ def test_an_unknown_level_is_a_mistake_of_ours() -> None:
         Lease("planet", "a")
 
 
+def test_an_exclusive_and_a_shared_claim_at_once_never_both_succeed(store: Store) -> None:
+    bench = Bench(store, kind())
+    ids = {one: bench.submit(one.name + str(one.shared)).id for one in (A, A_SHARED)}
+    gate = threading.Barrier(2)
+    got: list[Lease] = []
+
+    def claim(wanted: Lease) -> None:
+        for _ in range(15):
+            gate.wait(timeout=30)
+            with store.write() as tx:
+                leases.one_claimer(tx)
+                if not leases.acquire(tx, ids[wanted], [wanted]):
+                    got.append(wanted)
+            gate.wait(timeout=30)
+            with store.write() as tx:
+                leases.release(tx, ids[wanted])
+
+    threads = [threading.Thread(target=claim, args=(one,)) for one in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(got) == 15
+
+
 def test_claimers_at_once_never_give_one_host_twice(store: Store) -> None:
     """Four executors claim from one queue; each host's lease goes to one of them at a time."""
     bench = Bench(store, kind())
