@@ -76,6 +76,7 @@ class FleetApp(App[int], inherit_bindings=False):
         themes.register(self)  # type: ignore[arg-type]
         wanted = settings.theme or themes.pick_theme(os.environ)
         self.theme = wanted if wanted in self.available_themes else themes.pick_theme({})
+        self.animation_level = "none"
         self.session: Session | None = None
         self.record: SessionRecord | None = None
         self.link_error: FleetError | None = None
@@ -320,12 +321,20 @@ def run(settings: Settings, connect: Callable[[], Session], pane: tuple[str, ...
         connect: opens a session; blocks, and may start the daemon. Called again whenever the link was lost.
         pane: ``("dashboard",)``, ``("logs", "web-20")``: that panel alone, read-only.
     """
-    app: FleetApp
-    if pane is None:
-        app = FleetApp(settings, connect)
-    else:
-        from fleet_tui.screens.pane import PaneApp
-
-        app = PaneApp(settings, connect, pane)
+    app = FleetApp(settings, connect) if pane is None else pane_app(settings, connect, pane)
     app.run(mouse=pane is None)
     return app.return_code or 0
+
+
+def pane_app(settings: Settings, connect: Callable[[], Session], pane: tuple[str, ...], clock: Clock | None = None) -> FleetApp:
+    """The console reduced to one panel. Raises `UsageError` for a panel that there is not."""
+    from fleet_tui.screens.pane import OnlyLooks, checked, read_only
+
+    kind, name = checked(pane)
+
+    class PaneApp(OnlyLooks, FleetApp):
+        roots = (kind,)
+        DEFAULT_MODE = kind
+        pane = (kind, name)
+
+    return PaneApp(settings, lambda: read_only(connect()), clock)

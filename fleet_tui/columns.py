@@ -200,10 +200,10 @@ INSTANCES: tuple[ColumnSpec, ...] = (
 )  # fmt: skip
 
 OPERATIONS: tuple[ColumnSpec, ...] = (
-    ColumnSpec("title", "OPERATION", 12, lambda r, _: r.title),
-    ColumnSpec("target", "TARGET", 14, lambda r, _: r.target, lambda r: r.target.lower()),
+    ColumnSpec("title", "OPERATION", 11, lambda r, _: r.title),
+    ColumnSpec("target", "TARGET", 12, lambda r, _: r.target, lambda r: r.target.lower()),
     ColumnSpec("state", "STATE", 10, lambda r, _: r.state.value),
-    ColumnSpec("doing", "STEP", 18, _doing, grow=True, priority=1),
+    ColumnSpec("doing", "STEP", 17, _doing, grow=True, priority=1),
     ColumnSpec("time", "TOOK", 7, operation_time, right=True, sort=lambda r: r.submitted_at.timestamp(), priority=2),
     ColumnSpec("since", "AGE", 4, lambda r, now: ago(r.submitted_at, now), lambda r: -r.submitted_at.timestamp(), right=True, priority=1),
     ColumnSpec("user", "USER", 10, lambda r, _: r.user, priority=3),

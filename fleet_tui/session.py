@@ -78,6 +78,7 @@ class SocketSession:
 
     def __init__(self, path: Path, *, read_only: bool = False, with_session: bool = True, client: str = "fleet") -> None:
         self._client = Client(path, read_only=read_only, with_session=with_session, client=client)
+        self._ahead: tuple[Any, Any] | None = None
 
     @property
     def record(self) -> SessionRecord:
@@ -88,7 +89,12 @@ class SocketSession:
         return self._client.read_only
 
     def fetch(self, request: Any) -> Any:
-        return self._client.call(request)
+        ahead, self._ahead = self._ahead, None
+        return ahead[1] if ahead is not None and ahead[0] == request else self._client.call(request)
+
+    def fetch_ahead(self, request: Any) -> None:
+        """Ask now what will be asked first: the next ``fetch`` has the answer at once when it asks just that, else it is dropped."""
+        self._ahead = (request, self._client.call(request))
 
     def submit(self, request: Any) -> Any:
         if getattr(request, "request_id", None) == "":
@@ -117,7 +123,7 @@ def new_request_id() -> str:
 
 def connect(
     settings: Wanted, *, with_session: bool = True, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None
-) -> Session:
+) -> SocketSession:
     """A session with the daemon that :func:`ensure` found or started."""
     return SocketSession(ensure(settings, arguments=arguments, say=say), read_only=settings.read_only, with_session=with_session)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fleet_tui.backend import instances as i
-from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api import METHODS, Summarize
 from fleet_tui.backend.errors import BY_CODE, NotFound
 from fleet_tui.backend.events import EventBatch
 from fleet_tui.backend.operations import ErrorRecord, OperationRecord, OperationRequest, Plan, Submitted
@@ -21,6 +21,7 @@ from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch, LogLine
 from fleet_tui.cli import console, context, main
 from fleet_tui.cli.parser import build
+from fleet_tui.screens import pulse
 from tests.doors import Door
 from tests.fleet_stub import instance, operation
 
@@ -404,6 +405,19 @@ def test_a_pane_is_read_only(fleet: Fleet, capsys: pytest.CaptureFixture[str], m
     assert run(capsys)[0] == 5
     assert seen[1][1] is None
     assert seen[1][2].read_only is False
+
+
+def test_the_console_asks_ahead_what_its_dashboard_asks_first() -> None:
+    assert Summarize(pulse.BOARD_ROWS, pulse.BOARD_LINES) == console.FIRST
+
+
+def test_the_parser_of_the_console_alone_says_the_same_as_the_whole() -> None:
+    for words in ([], ["--read-only"], ["pane", "logs", "web-1", "--ascii"], ["--no-start", "pane", "instances"]):
+        small, whole = build(words), build()
+        assert vars(small.parse_args(words)) == vars(whole.parse_args(words))
+        assert len(small.format_help()) < len(whole.format_help())
+    for words in (["--help"], ["--theme", "pane"], ["host", "list"], ["instance", "show", "pane"]):
+        assert build(words).format_help() == build().format_help()
 
 
 def test_completion_is_made_from_the_parser(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fleet_tui import settings as preferences
 from fleet_tui.backend.api import embedded
 from fleet_tui.backend.errors import Busy, InternalError, ReadOnly, Unreachable, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
-from fleet_tui.backend.instances import CreateInstance, ProvisionInstance
+from fleet_tui.backend.instances import CreateInstance, ListTemplates, ProvisionInstance
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.settings import Settings
 from tests.doors import Door
@@ -147,6 +147,21 @@ def test_a_session_knows_who_it_is_and_can_give_up_its_rights(door: Door) -> Non
     assert session.read_only
     with pytest.raises(ReadOnly):
         session.submit(CreateInstance(label="x"))
+
+
+def test_what_was_asked_ahead_answers_the_next_question_only_if_it_is_the_same(door: Door) -> None:
+    asked: list[object] = []
+    door.close()
+    door.handlers["templates.list"] = lambda caller, request: asked.append(request) or ()
+    door.open()
+    session = sessions.connect(Settings(site=str(door.path)))
+    session.fetch_ahead(ListTemplates(5))
+    assert (session.fetch(ListTemplates(5)), len(asked)) == ((), 1)
+    assert (session.fetch(ListTemplates(5)), len(asked)) == ((), 2)
+    session.fetch_ahead(ListTemplates(5))
+    session.fetch(ListTemplates(6))
+    session.fetch(ListTemplates(5))
+    assert asked[2:] == [ListTemplates(5), ListTemplates(6), ListTemplates(5)]
 
 
 def test_events_come_by_waiting_and_by_following(door: Door) -> None:

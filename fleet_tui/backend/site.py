@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import NotFound
@@ -18,6 +20,7 @@ from fleet_tui.backend.providers import Provider
 from fleet_tui.backend.store import Store
 
 log = logging.getLogger("fleetd.site")
+_PREPARE_LOCK = 0x73697465  # "site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ def prepare_site(site: Site, simulated: bool) -> None:
         bundle = Path(scratch) / "hello-app.tar"
         pack(example("hello-app"), bundle)
         with site.store.write() as tx:
+            if not site.store.is_sqlite:  # daemons of one site that start together find what the first one made
+                tx.execute(select(func.pg_advisory_xact_lock(_PREPARE_LOCK)))
             register_image(tx, bundle, site.directories.images, site.clock)
             try:
                 find_template(tx, "hello")

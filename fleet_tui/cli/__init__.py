@@ -14,18 +14,20 @@ from collections.abc import Sequence
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.cli.context import Context
 from fleet_tui.cli.parser import build
-from fleet_tui.cli.printing import complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, do, and return the exit code."""
-    given = build().parse_args(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    given = build(words).parse_args(words)
     context = Context(given)
     try:
         code: int = given.run(context)
         sys.stdout.flush()
         return code
     except FleetError as refusal:
+        from fleet_tui.cli.printing import complain
+
         complain(refusal, as_json=context.wants_json)
         return refusal.exit_code
     except KeyboardInterrupt:

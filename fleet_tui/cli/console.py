@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
+import gc
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from fleet_tui import session as sessions
 from fleet_tui.backend import directories
-from fleet_tui.backend.api import embedded
-from fleet_tui.backend.errors import UsageError
+from fleet_tui.backend.api import Summarize, embedded
+from fleet_tui.backend.errors import FleetError, UsageError
 from fleet_tui.cli.context import Context
+from fleet_tui.session import Session
 from fleet_tui.settings import Settings
 
+FIRST = Summarize(rows=50, lines=100)
+"""What the dashboard asks first. Were it another question, the answer would only be of no use."""
 _SET_DEATH_SIGNAL = 1
 
 
@@ -57,10 +63,38 @@ def _run(settings: Settings, pane: tuple[str, ...] | None) -> int:
     """Find or start the daemon while there is still a plain terminal to say so on; then draw."""
     _need_terminal()
     sessions.ensure(settings)
-    from fleet_tui.app import run
+    early = _Early(dataclasses.replace(settings, start_daemon=False), board=pane in (None, ("dashboard",)))
+    gc.disable()  # a tenth of the loading would go into looking for garbage where there is none
+    try:
+        from fleet_tui.app import run
+    finally:
+        gc.enable()
+    return run(settings, early.connect, pane)
 
-    found = dataclasses.replace(settings, start_daemon=False)
-    return run(settings, lambda: sessions.connect(found), pane)
+
+class _Early:
+    """The console's first session, opened while the screens are still being loaded; with ``board``, what its dashboard will ask too."""
+
+    def __init__(self, settings: Settings, *, board: bool) -> None:
+        self._settings = settings
+        self._board = board
+        self._session: Session | None = None
+        self._thread = threading.Thread(target=self._open, name="early-session", daemon=True)
+        self._thread.start()
+
+    def connect(self) -> Session:
+        """A new session each time; the first time the one that was opened early, if that went well."""
+        self._thread.join()
+        session, self._session = self._session, None
+        return session or sessions.connect(self._settings)
+
+    def _open(self) -> None:
+        with contextlib.suppress(FleetError):  # the console tries again by itself, and says what is wrong
+            session = sessions.connect(self._settings)
+            _ = session.record
+            self._session = session
+            if self._board:
+                session.fetch_ahead(FIRST)
 
 
 def _need_terminal() -> None:

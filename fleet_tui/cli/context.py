@@ -6,14 +6,16 @@ import argparse
 import dataclasses
 import sys
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet_tui import session as sessions
 from fleet_tui import settings as preferences
 from fleet_tui.backend.text import clean
-from fleet_tui.cli.printing import Printer
 from fleet_tui.session import Session
 from fleet_tui.settings import Settings
+
+if TYPE_CHECKING:
+    from fleet_tui.cli.printing import Printer
 
 _FLAGS = ("site", "read_only", "theme", "ascii")
 
@@ -45,6 +47,8 @@ class Context:
 
     @cached_property
     def out(self) -> Printer:
+        from fleet_tui.cli.printing import Printer
+
         form = self.flag("output") or ("table" if sys.stdout.isatty() else "json")
         return Printer(form, ascii_only=self.settings.ascii)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from fleet_tui import __version__
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.text import clean
-from fleet_tui.cli import console, daemon, instances, operations, registers, sheets
+from fleet_tui.cli import console
 from fleet_tui.cli.context import Context
 
 Run = Callable[[Context], int]
+_BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
 _PANES = ("dashboard", "instances", "operations", "logs")
 
 
@@ -23,13 +24,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"fleet: {clean(message)}\n  `{self.prog} --help` shows what there is\n")
 
 
-def build() -> argparse.ArgumentParser:
+def build(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of everything; of the console and its panes alone when ``words`` plainly ask for no more.
+
+    Those are opened more often than all else, and the other commands would be a good part of what they load.
+    """
     common = _common()
     top = Parser(prog="fleet", description="The console and command line of a fleet. Alone it opens the console.", parents=[common])
     top.add_argument("--version", action="version", version=f"fleet {__version__}")
     top.set_defaults(run=console.open_console)
     groups = top.add_subparsers(metavar="COMMAND", title="commands")
     tree = _Tree(groups, common)
+    _pane(tree)
+    if words is not None and (not (rest := [word for word in words if word not in _BARE_FLAGS]) or rest[0] == "pane"):
+        return top
     _console(tree)
     _daemon(tree)
     _instance(tree)
@@ -79,10 +87,15 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _console(tree: _Tree) -> None:
+def _pane(tree: _Tree) -> None:
     pane = tree.leaf("pane", console.open_pane, "one panel as a small read-only program, for a split of a terminal multiplexer")
     pane.add_argument("pane", choices=_PANES)
     pane.add_argument("target", nargs="?", default="", metavar="NAME", help="instance whose log is shown")
+
+
+def _console(tree: _Tree) -> None:
+    from fleet_tui.cli import sheets
+
     demo = tree.leaf("demo", console.demo, "the console on a simulated fleet that is thrown away at the end")
     demo.add_argument("--instances", type=_count, default=200, metavar="N")
     demo.add_argument("--hosts", type=_count, default=24, metavar="N")
@@ -93,6 +106,8 @@ def _console(tree: _Tree) -> None:
 
 
 def _daemon(tree: _Tree) -> None:
+    from fleet_tui.cli import daemon
+
     verb = tree.group("daemon", "the fleetd of this user")
     start = verb("start", daemon.start, "start fleetd unless it runs")
     start.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags for fleetd")
@@ -104,6 +119,8 @@ def _daemon(tree: _Tree) -> None:
 
 
 def _instance(tree: _Tree) -> None:
+    from fleet_tui.cli import instances
+
     verb = tree.group("instance", "instances: one application node each")
     create = verb("create", instances.create, "save a new instance; nothing is made but the record")
     create.add_argument("name", metavar="NAME")
@@ -134,6 +151,8 @@ def _instance(tree: _Tree) -> None:
 
 
 def _operation(tree: _Tree) -> None:
+    from fleet_tui.cli import operations
+
     verb = tree.group("op", "operations")
     found = verb("list", operations.find, "operations, active ones first")
     found.add_argument("--active", action="store_true")
@@ -148,6 +167,8 @@ def _operation(tree: _Tree) -> None:
 
 
 def _registers(tree: _Tree) -> None:
+    from fleet_tui.cli import instances, registers
+
     host = tree.group("host", "hosts")
     host("list", registers.list_hosts, "hosts by name")
     _named(host("show", registers.show_host, "one host"))
@@ -168,6 +189,8 @@ def _registers(tree: _Tree) -> None:
 
 
 def _people(tree: _Tree) -> None:
+    from fleet_tui.cli import registers
+
     user = tree.group("user", "who may do what")
     user("list", registers.list_users, "users by name")
     put = _named(user("put", registers.put_user, "add or change a user"))

@@ -19,7 +19,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from fleet_tui.screens.form import Choice
+from fleet_tui.screens.form import Choice, line_editor
 from fleet_tui.widgets.safety import plain, safe
 
 NOT_NOW = "not now"
@@ -69,7 +69,7 @@ class Confirm(ModalScreen[Answer]):
                 yield Static(id="refusals", markup=False)
             yield Vertical(id="options")
             yield Static(id="typed-label", markup=False)
-            yield Input(id="typed", compact=True)
+            yield line_editor(id="typed")
             with Horizontal(classes="buttons"):
                 yield Button("Cancel", id="no", compact=True)
                 yield Button("Do it", id="yes", compact=True)
@@ -152,7 +152,7 @@ class Choose(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog", id="choose"):
             yield Static(classes="dialog-title", markup=False)
-            yield Input(placeholder="type to search", compact=True, id="search")
+            yield line_editor(placeholder="type to search", id="search")
             yield OptionList(id="items", compact=True, markup=False)
             yield Static("enter choose   esc back", classes="dialog-foot", markup=False)
 

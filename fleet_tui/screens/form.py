@@ -69,6 +69,13 @@ class Choice(Static, can_focus=True):
         event.prevent_default()
 
 
+def line_editor(value: str = "", **options: Any) -> Input:
+    """An input of one line whose cursor does not blink: an idle screen writes nothing."""
+    editor = Input(value, compact=True, select_on_focus=False, **options)
+    editor.cursor_blink = False
+    return editor
+
+
 class FieldRow(Vertical):
     """One field: title, editor, when it applies, and below them what is wrong."""
 
@@ -87,8 +94,10 @@ class FieldRow(Vertical):
         if self.field.kind == "choice":
             return Choice(self.base, self._choices, bool(self.locked))
         if self.field.kind == "multiline":
-            return TextArea(str(self.base or ""), classes="editor", compact=True, tab_behavior="focus")
-        return Input(_typed(self.base), classes="editor", compact=True, placeholder=self.field.help, select_on_focus=False)
+            area = TextArea(str(self.base or ""), classes="editor", compact=True, tab_behavior="focus")
+            area.cursor_blink = False
+            return area
+        return line_editor(_typed(self.base), classes="editor", placeholder=self.field.help)
 
     def compose(self) -> ComposeResult:
         with Horizontal():

@@ -21,13 +21,13 @@ from fleet_tui.actions import ACTIONS, Action
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.instances import ShowInstance
 from fleet_tui.backend.operations import Submitted
+from fleet_tui.screens.console import Console
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
 from fleet_tui.widgets.prompt import Prompt
 from fleet_tui.widgets.safety import plain
 
 if TYPE_CHECKING:
-    from fleet_tui.app import FleetApp
     from fleet_tui.session import Session
 
 
@@ -57,8 +57,8 @@ class FleetScreen(Screen[None]):
         self._missed: list[FleetChanged] = []
 
     @property
-    def console(self) -> FleetApp:
-        return cast("FleetApp", self.app)
+    def console(self) -> Console:
+        return cast(Console, self.app)
 
     # Parts
 

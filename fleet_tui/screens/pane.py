@@ -2,63 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from fleet_tui.app import FleetApp
-from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import FleetError, UsageError
 from fleet_tui.backend.identity import SessionRecord
 from fleet_tui.backend.instances import InstanceRecord, ShowInstance
+from fleet_tui.screens.logs import LogsScreen
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from fleet_tui.screens.frame import FleetScreen
     from fleet_tui.session import Session
-    from fleet_tui.settings import Settings
+
+    Around = App[int]
+else:
+    Around = object
 
 PANES = ("dashboard", "instances", "hosts", "operations", "events", "logs")
-ALLOWED = ("move.", "list.sort", "list.reverse", "list.wide", "list.problems", "log.follow", "log.wrap", "log.time",
-           "log.level", "log.mark", "log.full", "since.", "global.refetch", "board.")  # fmt: skip
+ALLOWED = (
+    "move.", "list.sort", "list.reverse", "list.wide", "list.problems", "log.follow", "log.wrap", "log.time", "log.level", "log.mark",
+    "log.full", "since.", "global.refetch", "board.",
+)  # fmt: skip
 """What keys may still do: look at it differently. Everything else is silent."""
 
 
-class PaneApp(FleetApp):
-    """The console with one screen and nothing that changes anything; the daemon holds it to that."""
+def checked(pane: Sequence[str]) -> tuple[str, str]:
+    """(kind, name) of a pane. Raises `UsageError` for one that there is not."""
+    kind, *names = pane or ("",)
+    if kind not in PANES:
+        raise UsageError(f"there is no pane {kind!r}", hint=f"there are {', '.join(PANES)}")
+    return kind, names[0] if names else ""
 
-    def __init__(self, settings: Settings, connect: Callable[[], Session], pane: Sequence[str], clock: Clock | None = None) -> None:
-        kind, *names = pane or ("",)
-        if kind not in PANES:
-            raise UsageError(f"there is no pane {kind!r}", hint=f"there are {', '.join(PANES)}")
-        self._pane, self._target = kind, names[0] if names else ""
-        self.roots = (kind,)
-        self.DEFAULT_MODE = kind  # type: ignore[misc]
-        super().__init__(settings, lambda: _read_only(connect()), clock)
+
+def read_only(session: Session) -> Session:
+    """A pane gives up the right to change anything as soon as it has a session."""
+    if not session.read_only:
+        session.make_read_only()
+    return session
+
+
+class OnlyLooks(Around):
+    """Laid over the console: one screen, and nothing that changes anything."""
+
+    pane: tuple[str, str]
 
     def make(self, kind: str) -> FleetScreen:
-        screen = super().make(kind)
+        screen: FleetScreen = super().make(kind)  # type: ignore[misc]
         screen.add_class("-pane")
-        if kind == "logs":
-            screen.aim("", title=self._target)  # type: ignore[call-arg]
+        if isinstance(screen, LogsScreen):
+            screen.aim("", title=self.pane[1])
         return screen
 
     def allows(self, action_id: str) -> bool:
         return action_id.startswith(ALLOWED)
 
     def _up(self, session: Session, record: SessionRecord) -> None:
-        super()._up(session, record)
-        if self._pane == "logs" and self._target:
-            self.ask(lambda s: s.fetch(ShowInstance(self._target)), self._aim, self._no_such)
+        super()._up(session, record)  # type: ignore[misc]
+        kind, name = self.pane
+        if kind == "logs" and name:
+            console: Any = self
+            console.ask(lambda s: s.fetch(ShowInstance(name)), self._aim, self._no_such)
 
     def _aim(self, row: InstanceRecord) -> None:
-        self.screen.aim(f"instance:{row.id}", title=row.label)  # type: ignore[attr-defined]
-        self.screen.shown()  # type: ignore[attr-defined]
+        screen = self.screen
+        if isinstance(screen, LogsScreen):
+            screen.aim(f"instance:{row.id}", title=row.label)
+            screen.shown()
+            screen.chrome()
 
     def _no_such(self, error: FleetError) -> None:
         self.notify(error.message, severity="error", markup=False, timeout=30)
-
-
-def _read_only(session: Session) -> Session:
-    """A pane gives up the right to change anything as soon as it has a session."""
-    if not session.read_only:
-        session.make_read_only()
-    return session

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fleet_tui.backend.api import Summarize, Summary
-
-if TYPE_CHECKING:
-    from fleet_tui.app import FleetApp
+from fleet_tui.screens.console import Console
 
 APART_S = 1.0
 BOARD_ROWS = 50
@@ -17,7 +13,7 @@ BOARD_LINES = 100
 class Pulse:
     """Keeps the newest `Summary`. With the dashboard shown it carries rows; elsewhere only counts."""
 
-    def __init__(self, app: FleetApp) -> None:
+    def __init__(self, app: Console) -> None:
         self._app = app
         self._asked_at = -APART_S
         self._is_waiting = False

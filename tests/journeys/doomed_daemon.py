@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -73,6 +74,8 @@ def live(control: Path, arguments: list[str]) -> NoReturn:
     status = 1
     try:
         status = daemon.main(arguments, checkpoint(control))
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(status)

@@ -66,8 +66,14 @@ class Site:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEET", "PYTEST", "NO_COLOR"))}
         return {**kept, "FLEET_HOME": str(self.home), "FLEET_TEST_PORTS": self._ports.words, "PYTHONPATH": str(ROOT)}
 
-    def start(self, slot: int = 1) -> None:
-        """Begin a daemon, and its lives after each kill; returns when its door is open."""
+    def start(self, *slots: int) -> None:
+        """Begin daemons, all at once, and their lives after each kill; returns when their doors are open."""
+        for slot in slots:
+            self._begin(slot)
+        for slot in slots:
+            self.await_door(slot)
+
+    def _begin(self, slot: int) -> None:
         control = self.control(slot)
         control.mkdir(parents=True, exist_ok=True)
         several = ["--slot", str(slot), "--database", self.database] if not self.database.startswith("sqlite") else []
@@ -76,7 +82,6 @@ class Site:
                 [sys.executable, "-m", "tests.journeys.doomed_daemon", str(control), *several, *self._flags],
                 cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )
-        self.await_door(slot)
 
     def await_door(self, slot: int = 1) -> None:
         until(lambda: self.alive(slot) and answers(self.socket(slot)), 60.0, f"daemon {slot} answers")
@@ -111,6 +116,15 @@ class Site:
 
     def socket(self, slot: int = 1) -> Path:
         return self.places.runtime / ("fleetd.sock" if slot == 1 else f"fleetd-{slot}.sock")
+
+    def log(self) -> list[str]:
+        """Lines of all daemons' logs."""
+        return [line for file in sorted(self.places.logs.glob("fleetd*.log")) for line in file.read_text(errors="replace").splitlines()]
+
+    def complaints(self) -> list[str]:
+        """What daemons logged as errors, with what follows it: refused requests are none."""
+        log = self.log()
+        return ["\n".join(log[number:number + 40]) for number, line in enumerate(log) if " ERROR " in line]
 
     def words(self, slot: int = 1) -> str:
         """The end of a daemon's output and log, for the text of a failure."""
@@ -322,8 +336,7 @@ def site(database: str = "", slots: Sequence[int] = (1,), flags: Sequence[str] =
     """A running site."""
     found = Site(database, slots, flags)
     try:
-        for slot in slots:
-            found.start(slot)
+        found.start(*slots)
         yield found
     finally:
         found.close()

@@ -85,6 +85,7 @@ def check(site: Site, labels: list[str], kept: Mapping[str, Mapping[str, bytes]]
     current = {str(record.machine) for record in records.values()}
     assert site.machines() == current, "a machine's folder is left over"
     until(lambda: set(site.processes()) <= current, 10.0, "no process without a machine")
+    assert not site.complaints(), "a daemon met something it did not expect"
     for machine, group in site.processes().items():
         agents = [process for process in group if "agent.pyz" in process.command]
         assert len(agents) == 1, group
@@ -205,7 +206,9 @@ def test_killed_at_any_moment(doomed: Site) -> None:
     kept = prepare(doomed, labels)
     traffic = Traffic(doomed, labels, chance)
     away: dict[int, int] = {}
-    for number in range(KILLS):
+    number = 0
+    while number < KILLS or (len(traffic.done) < 3 and number < 4 * KILLS):
+        number += 1
         for slot in [slot for slot, until_kill in away.items() if number >= until_kill]:
             doomed.let_live(slot)
             del away[slot]
@@ -224,8 +227,9 @@ def test_killed_at_any_moment(doomed: Site) -> None:
     traffic.settle()
     for slot in doomed.slots:
         doomed.await_door(slot)
-    print(f"{KILLS} kills, {dict(traffic.done)}")
-    assert min(traffic.done.values()) >= 3 and len(traffic.done) == 3
+    taken_over = sum("is taken over" in line for line in doomed.log())
+    print(f"{number} kills, {dict(traffic.done)}, {taken_over} operations taken over")
+    assert len(traffic.done) == 3, "every verb had its turn"
     check(doomed, labels, kept)
 
 

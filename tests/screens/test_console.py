@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fleet_tui.app import pane_app
 from fleet_tui.backend.api import Summarize
 from fleet_tui.backend.errors import UsageError
-from fleet_tui.screens.pane import PaneApp
 from tests.fleet_stub import StubSession, instance, line, operation
 from tests.screens.console import StillClock, console, eventually, front, picture, picture_as_painted, press, settings, settled, toasts, type_in
 
@@ -145,7 +145,7 @@ async def test_a_simulated_site_says_so_at_all_times() -> None:
 @pytest.mark.parametrize("kind", ["dashboard", "instances", "operations", "logs"])
 async def test_a_pane_only_looks(kind: str) -> None:
     session = fleet()
-    app = PaneApp(settings(), lambda: session, (kind, "web-21") if kind == "logs" else (kind,), StillClock())
+    app = pane_app(settings(), lambda: session, (kind, "web-21") if kind == "logs" else (kind,), StillClock())
     async with console(session, (60, 12), app=app) as pilot:
         await eventually(pilot, lambda: ("line 8" if kind == "logs" else "web-21") in picture(pilot))
         assert session.read_only
@@ -159,7 +159,7 @@ async def test_a_pane_only_looks(kind: str) -> None:
 
 def test_an_unknown_pane_is_refused() -> None:
     with pytest.raises(UsageError):
-        PaneApp(settings(), StubSession, ("kitchen",))
+        pane_app(settings(), StubSession, ("kitchen",))
 
 
 async def test_the_dashboard_is_fresh_after_an_absence() -> None:

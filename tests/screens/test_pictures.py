@@ -39,7 +39,9 @@ def fleet() -> StubSession:
         *(instance(f"app-{n:02}", kind=("design", "execution", "deployer")[n % 3]) for n in range(30)),
         operation("o-1", "web-21"), operation("o-2", "db-04", "failed"), operation("o-3", "web-20", "succeeded", 8),
     )  # fmt: skip
-    said = (("web-21", "unpacking hello-app 1.4.0", "info"), ("web-21", "running install (12 files)", "info"), ("db-04", "public keys differ", "error"))
+    said = (
+        ("web-21", "unpacking hello-app 1.4.0", "info"), ("web-21", "running install (12 files)", "info"), ("db-04", "public keys differ", "error"),
+    )  # fmt: skip
     for n in range(1, 40):
         label, text, level = said[n % 3]
         session.add(line(n, text, label=label, level=level, phase="certificate" if label == "db-04" else "install-or-upgrade"))

@@ -1,6 +1,6 @@
 """A real site whose guests attack whoever looks at them: its own daemon, real agents, and two of them turned.
 
-``noisy`` runs, and its setup action and application print every payload. ``broken`` failed in the same way. ``taken`` stands
+``fresh`` was never provisioned. ``noisy`` runs, and its setup action and application print every payload. ``broken`` failed in the same way. ``taken`` stands
 still in the middle of its start-up: its agent was stopped, and somebody who stole its token reports in its place.
 """
 
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 from sqlalchemy import update
@@ -77,7 +78,7 @@ def besiege(site: Site) -> Impostor:
     site.template("loud", tasks(f"task {SHORT}", f"cat '{file}'; printf 'to stderr \\033[2J\\n' >&2"), application="loud")
     site.template("stuck", tasks(f"action {SHORT}", "sleep 600"), application="loud")
     site.template("broken", tasks(SHORT, f"cat '{file}'; exit 3"), application="loud")
-    for label, template in (("noisy", "loud"), ("taken", "stuck"), ("broken", "broken")):
+    for label, template in (("noisy", "loud"), ("taken", "stuck"), ("broken", "broken"), ("fresh", "loud")):
         site.create(label, template=template, notes=NASTY, fleet_tags=["evil"])
     site.call(PutUser("eve", Role.MONITOR, uid=61234, display_name=NASTY))
     began = [site.submit(i.ProvisionInstance(target=label)).id for label in ("noisy", "taken", "broken")]
@@ -115,20 +116,21 @@ def poison(site: Site) -> None:
         StreamRow: {"label": SHORT},
         SnapshotRow: {"reason": NASTY, "instance_label": SHORT},
         HostRow: {"name": SHORT, "address": SHORT, "resource_state": SHORT, "connection_state": SHORT},
-        ImageRow: {"name": SHORT, "version": SHORT},
-        TemplateRow: {"application": SHORT, "setup_actions": [{"kind": SHORT, "name": SHORT, "parameters": {SHORT: NASTY}}]},
+        TemplateRow: {"setup_actions": [{"kind": SHORT, "name": SHORT, "parameters": {SHORT: NASTY}}]},
         UserRow: {"display_name": NASTY},
     }
     with site.store().write() as tx:
         for table, values in said.items():
             tx.execute(update(table).values(**values))
-        for label in ("broken", "noisy"):
+        for label in ("broken", "noisy", "fresh"):
             tx.execute(update(InstanceRow).where(InstanceRow.label == label).values(label=f"{label} {SHORT}"))
         tx.execute(update(OperationRow).values(target=f"target {SHORT}"))
-        for template in tx.query(TemplateRow).all():
-            template.label = f"{template.label} {SHORT}"
-        for network in tx.query(NetworkRow).all():
-            network.label = f"{network.label} {SHORT}"
+        # What settings name keeps its name, or nothing could be planned; what is shown beside an instance does not.
+        tx.add(TemplateRow(id="t-evil", label=f"evil {SHORT}", application=SHORT, setup_actions=[], version=1))
+        tx.add(NetworkRow(id="n-evil", label=f"evil {SHORT}", provider="local", https_strategy="none"))
+        tx.add(ImageRow(id="m-evil", name=SHORT, version=SHORT, sha256="evil", size_bytes=1, path=SHORT, manifest={}, created_at=datetime.now(timezone.utc)))
+        tx.flush()
+        tx.execute(update(InstanceRow).values(template_id="t-evil", network_id="n-evil"))
 
 
 @contextmanager

@@ -36,6 +36,8 @@ DISARM = "import re; from fleet_tui.backend import text; text._UNSAFE = re.compi
 """Takes the console's cleaning away: `clean`, and with it `plain` and the filter."""
 
 BOARD = r"(?s)ATTENTION.*INSTANCE.*agent log · all"
+BACK = r"(?s)\A[^┌]*› instances[^┌]*\Z"
+"""The list of instances, with no dialog over it."""
 THE_BOARD: Sequence[Step] = [
     ((), BOARD + f".*{MARK}"),
     (("tab", "f"), r"(?s)\A(?!.*INSTANCE).*agent log"), ("f", BOARD),
@@ -48,19 +50,19 @@ THE_LIST: Sequence[Step] = [
     (ESC, "› instances"), ("y", "› raw"), (ESC, "› instances"),
 ]  # fmt: skip
 THE_DIALOGS: Sequence[Step] = [
-    ("x", "Actions · noisy"), (ESC, "› instances"), ("D", "Deprovision noisy"), (ESC, "› instances"),
-    ("R", "Reprovision noisy"), (ESC, "› instances"), ((":", "delete", "enter"), "Type  noisy"), (("y", "o", ESC), "› instances"),
-    ((":", "restore", "enter"), "Set the data disk"), ("enter", "Reprovision noisy"), (ESC, "› instances"),
-    ((" ", "b"), "Restart application noisy"), (ESC, "› instances"), (ESC, "› instances"),
-    ("n", "New instance"), (("\t", "\t", "enter"), "Choose"), (ESC, "New instance"), (ESC, "› instances"),
-    ("\x10", "Every action"), (ESC, "› instances"), ("?", "Keys of"), (ESC, "› instances"),
-    ((":", PASTE(SHORT), "enter"), "is no command"), ((":", "Zq", "\t"), "(?m)^ :"), (ESC, "› instances"),
+    ("x", "Actions · noisy"), (ESC, BACK), ("D", "Deprovision noisy"), (ESC, BACK),
+    ("R", "Reprovision noisy"), (ESC, BACK), ((":", "restore", "enter"), "Set the data disk"), ("enter", "Reprovision noisy"), (ESC, BACK),
+    ((" ", "b"), "Restart application noisy"), (ESC, BACK),
+    ((ESC, ESC, "/", "fresh", "enter"), "/fresh"), ((":", "delete", "enter"), "Type  fresh"), (("y", "o", ESC), BACK), (ESC, BACK),
+    ("n", "Template +hello"), (("\t", "\t", "enter"), "Choose"), (ESC, "New instance"), (ESC, BACK),
+    ("\x10", "Every action"), (ESC, BACK), ("?", "Keys of"), (ESC, BACK),
+    ((":", PASTE(SHORT), "enter"), r"and\W+nothing"), ((":", "fre", "\t", ESC), BACK),
 ]  # fmt: skip
 THE_INSTANCE: Sequence[Step] = [
-    ((ESC, "/", "nois", "enter", "enter"), r"Overview   Settings(?s:.*)STEP"),
-    ("left", r"─ log · noisy"), ("w", MARK), (("/", "zq7", "enter", "n", "N", "m"), "mark|── "), ("c", "lines copied"), ("f", MARK),
-    (ESC, "Overview"), (ESC, "Overview"),
-    ("left", "OPERATION +TARGET"), ("enter", "STEP +TOOK"), ("K", "it has ended"), (ESC, "OPERATION +TARGET"),
+    (("/", "nois", "enter", "enter"), r"Overview   Settings(?s:.*)STEP"),
+    ("left", r"─ log · noisy"), ("w", MARK), (("/", "zq7", "enter", "n", "N", "m"), "paused"), ("c", "lines copied"), ("f", MARK),
+    (ESC, "Overview"), ((ESC, "w"), "Overview"),
+    ("left", "OPERATION +TARGET"), ("enter", "of 2 steps"), ("K", r"it\W+has\W+ended"), (ESC, "OPERATION +TARGET"),
     ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", "GENERAL"),
 ]  # fmt: skip
 THE_LOGS: Sequence[Step] = [
@@ -103,7 +105,9 @@ def walk(terminal: Terminal, *steps: Step) -> None:
         try:
             for key in [keys] if isinstance(keys, str) else keys:
                 terminal.press(key)
-                if key in ("/", ":"):
+                if key in ("\t", "\x1b[Z"):
+                    terminal.settle(0.2)  # what is typed ahead goes to the field that has the focus now
+                elif key in ("/", ":"):
                     terminal.wait_for(LINE_OPEN)
                     typing = True
                 elif typing and key in ("enter", ESC):
@@ -171,7 +175,7 @@ def test_a_start_up_that_fails_in_hostile_words_while_one_watches(poisoned: tupl
     with console(site, size=(120, 40)) as terminal:
         walk(terminal, ((), BOARD), ("2", "› instances"), (("/", "taken", "enter", "enter"), "Overview"))
         taken.report([NASTY], phases=(PhaseReport(SHORT, "failed", 1.0, 2.0, NASTY),))
-        walk(terminal, ((), "failed at startup:Zq7"), ("P", "Provision taken"), (ESC, "› instances"))
+        walk(terminal, ((), "failed at startup:Zq7"), ("P", "Provision taken"))
     assert read(bytes(terminal.raw)).foreign == []
 
 

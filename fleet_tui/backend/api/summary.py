@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
@@ -52,22 +53,22 @@ class Dashboard:
             )
 
     def _attention(self, tx: Session) -> Iterator[Attention]:
-        urgent = (
-            select(InstanceRow)
-            .where(_needs_attention())
-            .order_by((InstanceRow.state != InstanceState.FAILED.value), InstanceRow.updated_at.desc())
-            .limit(_SHOWN)
-        )
-        for row in tx.scalars(urgent):
-            yield _look_at(row)
-        pending = select(InstanceRow).where(InstanceRow.state == InstanceState.RUNNING.value, _has_pending())
-        for row in tx.scalars(pending.limit(_SHOWN)):
-            count = len(row.pending)
-            yield Attention(
-                "attention", row.label, f"instance:{row.id}",
-                f"{count} changes wait for a reprovision" if count != 1 else "1 change waits for a reprovision",
-                f"{', '.join(row.pending)} · R reprovisions", row.updated_at.timestamp(),
-            )
+        """In one pass, for all rows have to be looked at. A row may be unwell and have changes that wait."""
+        unwell, waits = _needs_attention(), (InstanceRow.state == InstanceState.RUNNING.value) & _has_pending()
+        order = (unwell.desc(), InstanceRow.state != InstanceState.FAILED.value, InstanceRow.updated_at.desc())
+        r = InstanceRow
+        said = (r.id, r.label, r.state, r.failed_stage, r.failure, r.health, r.health_detail, r.pending, r.updated_at)
+        found = select(*said, unwell.label("unwell"), waits.label("waits")).where(unwell | waits).order_by(*order)
+        for row in tx.execute(found.limit(2 * _SHOWN)):
+            if row.unwell:
+                yield _look_at(row)
+            if row.waits:
+                count = len(row.pending)
+                yield Attention(
+                    "attention", row.label, f"instance:{row.id}",
+                    f"{count} changes wait for a reprovision" if count != 1 else "1 change waits for a reprovision",
+                    f"{', '.join(row.pending)} · R reprovisions", row.updated_at.timestamp(),
+                )
 
     def _count_operations(self, tx: Session) -> dict[str, int]:
         day = self._clock.now() - timedelta(days=1)
@@ -93,7 +94,7 @@ def _needs_attention() -> ColumnElement[bool]:
     return (failed & InstanceRow.state.not_in([s.value for s in TRANSITIONAL])) | unwell
 
 
-def _look_at(row: InstanceRow) -> Attention:
+def _look_at(row: Any) -> Attention:
     ref, since = f"instance:{row.id}", row.updated_at.timestamp()
     if row.failure:
         stage = row.failed_stage or "unknown"

@@ -30,8 +30,8 @@ def _row(tx: Session, op: OperationFacts) -> InstanceRow | None:
 
 
 def _agent_lines(tx: Session, row: InstanceRow, operation_id: str | None) -> AgentRow | None:
-    """The agent's lines belong to the operation while it lasts."""
-    agent = tx.get(AgentRow, row.machine) if row.machine else None
+    """The agent's lines belong to the operation while it lasts. Locks agent before instance, as its reports do."""
+    agent = tx.get(AgentRow, row.machine, with_for_update=True) if row.machine else None
     if agent is not None:
         agent.operation_id = operation_id
     return agent

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.orm import Session, defer, load_only
+from sqlalchemy import ColumnElement, Row, case, func, select
+from sqlalchemy.orm import Session, defer
 
 from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.instances import AgentStatus, DataDisk, InstancePage, InstanceRecord, ListInstances, SnapshotRecord
@@ -28,7 +28,7 @@ def list_instances(tx: Session, request: ListInstances) -> InstancePage:
     """A page by label, or the most urgent few."""
     query = select(InstanceRow, TemplateRow.label, NetworkRow.label, NetworkRow.https_strategy)
     query = query.join(TemplateRow, InstanceRow.template_id == TemplateRow.id).join(NetworkRow, InstanceRow.network_id == NetworkRow.id)
-    query = query.options(defer(InstanceRow.applied, raiseload=True))
+    query = query.options(defer(InstanceRow.applied))
     total = select(func.count()).select_from(InstanceRow)
     conditions: list[ColumnElement[bool]] = []
     if request.refs:
@@ -121,8 +121,8 @@ def totals(tx: Session, flag: ColumnElement[bool]) -> Totals:
 
 def _records(tx: Session, rows: Sequence[Any], phases: bool = False) -> tuple[InstanceRecord, ...]:
     machines = [row.machine for row, *_ in rows if row.machine]
-    told = select(AgentRow).options(load_only(AgentRow.last_seen, AgentRow.phases, AgentRow.version, AgentRow.pid, raiseload=True))
-    agents = {a.machine: a for part in _parts(machines) for a in tx.scalars(told.where(AgentRow.machine.in_(part)))}
+    told = select(AgentRow.machine, AgentRow.last_seen, AgentRow.phases, AgentRow.version, AgentRow.pid)
+    agents = {a.machine: a for part in _parts(machines) for a in tx.execute(told.where(AgentRow.machine.in_(part)))}
     active = active_by_target(tx, [f"instance:{row.id}" for row, *_ in rows])
     return tuple(
         _record(row, template, network, strategy, agents.get(row.machine or ""), active.get(f"instance:{row.id}"), phases)
@@ -135,7 +135,7 @@ def _parts(names: Sequence[str], size: int = 400) -> Iterable[Sequence[str]]:
 
 
 def _record(
-    row: InstanceRow, template: str, network: str, strategy: str, agent: AgentRow | None, active: tuple[str, str] | None, phases: bool
+    row: InstanceRow, template: str, network: str, strategy: str, agent: Row[Any] | None, active: tuple[str, str] | None, phases: bool
 ) -> InstanceRecord:
     settings: Mapping[str, Any] = row.settings
     return InstanceRecord(
@@ -150,7 +150,7 @@ def _record(
     )
 
 
-def _agent(row: AgentRow | None, phases: bool) -> AgentStatus:
+def _agent(row: Row[Any] | None, phases: bool) -> AgentStatus:
     if row is None:
         return AgentStatus()
     told = row.phases or []
