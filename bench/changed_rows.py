@@ -10,19 +10,19 @@ from bench.sheet import Goal, Row
 from bench.site import Bench
 
 OURS, DATATABLE = "bench.programs.table", "bench.programs.datatable"
-SECONDS = 6.0
+SECONDS = 5.0
 SPREAD, VISIBLE = 1000, 36
 
 
 def measure(bench: Bench) -> list[Row]:
     one, their_one = (_one_row(program) for program in (OURS, DATATABLE))
     (spread, sent), (their_spread, their_sent) = (_stream(program, SPREAD) for program in (OURS, DATATABLE))
-    visible, their_visible = (_stream(program, VISIBLE)[0] for program in (OURS, DATATABLE))
+    visible, _ = _stream(OURS, VISIBLE)
     return [
         Row("one changed row in 10,000", "B", one, "DataTable", their_one, Goal(2048, "p95")),
         Row("200 changed cells/s in 1,000 of 10,000 rows", "% core", [spread], "DataTable", [their_spread], Goal(3)),
         Row("  bytes", "B/s", [sent], "DataTable", [their_sent]),
-        Row("  all of them in the rows on screen", "% core", [visible], "DataTable", [their_visible]),
+        Row("  all of them in the rows on screen", "% core", [visible]),
     ]
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import time
+from pathlib import Path
+
 from bench.sheet import Goal, Row
 from bench.site import Bench, Site, running, until
 from fleet_tui.backend.instances import InstanceRecord, ListInstances, RestartApplication
@@ -9,13 +14,30 @@ from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.operations import OperationRecord, ShowOperation
 
 COUNT, INSTANCES = 50, 80
+COMMITS = 5
+"""Submit, claim, the engine's own record, adoption, and the step's begin."""
 
 
 def measure(bench: Bench) -> list[Row]:
     """One after another, each on an instance of its own: restarts of an application, told by the stored times of the operation."""
     with running("--simulate", "--instances", str(INSTANCES), "--hosts", "8", patience=30.0) as site:
         times = [_restart(site, row, n) for n, row in enumerate(_idle(site)[:COUNT])]
-    return [Row("submit to the first step, SQLite", "ms", times, goal=Goal(150, "p95"), note=f"{len(times)} restarts")]
+        commits = _commits(site.home / "yardstick.db")
+    return [Row("submit to the first step, SQLite", "ms", times, f"{COMMITS} bare commits", commits, Goal(150, "p95"), f"{len(times)} restarts")]
+
+
+def _commits(file: Path) -> list[float]:
+    """Milliseconds of as many durable transactions, one after another, as lie between the two: a write-ahead log synced at each."""
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as database:
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "CREATE TABLE line (text)"):
+            database.execute(statement)
+        times = []
+        for _ in range(30):
+            begun = time.monotonic()
+            for _ in range(COMMITS):
+                database.execute("INSERT INTO line VALUES (?)", ("x" * 200,))
+            times.append((time.monotonic() - begun) * 1000)
+    return times
 
 
 def _idle(site: Site) -> list[InstanceRecord]:

@@ -14,10 +14,10 @@ from fleet_tui.backend.instances import CreateInstance
 
 SIZE = (100, 30)
 INSTANCES = 200
-RUNS = 7
-QUIET_S = 20.0
+RUNS = 6
+QUIET_S = 10.0
 MINUTES = 7 * 24 * 60
-LIMIT_S = 60.0
+LIMIT_S = 45.0
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -29,8 +29,8 @@ def measure(bench: Bench) -> list[Row]:
             with site.console("pane", "dashboard", size=SIZE) as board:
                 for probe in (label, pane, board):
                     probe.settle(2.0, 10.0)
-                alone, boards = pane.leave_alone(QUIET_S), board.leave_alone(QUIET_S)
-                labels = label.leave_alone(5.0)
+                alone, boards = pane.leave_alone(2 * QUIET_S), board.leave_alone(QUIET_S)
+                labels = label.leave_alone(QUIET_S / 2)
                 memory, board_memory, label_memory = (probe.usage.memory_mb()[0] for probe in (pane, board, label))
     grown, minutes = _week()
     return [

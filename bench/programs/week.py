@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bench.programs.fleet import NOW, fuller, instance
+from fleet_tui.app import FleetApp, pane_app
 from fleet_tui.backend.api import Summarize, Summary
 from fleet_tui.backend.events import Event, EventBatch
 from fleet_tui.backend.identity import Role, SessionRecord
 from fleet_tui.backend.instances import InstancePage, ListInstances
 from fleet_tui.screens import link
 from fleet_tui.screens.frame import FleetScreen
-from fleet_tui.screens.pane import PaneApp
 from fleet_tui.settings import Settings
 
 MINUTES = 7 * 24 * 60
@@ -31,7 +31,7 @@ class Week:
         self.rows = [instance(n) for n in range(rows)]
         self.minute = 0
         self.painted = threading.Event()
-        self.app: PaneApp | None = None
+        self.app: FleetApp | None = None
         self.read_only = True
 
     # The clock
@@ -67,7 +67,7 @@ class Week:
         event = Event(cursor + 1, self.now(), "info", "instance.changed", f"instance:{self.rows[at].id}", None, None, "")
         return EventBatch((event,), cursor + 1)
 
-    def _tick(self, app: PaneApp) -> None:
+    def _tick(self, app: FleetApp) -> None:
         """What the pane does each minute."""
         if isinstance(app.screen, FleetScreen):
             app.screen.minute()
@@ -96,5 +96,5 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=200)
     week = Week(parser.parse_args().rows)
     link.FOLD_S = 0.0
-    week.app = PaneApp(Settings(), lambda: week, ("instances",), clock=week)  # type: ignore[arg-type, return-value]
+    week.app = pane_app(Settings(), lambda: week, ("instances",), clock=week)  # type: ignore[arg-type, return-value]
     week.app.run(mouse=False)

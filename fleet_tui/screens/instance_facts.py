@@ -35,7 +35,7 @@ def overview(row: InstanceRecord, glyphs: Glyphs, now: datetime) -> list[Line]:
     lines.append(_pair("data disk", holds, "runs", f" {glyphs.dot} ".join(part for part in (row.image, row.template, row.network) if part)))
     if row.https_strategy != "none":
         until = f"until {row.certificate_not_after:%Y-%m-%d}" if row.certificate_not_after else "none yet"
-        lines.append(_pair("certificate", f"{row.https_strategy}, {until}", "", ""))
+        lines.append(_pair("cert", f"{row.https_strategy}, {until}", "", ""))
     return [line for line in lines if line]
 
 

@@ -193,6 +193,42 @@ def test_shut_down_stops_the_application_in_order_and_a_new_boot_has_a_new_numbe
     assert_gapless(rig)
 
 
+def unsent_visits(rig: Rig, count: int) -> str:
+    """Visits whose lines the killed agent could not send; gives its boot."""
+    rig.door.shut()
+    for _ in range(count):
+        rig.get()
+    until(lambda: b"".join(p.read_bytes() for p in rig.folder.glob("spool/*/*.lines")).count(b"GET / 200") >= count)
+    boot = max(rig.folder.glob("spool/*"), key=lambda folder: folder.stat().st_mtime).name
+    os.kill(rig.pid(), signal.SIGKILL)
+    until(lambda: rig.state() is MachineState.BROKEN)
+    rig.provider.shut_down(MACHINE, 10.0, quiet)
+    return boot
+
+
+def test_lines_an_earlier_boot_could_not_send_come_from_the_next_under_their_own_numbers(rig: Rig) -> None:
+    rig.start()
+    old = unsent_visits(rig, 5)
+    rig.door.open()
+    rig.door.phases = {}
+    rig.boot()
+    rig.ready()
+    until(lambda: rig.door.texts("application").count("127.0.0.1 GET / 200") == 5)
+    assert sum(boot == old and "GET / 200" in line["text"] for (boot, _), line in rig.door.lines.items()) == 5
+    until(lambda: not (rig.folder / "spool" / old).exists())
+    assert_gapless(rig)
+
+
+def test_lines_of_a_machine_that_never_boots_again_can_be_fetched(rig: Rig) -> None:
+    rig.start()
+    assert list(rig.provider.unsent_lines(MACHINE)) == [], "a living agent sends its own"
+    old = unsent_visits(rig, 5)
+    found = [(boot, line) for boot, lines in rig.provider.unsent_lines(MACHINE) for line in lines]
+    assert {boot for boot, _ in found} == {old}
+    assert [line.text for _, line in found][-5:] == ["127.0.0.1 GET / 200"] * 5
+    assert [line.seq for _, line in found] == list(range(found[0][1].seq, found[-1][1].seq + 1))
+
+
 def test_shut_down_breaks_off_a_start_up(rig: Rig) -> None:
     rig.document["actions"] = [
         {

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -168,6 +170,34 @@ def test_an_agent_killed_while_its_instance_runs() -> None:
         assert machine not in own.processes()
         own.do(i.StartInstance(target="mute"))
         assert own.show("mute").health is Health.OK and markers(own.disk("mute")) == left
+
+
+@pytest.mark.parametrize("way", ["deprovision", "another boot"])
+def test_lines_that_a_killed_agent_could_not_send_are_not_lost(shared: Site, way: str) -> None:
+    label = f"unsent-{way.replace(' ', '-')}"
+    shared.create(label)
+    shared.do(i.ProvisionInstance(target=label))
+    record, agent = shared.show(label), shared.agent(label)
+    spool = shared.places.machines / str(record.machine) / "spool"
+    shared.kill(stay_away=True)
+    try:
+        for number in range(5):
+            with pytest.raises(HTTPError):
+                urlopen(f"{record.url}visit-{number}", timeout=10)
+        until(lambda: b"visit-4" in b"".join(path.read_bytes() for path in spool.glob("*/*.lines")), 10.0)
+        os.kill(agent, signal.SIGKILL)
+    finally:
+        shared.let_live()
+    shared.await_door()
+    assert not any("visit" in text for text in shared.texts(label))
+    if way == "deprovision":
+        shared.do(i.DeprovisionInstance(target=label, confirmed=True))
+    else:
+        shared.do(i.StopInstance(target=label, confirmed=True))
+        shared.do(i.StartInstance(target=label))
+    until(lambda: any("visit-4" in text for text in shared.texts(label)), 10.0)
+    assert [text for text in shared.texts(label) if "visit" in text] == [f"127.0.0.1 GET /visit-{number} 404" for number in range(5)]
+    assert shared.texts(label, "install-or-upgrade").count("installing hello-app 1.0.0") == 1, "what had arrived is not there twice"
 
 
 def test_an_agent_that_does_not_call_in_time() -> None:

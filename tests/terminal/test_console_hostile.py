@@ -21,6 +21,7 @@ from tests.terminal.hostile import MARK
 from tests.terminal.hostile_site import LINES, NASTY, SHORT, Impostor, besieged, poison, stored
 from tests.terminal.sequences import HIDDEN, is_foreign, read
 from tests.terminal.terminal import Terminal
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -35,19 +36,19 @@ PASTE = "\x1b[200~{}\x1b[201~".format
 DISARM = "import re; from fleet_tui.backend import text; text._UNSAFE = re.compile('(?!)'); "
 """Takes the console's cleaning away: `clean`, and with it `plain` and the filter."""
 
-BOARD = r"(?s)ATTENTION.*INSTANCE.*agent log · all"
-BACK = r"(?s)\A[^┌]*› instances[^┌]*\Z"
+BOARD = r"\A[^┌]*ATTENTION[^┌]*INSTANCE[^┌]*agent log · all[^┌]*\Z"
+BACK = r"\A[^┌]*› instances \d[^┌]*\Z"
 """The list of instances, with no dialog over it."""
 THE_BOARD: Sequence[Step] = [
-    ((), BOARD + f".*{MARK}"),
+    ((), BOARD), ((), f"agent log(?s:.*){MARK}"),
     (("tab", "f"), r"(?s)\A(?!.*INSTANCE).*agent log"), ("f", BOARD),
     (("tab", "d"), "› describe"), (ESC, BOARD), ("enter", "Overview   Settings"), (ESC, BOARD),
     (("tab", "enter"), "STEP +TOOK"), ("y", "› raw"), (ESC, "STEP +TOOK"), (ESC, BOARD),
 ]  # fmt: skip
 THE_LIST: Sequence[Step] = [
-    ("2", "› instances"), ("w", "siege"), ("w", "siege"), ("c", "name copied"), ("C", "row copied"),
+    ("2", BACK), ("w", "siege"), ("w", "siege"), ("c", "name copied"), ("C", "row copied"),
     (("/", "nois", "enter"), r"/nois"), ("d", "› describe"), (("/", "zq7", "enter", "n", "N"), MARK), ("c", "text copied"),
-    (ESC, "› instances"), ("y", "› raw"), (ESC, "› instances"),
+    (ESC, BACK), ("y", "› raw"), (ESC, BACK),
 ]  # fmt: skip
 THE_DIALOGS: Sequence[Step] = [
     ("x", "Actions · noisy"), (ESC, BACK), ("D", "Deprovision noisy"), (ESC, BACK),
@@ -66,12 +67,12 @@ THE_INSTANCE: Sequence[Step] = [
     ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", "GENERAL"),
 ]  # fmt: skip
 THE_LOGS: Sequence[Step] = [
-    ((ESC, "l"), "› log"), ("t", MARK), ("t", MARK), ("w", MARK), (("/", "evil", "enter", "n", "N"), "evil"), (ESC, "› log"), ("L", "› log"),
-    ("0", MARK), ("f", MARK), ("c", "lines copied"), (ESC, "› log"), (ESC, "› instances"),
+    ("l", "› log"), ("t", MARK), ("t", MARK), ("w", MARK), (("/", "evil", "enter", "n", "N"), "evil"), (ESC, "› log"), ("L", "› log"),
+    ("0", MARK), ("f", MARK), ("c", "lines copied"), (ESC, "› log"), (ESC, BACK),
 ]  # fmt: skip
 THE_REST: Sequence[Step] = [
     ("7", "› operations"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), "/restart"), (ESC, "› operations"),
-    ("d", "› describe"), (ESC, "› operations"), ("K", "Cancel "), (ESC, "› operations"), ("l", "› log"), (ESC, "› operations"),
+    ("d", "› describe"), (ESC, "› operations"), ("K", r"it\W+has\W+ended"), ("l", "› log"), (ESC, "› operations"),
     ("9", "› events"), ("w", "WHAT"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
     ("3", "› hosts"), ("w", "HOST"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
 ]  # fmt: skip
@@ -137,15 +138,14 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
     site, taken = poisoned
     with console(site, size=size) as terminal:
         walk(terminal, *THE_BOARD, *THE_LIST, *THE_DIALOGS, *THE_INSTANCE)
-        walk(terminal, (("\x1b[Z", "zz"), "zz"))
+        walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), f"Notes +{MARK}"), ("zz", "zz"))
         _save_behind_its_back(site)
-        walk(terminal, ("\x0f", "somebody else"), ("\x14", "GENERAL|NOTES"), (ESC, "› instances|Leave"))
-        walk(terminal, ("y", "› instances"), *THE_LOGS, *THE_REST)
+        walk(terminal, ("\x0f", "somebody else"), ("\x14", "GENERAL|NOTES"), (ESC, BACK))
+        walk(terminal, *THE_LOGS, *THE_REST)
         taken.report([*(text.encode("utf-8", "replace").decode() for text in LINES.values())])
         walk(terminal, ("1", BOARD), ((), "Zq7é"), ("?", "Keys of"), (ESC, BOARD))
         terminal.press("q")
-        terminal.settle()
-        assert not terminal.is_alive
+        until(lambda: terminal.read() == b"" and not terminal.is_alive, what="the console to end")
     found = read(bytes(terminal.raw))
     assert found.foreign == []
     assert found.text.count(MARK) > 500
@@ -157,7 +157,7 @@ def _save_behind_its_back(site: Site) -> None:
     """Somebody saves hostile notes past the daemon, while a form is open on them."""
     with site.store().write() as tx:
         row = tx.query(InstanceRow).filter(InstanceRow.label.startswith("noisy")).one()
-        row.settings = {**row.settings, "notes": f"theirs {NASTY}\n{SHORT}"}
+        row.settings = {**row.settings, "notes": f"theirs {SHORT}\n" + "".join(LINES[name] for name in ("clear screen", "bidi", "zero width", "tags"))}
         row.version += 1
 
 
@@ -173,7 +173,7 @@ def test_panes(poisoned: tuple[Site, Impostor], words: tuple[str, ...]) -> None:
 def test_a_start_up_that_fails_in_hostile_words_while_one_watches(poisoned: tuple[Site, Impostor]) -> None:
     site, taken = poisoned
     with console(site, size=(120, 40)) as terminal:
-        walk(terminal, ((), BOARD), ("2", "› instances"), (("/", "taken", "enter", "enter"), "Overview"))
+        walk(terminal, ((), BOARD), ("2", BACK), (("/", "taken", "enter", "enter"), "Overview"))
         taken.report([NASTY], phases=(PhaseReport(SHORT, "failed", 1.0, 2.0, NASTY),))
         walk(terminal, ((), "failed at startup:Zq7"), ("P", "Provision taken"))
     assert read(bytes(terminal.raw)).foreign == []

@@ -180,8 +180,9 @@ OPERATIONS: tuple[OperationKind, ...] = (
     _kind("snapshot", "snapshot", (
               Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row: {"limit_s": 600}, needed=False), undo=thaw),
               Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),
-          face.SnapshotDisk, _prepare("snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason,
-                                      keep=("reason",)), hooks.snapshot_taken),
+          face.SnapshotDisk, _prepare(
+              "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),
+          hooks.snapshot_taken),
     _kind("delete", "delete", (Step("delete-snapshots", delete_snapshots), Step("delete-data-disk", delete_disk, attempts=2)),
           face.DeleteInstance, _prepare("delete", _erased, rule=_typed, keep=("keep_disk", "keep_snapshots")), hooks.deleted, "destructive"),
 )

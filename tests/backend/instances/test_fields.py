@@ -25,7 +25,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("label", ""), ("label", "a" * 64), ("label", "x\ny"), ("data_disk.size_gb", 9), ("data_disk.size_gb", 65537),
         ("data_disk.size_gb", True), ("data_disk.size_gb", 1.5), ("ssl.sans", ["https://x"]), ("ssl.sans", ["x:80"]),
         ("ssl.sans", ["999.1.1.1"]),
-        ("ssl.sans", ["a" * 254]), ("deletion_protection", "perhaps"), ("notes", "x" * 4001), ("fleet_tags", ["two words"]), ("auto_snapshot.period_h", 0),
+        ("ssl.sans", ["a" * 254]), ("deletion_protection", "perhaps"), ("notes", "x" * 4001),
+        ("fleet_tags", ["two words"]), ("auto_snapshot.period_h", 0),
     ],
 )
 def test_refused(name: str, value: object) -> None:

@@ -54,9 +54,11 @@ class Said:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, str, str, str]] = []
+        self.names: list[str] = []
 
     def append(self, stream_ref: str, operation_id: str, step: str, level: str, text: str, once: str = "") -> None:
         self.lines.append((stream_ref, operation_id, step, level, text))
+        self.names.append(once)
 
 
 class Bench:

@@ -187,6 +187,30 @@ def test_progress_and_lines_are_told(store: Store) -> None:
     assert bench.said.lines == [("thing:web-1", record.id, "a", "debug", "hello")]
 
 
+def test_a_body_that_runs_again_names_its_lines_as_before(store: Store) -> None:
+    times = [0]
+
+    def body(ctx: StepContext) -> None:
+        for text in ("looking", "looking", f"time {times[0]}"):
+            ctx.say(text)
+        times[0] += 1
+        if times[0] == 1:
+            raise Killed
+        if times[0] == 2:
+            raise Unreachable("Nobody there.")
+
+    bench = Bench(store, kind(Step("a", body, attempts=2, retry_s=0)))
+    record = bench.submit()
+    bench.claims.claim(1)
+    with contextlib.suppress(Killed):
+        bench.run(record.id)
+    bench.run(record.id)
+    names = list(zip((line[4] for line in bench.said.lines), bench.said.names, strict=True))
+    first, cut, second = names[:3], names[3:7], names[7:]
+    assert [text for text, _ in second] == ["looking", "looking", "time 2"]
+    assert first[:2] == cut[:2] and len(set(names)) == len(names) - 2, "the same words of the same try, and no others"
+
+
 def test_resources_come_by_type(store: Store) -> None:
     class Driver:
         pass

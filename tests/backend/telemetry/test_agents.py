@@ -113,3 +113,20 @@ def test_neither_token_nor_document_stands_in_clear_in_the_database(agents: Agen
         row = agents.find(tx, MACHINE)
         assert row is not None
         assert token not in (row.token_hash + row.token_sealed) and "port" not in row.document
+
+
+def test_lines_of_an_earlier_boot_keep_their_numbers_and_are_stored_once(agents: Agents, store: Store) -> None:
+    batch = tuple(AgentLine(n, time.time(), "start", "info", f"line {n}") for n in range(1, 9))
+    key = agents.hello(hello(expect(agents, store))).key
+    agents.report(Report(machine=MACHINE, boot="b1", key=key, lines=batch[:5]))  # its answer got lost, and the agent was killed
+    key = agents.hello(hello(expect(agents, store, by="o-2:boot"), boot="b2")).key
+    late = Report(machine=MACHINE, boot="b2", key=key, lines=batch[:6], lines_of="b1")
+    assert agents.report(late).seq == 6
+    assert agents.report(late).seq == 6
+    assert agents.report(Report(machine=MACHINE, boot="b2", key=key, lines=batch[:1], lines_of="b2")).seq == 1
+    agents.salvage(MACHINE, "b1", batch)
+    agents.salvage(MACHINE, "b2", batch[:2])
+    agents.salvage(MACHINE, "b0", batch[:1])
+    agents.salvage("vm-unknown", "b0", batch[:1])
+    texts = [line.text for line in agents._lines.read(ReadLines(target="instance:i-1")).lines]
+    assert texts == [f"line {n}" for n in (1, 2, 3, 4, 5, 6, 1, 7, 8, 2, 1)]

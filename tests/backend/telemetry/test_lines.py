@@ -103,3 +103,19 @@ def test_retention_tells_readers_what_it_removed(lines: Lines, store: Store) -> 
     assert lines.prune(30) == 5
     batch = lines.read(ReadLines(target="instance:i-1", after=2))
     assert [line.seq for line in batch.lines] == [6] and batch.dropped == 3
+
+
+def test_what_is_named_once_is_kept_once_whoever_says_it(lines: Lines, store: Store) -> None:
+    def say_it() -> None:
+        for n in range(5):
+            lines.append("instance:i-1", "o-1", "boot", "info", f"said {n}", once=f"o-1:boot:{n}")
+
+    threads = [threading.Thread(target=say_it) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines.append("instance:i-1", "o-1", "boot", "info", "said 0")
+    found = lines.read(ReadLines(target="instance:i-1")).lines
+    assert [line.seq for line in found] == list(range(1, 7))
+    assert sorted(line.text for line in found) == sorted([*(f"said {n}" for n in range(5)), "said 0"])
