@@ -14,7 +14,6 @@ from bench import FIGURES
 from bench.sheet import Row, Sheet, skipped
 from bench.site import Bench
 
-
 LIMIT_S = 330.0
 """Figures not begun by then are left out, and said to be."""
 

@@ -52,6 +52,7 @@ def _restart(site: Site, row: InstanceRecord, n: int) -> float:
         found: OperationRecord = site.client.call(ShowOperation(submitted.id))
         return found if found.steps and found.steps[0].started_at else None
 
+    time.sleep(0.3)  # asking meanwhile would be work for the daemon that is being measured
     found = until(begun, 10.0, f"the first step of {submitted.id} starts")
     assert found.steps[0].started_at is not None
     return (found.steps[0].started_at - found.submitted_at).total_seconds() * 1000

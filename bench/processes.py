@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -48,18 +47,3 @@ class Usage:
         except OSError:
             pass
         return found["Pss"], found["Rss"]
-
-
-def steal_free_load() -> float:
-    """Load of the machine over the last minute, to be printed beside figures taken on a shared one."""
-    return os.getloadavg()[0]
-
-
-def settle_down(most: float, limit_s: float) -> None:
-    """Wait a while for the machine to have less than ``most`` runnable processes besides us."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        with open("/proc/loadavg") as file:
-            if int(file.read().split()[3].partition("/")[0]) - 1 < most:
-                return
-        time.sleep(0.1)

@@ -78,7 +78,10 @@ class Sheet:
     def text(self) -> str:
         lines = [self.TITLES, *(row.cells() for row in self.rows)]
         widths = [max(len(line[at]) for line in lines) for at in range(len(self.TITLES))]
-        printed = ["  ".join(cell.rjust(w) if at == 3 else cell.ljust(w) for at, (cell, w) in enumerate(zip(line, widths, strict=True))) for line in lines]
+        printed = [
+            "  ".join(cell.rjust(width) if at == 3 else cell.ljust(width) for at, (cell, width) in enumerate(zip(line, widths, strict=True)))
+            for line in lines
+        ]
         printed.insert(1, "  ".join("-" * width for width in widths))
         return "\n".join(line.rstrip() for line in printed)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,7 +41,8 @@ class Week:
         return NOW + timedelta(minutes=self.minute)
 
     def monotonic(self) -> float:
-        return self.minute * 60.0
+        """A thousand times as fast, so that no rate limit of the console holds the week up."""
+        return time.monotonic() * 1000
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("a pane does not sleep")

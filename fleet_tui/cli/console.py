@@ -79,14 +79,21 @@ class _Early:
         self._settings = settings
         self._board = board
         self._session: Session | None = None
+        self._given: Session | None = None
         self._thread = threading.Thread(target=self._open, name="early-session", daemon=True)
         self._thread.start()
 
     def connect(self) -> Session:
-        """A new session each time; the first time the one that was opened early, if that went well."""
+        """A new session each time; the first time the one that was opened early, if that went well.
+
+        Who has made one read-only gets only such from then on: there is no way back by losing the link.
+        """
         self._thread.join()
         session, self._session = self._session, None
-        return session or sessions.connect(self._settings)
+        if self._given is not None and self._given.read_only:
+            self._settings = dataclasses.replace(self._settings, read_only=True)
+        self._given = session or sessions.connect(self._settings)
+        return self._given
 
     def _open(self) -> None:
         with contextlib.suppress(FleetError):  # the console tries again by itself, and says what is wrong

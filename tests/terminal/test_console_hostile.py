@@ -63,7 +63,7 @@ THE_INSTANCE: Sequence[Step] = [
     (("/", "nois", "enter", "enter"), r"Overview   Settings(?s:.*)STEP"),
     ("left", r"─ log · noisy"), ("w", MARK), (("/", "zq7", "enter", "n", "N", "m"), "paused"), ("c", "lines copied"), ("f", MARK),
     (ESC, "Overview"), ((ESC, "w"), "Overview"),
-    ("left", "OPERATION +TARGET"), ("enter", "of 2 steps"), ("K", r"it\W+has\W+ended"), (ESC, "OPERATION +TARGET"),
+    ("left", "OPERATION +TARGET(?s:.*)succeeded"), ("enter", "of 2 steps"), ("K", r"it\W+has\W+ended"), (ESC, "OPERATION +TARGET"),
     ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", "GENERAL"),
 ]  # fmt: skip
 THE_LOGS: Sequence[Step] = [
@@ -137,8 +137,8 @@ def poisoned(siege: tuple[Site, Impostor]) -> tuple[Site, Impostor]:
 def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], size: tuple[int, int]) -> None:
     site, taken = poisoned
     with console(site, size=size) as terminal:
-        walk(terminal, *THE_BOARD, *THE_LIST, *THE_DIALOGS, *THE_INSTANCE)
-        walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), f"Notes +{MARK}"), ("zz", "zz"))
+        walk(terminal, *THE_BOARD, *THE_LIST, *(THE_DIALOGS if size[0] == 80 else [(ESC, BACK)]), *THE_INSTANCE)
+        walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), f"Notes +(?:{MARK}|theirs)"), ("zz", "zz"))
         _save_behind_its_back(site)
         walk(terminal, ("\x0f", "somebody else"), ("\x14", "GENERAL|NOTES"), (ESC, BACK))
         walk(terminal, *THE_LOGS, *THE_REST)
@@ -149,7 +149,7 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
     found = read(bytes(terminal.raw))
     assert found.foreign == []
     assert found.text.count(MARK) > 500
-    assert len(found.copied) == 8
+    assert len(found.copied) == 7
     assert [ascii(text) for text in found.copied if any(is_foreign(c) for c in text)] == []
 
 
@@ -157,7 +157,7 @@ def _save_behind_its_back(site: Site) -> None:
     """Somebody saves hostile notes past the daemon, while a form is open on them."""
     with site.store().write() as tx:
         row = tx.query(InstanceRow).filter(InstanceRow.label.startswith("noisy")).one()
-        row.settings = {**row.settings, "notes": f"theirs {SHORT}\n" + "".join(LINES[name] for name in ("clear screen", "bidi", "zero width", "tags"))}
+        row.settings = {**row.settings, "notes": f"theirs {row.version} {SHORT}\n" + "".join(LINES[name] for name in ("clear screen", "bidi", "zero width", "tags"))}
         row.version += 1
 
 
@@ -165,6 +165,7 @@ def _save_behind_its_back(site: Site) -> None:
 def test_panes(poisoned: tuple[Site, Impostor], words: tuple[str, ...]) -> None:
     with console(poisoned[0], "pane", *words, size=(100, 20)) as terminal:
         walk(terminal, ((), MARK), ("w", MARK), ("z", "siege|log"), ("G", MARK))
+        terminal.settle(0.2)
         assert terminal.is_alive
     found = read(bytes(terminal.raw))
     assert (found.foreign, found.copied) == ([], [])
@@ -176,6 +177,7 @@ def test_a_start_up_that_fails_in_hostile_words_while_one_watches(poisoned: tupl
         walk(terminal, ((), BOARD), ("2", BACK), (("/", "taken", "enter", "enter"), "Overview"))
         taken.report([NASTY], phases=(PhaseReport(SHORT, "failed", 1.0, 2.0, NASTY),))
         walk(terminal, ((), "failed at startup:Zq7"), ("P", "Provision taken"))
+        terminal.settle(0.2)
     assert read(bytes(terminal.raw)).foreign == []
 
 

@@ -1,0 +1,26 @@
+"""What every test stands on: no terminal settings of the person who runs it, and, where it is demanded, no skips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+for name in [name for name in os.environ if name == "NO_COLOR" or name.startswith(("TEXTUAL_", "FLEET_", "FLEETD_"))]:
+    if not name.startswith("FLEET_TEST_"):
+        del os.environ[name]
+
+REQUIRE_ALL = os.environ.get("FLEET_TEST_REQUIRE_ALL") == "1"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, None]:
+    """With ``FLEET_TEST_REQUIRE_ALL=1`` a skip is a failure that says what is missing."""
+    outcome = yield
+    report = outcome.get_result()
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which FLEET_TEST_REQUIRE_ALL forbids: {reason}"
