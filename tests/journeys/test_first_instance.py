@@ -188,6 +188,10 @@ def test_a_change_waits_for_a_reprovision_and_says_so(shared: Site) -> None:
     assert settings(shared, "changed", ssl__sans=["changed.example.com"]).pending_changes == ("ssl.sans",)
     assert shared.show("changed").pending_changes == ("ssl.sans",)
     before = shared.show("changed").certificate_fingerprint
+    shared.do(i.StopInstance(target="changed", confirmed=True))
+    shared.do(i.StartInstance(target="changed"))
+    rested = shared.show("changed")
+    assert rested.pending_changes == ("ssl.sans",) and rested.certificate_fingerprint == before
     shared.do(i.ReprovisionInstance(target="changed", confirmed=True))
     record = shared.show("changed")
     assert record.pending_changes == () and record.certificate_fingerprint != before

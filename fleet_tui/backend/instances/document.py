@@ -12,20 +12,27 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import InvalidInput, NoCapacity, Problem
 from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.drivers import Timeouts
+from fleet_tui.backend.instances.fields import FIELDS
 from fleet_tui.backend.instances.registers import actions_of, choose_image, find_network, find_template
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
 from fleet_tui.backend.store import in_turn
 
 FIRST_PORT, LAST_PORT = 20000, 29999
+TEMPLATE_ACTIONS = "template.setup_actions"
+"""Beside the applied settings: the setup actions a machine was made with."""
 _PORTS = 0x706F727473  # "ports": who gives one away is alone, or two daemons would choose the same
 
 
-def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts) -> dict[str, Any]:
-    """What the agent is told after its hello. Holds no more secrets than the setup actions do; kept sealed all the same."""
-    settings = row.settings
+def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts, held: bool = False) -> dict[str, Any]:
+    """What the agent is told after its hello; with ``held``, without the changes that wait for a reprovision.
+
+    Holds no more secrets than the setup actions do; kept sealed all the same.
+    """
+    settings = standing(row) if held else row.settings
     template = find_template(tx, settings["template"])
     network = find_network(tx, settings["virtual_network"])
-    image = choose_image(tx, template.application, settings.get("image", ""))
+    image = image_of(tx, row, held)
+    actions = [SetupAction(**action) for action in settings[TEMPLATE_ACTIONS]] if TEMPLATE_ACTIONS in settings else actions_of(template)
     return {
         "instance": {"id": row.id, "label": row.label, "kind": row.kind},
         "disk": {"id": row.disk_id, "path": row.disk_path, "size_gb": settings["data_disk.size_gb"]},
@@ -38,7 +45,7 @@ def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts) -> dict
         "application": {**image.manifest, "bundle_sha256": image.sha256},
         "actions": [
             {"kind": a.kind, "name": a.name, "stage": a.stage, "enabled": a.enabled, "parameters": dict(a.parameters)}
-            for a in actions_of(template)
+            for a in actions
         ],
         "environment": {"FLEET_LABEL": row.label, "FLEET_KIND": row.kind},
         "timeouts": {
@@ -55,8 +62,17 @@ def subject_alternative_names(row: InstanceRow, extra: Iterable[str]) -> list[st
     return list(dict.fromkeys(name for name in names if name))
 
 
-def image_of(tx: Session, row: InstanceRow) -> ImageRow:
-    return choose_image(tx, find_template(tx, row.settings["template"]).application, row.settings.get("image", ""))
+def image_of(tx: Session, row: InstanceRow, held: bool = False) -> ImageRow:
+    """The image to run: what the settings ask for now, or with ``held`` the one that is installed."""
+    settings = standing(row) if held else row.settings
+    return choose_image(tx, find_template(tx, settings["template"]).application, settings.get("image", ""))
+
+
+def standing(row: InstanceRow) -> dict[str, Any]:
+    """Settings of a machine that exists: what was saved since and waits for a reprovision is left out (INS-2)."""
+    applied = row.applied or {}
+    waiting = {f.name: applied[f.name] for f in FIELDS if f.change_class == "R" and f.name in applied}
+    return {**applied, **row.settings, **waiting, "image": row.image}
 
 
 def assign_port(tx: Session, row: InstanceRow) -> int:

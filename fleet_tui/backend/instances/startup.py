@@ -22,10 +22,12 @@ def boot(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         machine = known(row.machine)
-        document = start_up_document(tx, row, drivers.timeouts)
+        # A plain start brings up what was there; changes that wait for a reprovision go on waiting.
+        held = ctx.operation.kind == "instance.start" and row.applied is not None
+        document = start_up_document(tx, row, drivers.timeouts, held)
         token = drivers.agents.expect(tx, machine, f"instance:{row.id}", document, ctx.operation.id, ctx.token)
-        bundle = image_of(tx, row).path
-        runs = what_runs(tx, row)
+        bundle = image_of(tx, row, held).path
+        runs = {} if held else what_runs(tx, row)
     ctx.progress("waiting for the agent's hello")
     if not _said_hello(ctx, machine):
         provider.boot(machine, BootConfiguration(machine=machine, token=token, door=drivers.door), bundle, ctx.say)

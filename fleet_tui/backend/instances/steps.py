@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances.document import assign_port, image_of
+from fleet_tui.backend.instances.document import TEMPLATE_ACTIONS, assign_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.registers import find_network, find_template
 from fleet_tui.backend.instances.rows import InstanceRow
@@ -74,7 +74,8 @@ def what_runs(tx: Session, row: InstanceRow) -> dict[str, Any]:
     """Settings and image that a machine made or booted now comes up with; kept as the instance's applied ones."""
     template = find_template(tx, row.settings["template"])
     image = image_of(tx, row)
-    return {"settings": {**row.settings, TEMPLATE_VERSION: template.version}, "image": f"{image.name} {image.version}"}
+    settings = {**row.settings, TEMPLATE_VERSION: template.version, TEMPLATE_ACTIONS: template.setup_actions}
+    return {"settings": settings, "image": f"{image.name} {image.version}"}
 
 
 def ensure_disk(ctx: StepContext) -> Result:
