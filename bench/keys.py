@@ -83,13 +83,10 @@ def _filtered(console: Probe) -> list[Answer]:
     """Type a few filters letter by letter; only letters are timed."""
     answers: list[Answer] = []
     for word in FILTERS:
-        console.press("/")
-        console.settle(0.1, 1.0)
+        console.key("/", quiet=0.15)
         answers += [press(console, letter) for letter in word]
-        console.press("enter")
-        console.settle(0.15, 1.0)
-        console.press("escape")  # once: without a filter it would leave the console
-        console.settle(0.15, 1.0)
+        console.key("enter", quiet=0.15)
+        console.key("escape", quiet=0.15)  # once: without a filter it would leave the console
     return answers
 
 

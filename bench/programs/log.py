@@ -1,6 +1,6 @@
 """The product's log panel under a stream of lines, with a counter of key presses above it.
 
-``k`` counts; ``v`` ends the stream and says whether every line is either there or in a stated gap.
+``k`` counts; ``v`` ends the stream and says whether every line, from the first one kept on, is there or in a stated gap.
 """
 
 from __future__ import annotations
@@ -82,9 +82,6 @@ class LogProgram(App[None]):
 
     def action_verify(self) -> None:
         self.stopping.set()
-        self.set_timer(2.0, self.verify)
-
-    def verify(self) -> None:
         at, unstated, gaps = None, 0, 0
         for line in self.panel.export():
             if found := re.search(r"line (\d{8}) ", line):

@@ -17,6 +17,7 @@ from fleet_tui.cli import main
 
 def _import_everything() -> None:
     import encodings.idna  # noqa: F401
+
     import textual.drivers.linux_driver
     import textual.widgets
 
