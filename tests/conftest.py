@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+OURS = ("FLEET_TEST_", "TEXTUAL_SNAPSHOT_")
 for name in [name for name in os.environ if name == "NO_COLOR" or name.startswith(("TEXTUAL_", "FLEET_", "FLEETD_"))]:
-    if not name.startswith("FLEET_TEST_"):
+    if not name.startswith(OURS):
         del os.environ[name]
 
 REQUIRE_ALL = os.environ.get("FLEET_TEST_REQUIRE_ALL") == "1"
