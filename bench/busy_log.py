@@ -11,7 +11,7 @@ from bench.probe import Probe
 from bench.sheet import Goal, Row
 from bench.site import Bench
 
-RATE, SECONDS, PRESSES = 1000, 8.0, 30
+RATE, SECONDS, PRESSES = 1000, 6.0, 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from fleet_tui.backend.instances import CreateInstance
 
 SIZE = (100, 30)
 INSTANCES = 200
-RUNS = 6
-QUIET_S = 10.0
+RUNS = 5
+QUIET_S = 5.0
 MINUTES = 7 * 24 * 60
-LIMIT_S = 40.0
+LIMIT_S = 30.0
 
 
 def measure(bench: Bench) -> list[Row]:

@@ -150,6 +150,11 @@ class Probe:
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
+    @property
+    def last_words(self) -> str:
+        """The last two lines on the screen: of a program that broke, its error."""
+        return " ".join([line.strip() for line in self.screen.display if line.strip()][-2:])
+
     def drain(self) -> None:
         while self._read(0.0):
             pass

@@ -146,6 +146,7 @@ class FleetApp(App[int], inherit_bindings=False):
 
     def _up(self, session: Session, record: SessionRecord) -> None:
         self.session, self.record = session, record
+        self._drained_at = 0.0  # the first answer is what everybody waits for: paint it when it comes
         was_lost, self.link_error, self.lost_at = self.link_error is not None, None, None
         if was_lost:
             self.notify("the daemon answers again", markup=False, timeout=4)

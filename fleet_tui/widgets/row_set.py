@@ -166,7 +166,7 @@ class RowSet:
 
     def _sorted(self, keys: list[Key], column: Column) -> list[Key]:
         rows, sort_keys = self.rows, self._sort_keys
-        if len(sort_keys) < len(keys):
+        if len(sort_keys) < len(rows):
             sort_key = column.sort_key
             for key in keys:
                 if key not in sort_keys:

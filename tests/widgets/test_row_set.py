@@ -89,6 +89,13 @@ def test_a_changed_sort_key_moves_the_row_and_another_change_does_not() -> None:
     assert rows.shown == ["a", "c", "b"]
 
 
+def test_a_row_that_changed_before_a_filter_hid_others_still_has_its_place() -> None:
+    rows = some_rows()
+    shown(rows, sort_column=rows.columns[1])
+    rows.update("c", Row(name="Web-2", size=1, state="well"))
+    assert shown(rows, terms=parse_filter("web")) == ["c", "a"]
+
+
 def test_a_changed_row_is_found_by_its_new_text() -> None:
     rows = some_rows()
     assert shown(rows, terms=parse_filter("web-1")) == ["a"]
