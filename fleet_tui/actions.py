@@ -334,8 +334,20 @@ def forbidden(action: Action, session: SessionRecord | None) -> str:
     return "" if action.permission in session.permissions else f"the role {session.role.value} may not"
 
 
+_AIMED_AT: Mapping[str, type] = {"instance": i.InstanceRecord, "operation": o.OperationRecord}
+
+
+def suits(action: Action, row: Any) -> bool:
+    """Whether a row is of the kind the action aims at."""
+    return not action.aims or isinstance(row, _AIMED_AT[action.aims])
+
+
 def why_not(action: Action, row: Any, session: SessionRecord | None) -> str:
-    """Why it cannot be done now; empty when it can. Session first, then the row's state."""
+    """Why it cannot be done now; empty when it can. Session first, then the row's state.
+
+    A row of another kind than the action aims at counts as none: several panels of one screen may hold the focus.
+    """
+    row = row if suits(action, row) else None
     return forbidden(action, session) or resolve(action, row).reason(row)
 
 

@@ -217,6 +217,7 @@ class FleetScreen(Screen[None]):
     def perform(self, action: Action, rows: Sequence[Any] | None = None) -> None:
         """Do an action here, on ``rows`` or on what is selected; or say why not."""
         chosen = list(rows) if rows is not None else self.subjects(action.aims)
+        chosen = [row for row in chosen if actions.suits(action, row)]
         first = chosen[0] if chosen else None
         action = actions.resolve(action, first)
         record = self.console.record
