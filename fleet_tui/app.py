@@ -21,6 +21,7 @@ from fleet_tui.backend.api import Summary
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.identity import SessionRecord
+from fleet_tui.backend.text import clean
 from fleet_tui.columns import span
 from fleet_tui.screens.errands import Errands
 from fleet_tui.screens.heading import paint_banner, paint_header
@@ -43,6 +44,8 @@ PLACES = {
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
 DRAIN_S = 0.125
+_LONGEST_COPY = 100_000
+"""Characters of one line that go to the clipboard."""
 STALE_S = 15.0
 """Age from which the header says how old the data is; the banner says it at once."""
 
@@ -103,6 +106,10 @@ class FleetApp(App[int], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         self._link.end()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Through OSC 52, cleaned: what is pasted into a shell must not be more than what was seen. Inputs copy through here too."""
+        super().copy_to_clipboard("\n".join(clean(line, _LONGEST_COPY) for line in text.splitlines()))
 
     # Waiting and painting
 

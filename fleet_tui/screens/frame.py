@@ -258,7 +258,7 @@ class FleetScreen(Screen[None]):
 
     def copy(self, text: str, what: str) -> None:
         """To the clipboard of the person's own terminal, however far away that is (OSC 52)."""
-        self.app.copy_to_clipboard("\n".join(plain(line, 100_000) for line in text.splitlines()))
+        self.app.copy_to_clipboard(text)
         self.say(f"{what} copied")
 
     def name_of(self, row: Any) -> str:
