@@ -61,6 +61,7 @@ class FleetApp(App[int], inherit_bindings=False):
 
     CSS_PATH = stylesheets()  # type: ignore[assignment]
     ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False  # a press on a toast ends Textual 8.2.8 where text can be selected; terminals select with shift
     roots: tuple[str, ...] = actions.ROOTS
     TITLE = "fleet"
     DEFAULT_MODE = "dashboard"

@@ -140,7 +140,8 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
         walk(terminal, *THE_BOARD, *THE_LIST, *(THE_DIALOGS if size[0] == 80 else [(ESC, BACK)]), *THE_INSTANCE)
         walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), f"Notes +(?:{MARK}|theirs)"), ("zz", "zz"))
         _save_behind_its_back(site)
-        walk(terminal, ("\x0f", "somebody else"), ("\x14", "GENERAL|NOTES"), (ESC, BACK))
+        walk(terminal, ("\x0f", "somebody else"), ("\x14", r"(?s)\A(?!.*they saved).*Notes +theirs"))
+        walk(terminal, (("\x1b[18~", "\x03"), "Notes +theirs"), (ESC, BACK))  # all of the field, to the clipboard
         walk(terminal, *THE_LOGS, *THE_REST)
         taken.report([*(text.encode("utf-8", "replace").decode() for text in LINES.values())])
         walk(terminal, ("1", BOARD), ((), "Zq7é"), ("?", "Keys of"), (ESC, BOARD))
@@ -149,7 +150,7 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
     found = read(bytes(terminal.raw))
     assert found.foreign == []
     assert found.text.count(MARK) > 500
-    assert len(found.copied) == 7
+    assert len(found.copied) == 8
     assert [ascii(text) for text in found.copied if any(is_foreign(c) for c in text)] == []
 
 
@@ -184,9 +185,10 @@ def test_a_start_up_that_fails_in_hostile_words_while_one_watches(poisoned: tupl
 def test_the_reader_would_notice(poisoned: tuple[Site, Impostor]) -> None:
     """With the console's cleaning taken away, the same site gets through: the tests above test something."""
     with console(poisoned[0], size=(120, 40), prelude=DISARM) as terminal:
-        terminal.wait_for("siege")
-        for _ in range(20):
+
+        def got_through() -> bool:
             terminal.read(0.2)
-    found = read(bytes(terminal.raw))
-    assert "ZXZpbA==" in "".join(found.foreign) or "evil" in found.copied
-    assert HIDDEN.search(found.text)
+            found = read(bytes(terminal.raw))
+            return ("ZXZpbA==" in "".join(found.foreign) or "evil" in found.copied) and bool(HIDDEN.search(found.text))
+
+        until(got_through, timeout=60, what="hostile text to get through an unguarded console")
