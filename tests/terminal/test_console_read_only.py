@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import string
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,18 +22,23 @@ from sqlalchemy import select, update
 from textual.screen import ModalScreen
 
 from fleet_tui import commands
-from fleet_tui.actions import ACTIONS, SCREENS, forbidden
+from fleet_tui.actions import ACTIONS, bindings_of, forbidden
 from fleet_tui.app import FleetApp
 from fleet_tui.backend import instances as i
+from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api.client import Client
+from fleet_tui.backend.errors import FleetError, ReadOnly
 from fleet_tui.backend.events.rows import EventRow
-from fleet_tui.backend.identity import ListAudit, PutUser, Role
-from fleet_tui.backend.identity.rows import UserRow
+from fleet_tui.backend.identity import ListAudit, Permission, PutUser, Role
+from fleet_tui.backend.identity.rows import SessionRow, UserRow
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, SnapshotRow, TemplateRow
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow
 from fleet_tui.session import SocketSession
-from tests.journeys.site import Site, site, tasks
+from tests.doors import example
+from tests.journeys.site import ROOT, Site, site, tasks
 from tests.screens.console import _send, settings
+from tests.terminal.terminal import Terminal
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -87,8 +95,13 @@ def last_audit(ground: Site) -> int:
     return found[0].seq if found else 0
 
 
-def denied(ground: Site, since: int) -> list[str]:
-    return [r.decision for r in ground.call(ListAudit(limit=10_000)) if r.seq > since and r.decision.startswith("denied")]
+def denied(ground: Site, since: int) -> dict[str, set[str]]:
+    """Rule -> methods it refused, since then."""
+    found: dict[str, set[str]] = {}
+    for record in ground.call(ListAudit(limit=10_000)):
+        if record.seq > since and record.decision.startswith("denied"):
+            found.setdefault(record.decision.removeprefix("denied: "), set()).add(record.action)
+    return found
 
 
 # --- everything there is to press, in one process with the real session -----------------------------------------------
@@ -112,11 +125,11 @@ class Everything:
         record = ground.show("web")
         self.homes: list[tuple[str, str, dict[str, Any]]] = [
             *((kind, "", {}) for kind in ("dashboard", "instances", "hosts", "operations", "events")),
-            *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings", "data", "operations", "logs")),
-            *(("instance", f"instance:{ids[label]}", {"tab": "overview"}) for label in ("idle", "broken", "stuck")),
-            *(("operation", f"operation:{operations[label]}", {}) for label in ("stuck", "broken")),
+            *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings")),
+            ("operation", f"operation:{operations['stuck']}", {}),
             ("logs", f"instance:{ids['web']}", {}), ("detail", f"instance:{ids['web']}", {"record": record, "title": "web"}),
         ]  # fmt: skip
+        self.lists = [home for home in self.homes if home[0] in ("instances", "instance", "operation") and home[2].get("tab") != "settings"]
         app.notify = lambda message, **_named: self.said.append(message)  # type: ignore[method-assign, assignment]
         app.exit = lambda *_arguments, **_named: self._quit()  # type: ignore[method-assign, assignment]
 
@@ -173,61 +186,78 @@ class Everything:
                 return
         raise AssertionError(f"cannot get back to {kind}; at {self.app.screen}")
 
-    async def each_key(self) -> None:
-        for place in self.homes:
+    async def each_key(self, most: int) -> None:
+        """Keys that mean the same everywhere, and change nothing but the view, on the first screen only."""
+        everywhere = {key for key, action in bindings_of("dashboard").items() if action.scope == "global"}
+        for place in self.homes[:most]:
             await self.home(*place)
             await self.answered()
-            for key in KEYS:
+            for key in KEYS if place is self.homes[0] else [key for key in KEYS if key not in everywhere]:
                 await self.press(key)
                 await self.home(*place)
 
     async def each_word(self) -> None:
-        """Every word of the ``:`` line, bare and with names."""
-        for place in self.homes[:2]:
-            for word in commands.words():
-                for line in (word, f"{word} web", f"{word} idle broken stuck"):
-                    await self.home(*place)
-                    self.app.screen.run_line(line)  # type: ignore[attr-defined]
-                    await self.calm()
+        """Every word of the ``:`` line; verbs also with the names of what they could work on."""
+        for word, action in commands.words().items():
+            if action.id == "global.read-only":
+                continue  # it would hide whatever comes after it
+            for line in (word, f"{word} web", f"{word} idle broken stuck") if action.kind == "verb" else (word,):
+                await self.home(*self.homes[1])
+                self.app.screen.run_line(line)  # type: ignore[attr-defined]
+                await self.calm()
         await self.answered()
 
     async def each_entry(self) -> None:
-        """Every entry of the palette, the menu and the keys, found by its title and chosen with enter."""
-        for place in self.homes:
-            kind = place[0]
-            await self.home(*place)
-            await self.answered()
-            for opener in ("ctrl+p", "x", "question_mark"):
+        """Every entry of the palette and the menu that changes anything, found by its title and chosen with enter."""
+        for place in self.lists:
+            for opener in ("ctrl+p", "x"):
+                await self.home(*place)
+                await self.answered()
                 await self.press(opener)
-                if not isinstance(self.app.screen, ModalScreen):
-                    continue
-                for item in [item for item in self.app.screen.items if ACTIONS[item.value].mutates]:  # type: ignore[attr-defined]
-                    await self.home(*place)
-                    await self.press(opener)
-                    self.app.screen.query_one("#search").value = item.title  # type: ignore[attr-defined]
+                dialog: Any = self.app.screen
+                assert isinstance(dialog, ModalScreen)
+                for item in [item for item in dialog.items if ACTIONS[item.value].mutates]:  # type: ignore[attr-defined]
+                    assert item.why_not
+                    if self.app.screen is not dialog:
+                        await self.press(opener)
+                    dialog.query_one("#search").value = item.title  # type: ignore[attr-defined]
                     await self.calm()
                     await self.press("down", "enter")
-            assert kind in SCREENS
+
+    async def the_form(self) -> None:
+        """Settings typed over and saved."""
+        place = next(home for home in self.homes if home[2].get("tab") == "settings")
+        await self.home(*place)
+        await self.answered()
+        self.app.screen.settings.form.focus_first()  # type: ignore[attr-defined]
+        await self.press("z", "z", "ctrl+o")
+        await self.answered()
+        await self.press("escape")
+        await self.say_yes()
 
     async def each_action(self) -> None:
-        for place in self.homes:
+        """Every verb by its own name, past keys and lists."""
+        for place in self.lists:
             for action in ACTIONS.values():
                 if action.kind == "verb":
                     await self.home(*place)
                     self.app.screen.perform(action)  # type: ignore[attr-defined]
-                    await self.answered()
+                    await self.calm()
+            await self.answered()
+            await self.say_yes()
 
 
 @asynccontextmanager
 async def sitting(ground: Site, *, read_only: bool) -> AsyncIterator[Everything]:
     """A console in this process, with the real session over the real socket."""
     app = FleetApp(settings(), lambda: SocketSession(ground.socket(), read_only=read_only))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         deadline = time.monotonic() + 30.0
         while app.session is None or app.pulse.summary is None:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
-        yield Everything(app, pilot, ground)
+        with app.batch_update():  # nobody looks
+            yield Everything(app, pilot, ground)
 
 
 @contextmanager
@@ -242,11 +272,12 @@ def role_of_this_user(ground: Site, role: Role) -> Iterator[None]:
             tx.execute(update(UserRow).where(UserRow.uid == os.getuid()).values(role=Role.ROOT_ADMIN.value))
 
 
-async def everything(ground: Site, *, read_only: bool) -> Everything:
+async def everything(ground: Site, *, read_only: bool, screens: int = 99) -> Everything:
     async with sitting(ground, read_only=read_only) as all_:
-        await all_.each_key()
+        await all_.each_key(screens)
         await all_.each_word()
         await all_.each_entry()
+        await all_.the_form()
         await all_.each_action()
         await all_.answered()
         record = all_.app.record
@@ -257,8 +288,10 @@ async def everything(ground: Site, *, read_only: bool) -> Everything:
 
 
 async def test_a_read_only_console_of_a_root_admin(ground: Site) -> None:
+    since = last_audit(ground)
     with untouched(ground):
         all_ = await everything(ground, read_only=True)
+    assert denied(ground, since).get("read-only session", set()) <= {"instances.edit"}  # the form may ask the daemon; all else is refused here
     assert "Provision idle: this console is read-only" in all_.said
     assert all_.quits > 0
 
@@ -266,7 +299,7 @@ async def test_a_read_only_console_of_a_root_admin(ground: Site) -> None:
 async def test_a_monitors_console(ground: Site) -> None:
     with untouched(ground):
         with role_of_this_user(ground, Role.MONITOR):
-            all_ = await everything(ground, read_only=False)
+            all_ = await everything(ground, read_only=False, screens=2)
     assert "Provision idle: the role monitor may not" in all_.said
 
 
@@ -280,6 +313,168 @@ async def test_a_console_that_forgot_its_manners(ground: Site, monkeypatch: pyte
             await all_.each_action()
             await all_.answered()
     refused = denied(ground, since)
-    assert len(refused) > 10
-    assert set(refused) == {"denied: read-only session"}
+    assert set(refused) == {"read-only session"}
+    assert refused["read-only session"] >= {"instance.deprovision", "instance.stop", "instance.snapshot", "operations.cancel", "instances.create"}
     assert any("read-only" in text for text in all_.said)
+
+
+# --- real consoles in terminals of their own --------------------------------------------------------------------------
+
+PASTE = "\x1b[200~{}\x1b[201~".format
+VERBS = "PDRSbpOKTe"
+PRINTABLE = "".join(c for c in string.printable[:94] if c not in "q:/x?123456789[]-nl")
+"""Without those that open something or lead elsewhere: the test above presses them one by one."""
+CONTROL = "".join(chr(n) for n in range(1, 27) if chr(n) not in "\x03\x10")
+
+
+def clicks(columns: int, lines: int) -> Iterator[str]:
+    """Presses, releases and double clicks of the left button all over the screen, and the wheel."""
+    for line in range(1, lines + 1):
+        for column in range(3 + line % 2 * 13, columns, 26):
+            yield f"\x1b[<0;{column};{line}M\x1b[<0;{column};{line}m" * 2
+    yield "\x1b[<64;10;10M\x1b[<65;10;10M"
+
+
+@contextmanager
+def terminal_of(ground: Site, *words: str, uid: int | None = None) -> Iterator[Terminal]:
+    start = [str(Path(__file__).with_name("console_as.py")), str(uid)] if uid else ["-m", "fleet_tui"]
+    environ = {"HOME": str(ground.home), "FLEET_HOME": "", "FLEET_SITE": "", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    terminal = Terminal([sys.executable, *start, "--site", str(ground.socket()), "--no-start", *words], (80, 24), **environ)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def escape(terminal: Terminal) -> None:
+    """Out of every dialog and line, and no further."""
+    terminal.settle(0.1)
+    for _ in range(5):
+        if "┌" not in terminal.text and not any(line.startswith(" :") for line in terminal.text.splitlines()):
+            return
+        terminal.press(ESC)
+        terminal.settle(0.1)
+
+
+def assault(terminal: Terminal) -> None:
+    """Keys, confirmations, pastes, words and clicks on the screens that matter."""
+    for place, shown in (("2", "› instances"), ("7", "› operations"), ("1", "ATTENTION|OPERATIONS|nothing needs")):
+        escape(terminal)
+        terminal.press(place)
+        terminal.wait_for(shown)
+        for key in VERBS:
+            terminal.press(key, "y", ESC) if place != "1" else terminal.press(key)
+        terminal.press("*", VERBS)
+        escape(terminal)
+        terminal.press(place, PRINTABLE, CONTROL)
+        escape(terminal)
+        terminal.press(place, PASTE(VERBS), PASTE(":delete web\r:provision idle\r"), PASTE("\x04\x10delete\r"))
+        escape(terminal)
+        terminal.press(place, *clicks(80, 24))
+        escape(terminal)
+    terminal.press("2")
+    terminal.wait_for("› instances")
+    for line in ("delete idle", "provision idle", "stop web", "deprovision web broken stuck", "cancel stuck", "retry broken", "restore web", "new"):
+        for typed in (line, PASTE(f"{line}\nprovision idle")):
+            terminal.press(":")
+            terminal.wait_for("(?m)^ :")
+            terminal.press(typed, "\r")
+            escape(terminal)
+
+
+def test_a_read_only_console_in_a_terminal(ground: Site) -> None:
+    since = last_audit(ground)
+    with untouched(ground), terminal_of(ground, "--read-only") as terminal:
+        terminal.wait_for("READ-ONLY(.|\n)*web(.|\n)*idle|READ-ONLY(.|\n)*idle(.|\n)*web")
+        terminal.press("2")
+        terminal.wait_for("› instances(.|\n)*broken")
+        terminal.press("P")
+        terminal.wait_for(r"this\W+console\W+is\W+read-only")
+        terminal.press("x")
+        terminal.wait_for("NOT NOW(.|\n)*this console is read-only")
+        escape(terminal)
+        session = newest_session(ground)
+        assert session.read_only
+        direct_calls(ground, session.id, ReadOnly)
+        assault(terminal)
+        terminal.press("2")
+        terminal.wait_for("› instances")  # toasts of the refusals may still cover the header
+    assert set(denied(ground, since)) == {"read-only session"}
+
+
+def newest_session(ground: Site) -> SessionRow:
+    with ground.store().read() as tx:
+        row = tx.scalars(select(SessionRow).order_by(SessionRow.opened_at.desc()).limit(1)).one()
+        tx.expunge(row)
+        return row
+
+
+def direct_calls(ground: Site, session: str, refusal: type[FleetError]) -> None:
+    """Every method that does not read, called on the socket in a session that a console holds, with real targets."""
+    client = Client(ground.socket(), with_session=False)
+    client._session_id = lambda: session  # type: ignore[method-assign]
+    for method in METHODS.values():
+        if method.read or method.permission is Permission.AGENT:
+            continue
+        request = example(method.request)
+        for name, value in {"target": "idle", "label": "spare", "name": "mona", "confirm": "idle", "confirmed": True}.items():
+            if hasattr(request, name):
+                request = replace(request, **{name: value})
+        with pytest.raises(refusal):
+            client.call(request)
+    client.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another operating-system user")
+def test_a_monitors_console_in_a_terminal(ground: Site) -> None:
+    since = last_audit(ground)
+    with untouched(ground), terminal_of(ground, uid=MONITOR_UID) as terminal:
+        terminal.wait_for("mona monitor(.|\n)*web")
+        terminal.press("2")
+        terminal.wait_for("› instances(.|\n)*broken")
+        terminal.press("P")
+        terminal.wait_for(r"the\W+role\W+monitor\W+may\W+not")
+        terminal.press("x")
+        assert "│ P " not in terminal.wait_for("Actions ·(.|\n)*│ l ")
+        assault(terminal)
+        terminal.press("2")
+        terminal.wait_for("› instances")
+        assert newest_session(ground).user == "mona"
+    assert all(rule.startswith("role monitor has no ") for rule in denied(ground, since))
+
+
+@pytest.mark.parametrize("pane", ["dashboard", "instances", "operations", "logs web"])
+def test_panes(ground: Site, pane: str) -> None:
+    with untouched(ground), terminal_of(ground, "pane", *pane.split()) as terminal:
+        terminal.wait_for("READ-ONLY|log")
+        terminal.wait_for("web|start")
+        assert newest_session(ground).read_only
+        terminal.press(VERBS, string.printable[:94].replace("q", ""), CONTROL, "\r", PASTE(":delete idle\r"), *clicks(80, 24))
+        terminal.settle(0.2)
+        assert terminal.is_alive
+        assert "┌" not in terminal.text
+
+
+def test_read_only_is_for_good(ground: Site) -> None:
+    """Given up from within, kept over a daemon that goes away and comes back."""
+    with terminal_of(ground) as terminal:
+        terminal.wait_for("root-admin(.|\n)*web")
+        assert not newest_session(ground).read_only
+        terminal.press("2")
+        terminal.wait_for("› instances(.|\n)*broken")
+        terminal.press(":")
+        terminal.wait_for("(?m)^ :")
+        terminal.press("read-only\r")
+        terminal.wait_for("READ-ONLY")
+        given_up = newest_session(ground)
+        assert given_up.read_only
+        with untouched(ground):
+            direct_calls(ground, given_up.id, ReadOnly)
+            ground.kill()
+            terminal.wait_for("no link")
+            terminal.wait_for("link ok")
+            assert "READ-ONLY" in terminal.text
+            until(lambda: newest_session(ground).id != given_up.id)
+            assert newest_session(ground).read_only
+            terminal.press("P")
+            terminal.wait_for(r"this\W+console\W+is\W+read-only")
