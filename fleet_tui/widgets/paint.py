@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
+from textual.app import App
+from textual.dom import DOMNode
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -39,16 +42,35 @@ def fit(text: str, width: int, align: str = "left", ellipsis: str = UNICODE.elli
     return text.rjust(width - cells + len(text)) if align == "right" else text + " " * (width - cells)
 
 
+WORDS = ("muted", "strong", "title", "focused", "heading", "cursor", "cursor-idle", "match", "key")
+CLASSES = frozenset({*STATUS_STYLE.values(), *(f"paint--{word}" for word in WORDS)})
+"""Every style class there is to paint with; ``styles/tokens.tcss`` says how each looks."""
+
+_looks: WeakKeyDictionary[App[Any], dict[tuple[str, str], Style]] = WeakKeyDictionary()
+
+
+def look_of(app: App[Any], style_class: str) -> Style:
+    """How a style class looks in the app's present theme, without the background it is painted on.
+
+    Found once for the whole app. As component classes of each widget they would be looked up anew for every widget,
+    each time its classes change: half of what a start costs.
+    """
+    looks = _looks.setdefault(app, {})
+    look = looks.get((app.theme, style_class))
+    if look is None:
+        node = DOMNode(classes=style_class)
+        node._attach(app)
+        app.stylesheet.apply(node, animate=False)
+        look = looks[app.theme, style_class] = node.styles.partial_rich_style
+    return look
+
+
 class Painted(Widget):
     """A widget that paints its own lines with styles looked up by name.
 
-    A style name is a status class (``failed``), one of the words of `WORDS`, or a style class with its
-    prefix (``status--failed``). How each looks is said in ``styles/tokens.tcss``; without that sheet
-    everything is plain text.
+    A style name is a status class (``failed``), one of `WORDS`, or a style class with its prefix
+    (``status--failed``). Without the sheet of tokens everything is plain text.
     """
-
-    WORDS: ClassVar[tuple[str, ...]] = ("muted", "strong", "title", "focused", "cursor", "cursor-idle", "match", "key")
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*STATUS_STYLE.values(), *(f"paint--{word}" for word in WORDS)}
 
     glyphs: Glyphs = UNICODE
 
@@ -65,8 +87,8 @@ class Painted(Widget):
         if style is None:
             known = STATUS_STYLE.get(name) or (name if "--" in name else f"paint--{name}")
             style = self.rich_style
-            if name and known in self.COMPONENT_CLASSES:
-                style = style + self.get_component_rich_style(known, partial=True)
+            if name and known in CLASSES:
+                style = style + look_of(self.app, known)
             self._styles_by_name[name] = style
         return style
 

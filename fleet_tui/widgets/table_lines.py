@@ -141,7 +141,7 @@ class TableLines(Painted):
         width = self.size.width
         if y == 0:
             self._header_painted = self._header_text()
-            return self.strip([(self._header_painted, "focused" if self.has_focus else "title")], width)
+            return self.strip([(self._header_painted, "heading" if self.has_focus else "title")], width)
         at = self._top + y - 1
         shown = self._set.shown
         if at < len(shown) and shown[at] in self._set.rows:
