@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from fleet_tui.backend.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

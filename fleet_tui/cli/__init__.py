@@ -7,35 +7,14 @@ cancelled or the audit chain is broken.
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
 from collections.abc import Sequence
-
-from fleet_tui.backend.errors import FleetError
-from fleet_tui.cli.context import Context
-from fleet_tui.cli.parser import build
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, do, and return the exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    given = build(words).parse_args(words)
-    context = Context(given)
-    try:
-        code: int = given.run(context)
-        sys.stdout.flush()
-        return code
-    except FleetError as refusal:
-        from fleet_tui.cli.printing import complain
+    gc.disable()  # a tenth of the loading would go into looking for garbage where there is none
+    from fleet_tui.cli.program import run
 
-        complain(refusal, as_json=context.wants_json)
-        return refusal.exit_code
-    except KeyboardInterrupt:
-        print(f"\nfleet: interrupted{context.farewell}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has left. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    finally:
-        context.close()
+    return run(sys.argv[1:] if arguments is None else arguments)

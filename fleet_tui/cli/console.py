@@ -24,6 +24,8 @@ from fleet_tui.settings import Settings
 
 FIRST = Summarize(rows=50, lines=100)
 """What the dashboard asks first. Were it another question, the answer would only be of no use."""
+SETTLED_S = 3.0
+"""From when on garbage is collected; by then the first picture stands."""
 _SET_DEATH_SIGNAL = 1
 
 
@@ -64,11 +66,11 @@ def _run(settings: Settings, pane: tuple[str, ...] | None) -> int:
     _need_terminal()
     sessions.ensure(settings)
     early = _Early(dataclasses.replace(settings, start_daemon=False), board=pane in (None, ("dashboard",)))
-    gc.disable()  # a tenth of the loading would go into looking for garbage where there is none
-    try:
-        from fleet_tui.app import run
-    finally:
-        gc.enable()
+    from fleet_tui.app import run
+
+    settled = threading.Timer(SETTLED_S, _settled)
+    settled.daemon = True
+    settled.start()
     return run(settings, early.connect, pane)
 
 
@@ -102,6 +104,12 @@ class _Early:
             self._session = session
             if self._board:
                 session.fetch_ahead(FIRST)
+
+
+def _settled() -> None:
+    """What was loaded stays to the end: keep the collector from walking it again and again, and let it begin."""
+    gc.freeze()
+    gc.enable()
 
 
 def _need_terminal() -> None:

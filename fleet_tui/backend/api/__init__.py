@@ -8,7 +8,6 @@ JSON records of its reply type until the caller leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fleet_tui.backend import events, hosts, identity, instances, operations, telemetry
@@ -16,6 +15,7 @@ from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.identity import Permission as P
 from fleet_tui.backend.instances import InstanceRecord
 from fleet_tui.backend.operations import OperationRecord
+from fleet_tui.backend.records import dataclass
 from fleet_tui.backend.telemetry import LogLine
 
 

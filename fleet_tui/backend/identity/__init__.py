@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
+
+from fleet_tui.backend.records import dataclass
 
 
 class Role(str, Enum):

@@ -7,12 +7,13 @@ the daemon validates, the console draws its form and the command line reads ``--
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRequest
+from fleet_tui.backend.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

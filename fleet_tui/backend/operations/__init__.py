@@ -6,11 +6,11 @@ The face only. Kinds are declared with :mod:`catalogue`, run by :mod:`engine`; n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from fleet_tui.backend.operations.states import OperationState, StepState
+from fleet_tui.backend.records import dataclass
 
 __all__ = [
     "CancelOperation", "ErrorRecord", "ListOperations", "OperationRecord", "OperationRequest", "OperationState",

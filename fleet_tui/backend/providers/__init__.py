@@ -7,11 +7,11 @@ token never makes a second machine. Verbs block; they are called from worker thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
 from fleet_tui.backend.errors import NotFound
+from fleet_tui.backend.records import dataclass
 from fleet_tui.backend.telemetry import AgentLine
 
 

@@ -8,9 +8,10 @@ operation a line belongs to; an operation's log is its target's stream, filtered
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from fleet_tui.backend.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
