@@ -145,7 +145,7 @@ class StubSession:
         return self._answer(request)
 
     def submit(self, request: Any) -> Any:
-        method = api.BY_REQUEST[type(request)]
+        method = api.method_of(request)
         if self.read_only and not method.read and not getattr(request, "dry_run", False):
             raise ReadOnly("this session is read-only")
         return self._answer(request)
@@ -300,7 +300,7 @@ class StubSession:
 
     def _submitted(self, request: operations.OperationRequest) -> operations.Submitted:
         row = self._one(request.target)
-        kind = api.BY_REQUEST[type(request)].name
+        kind = api.method_of(request).name
         action = kind.removeprefix("instance.")
         if request.dry_run:
             refused = refusal(action, row.state, row.failed_stage, row.machine is not None)

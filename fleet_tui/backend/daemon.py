@@ -28,8 +28,8 @@ from sqlalchemy.engine import make_url
 from fleet_tui import __version__
 from fleet_tui.backend import directories
 from fleet_tui.backend.api import SiteRecord
+from fleet_tui.backend.api.answers import Answers
 from fleet_tui.backend.api.dispatch import Dispatcher
-from fleet_tui.backend.api.handlers import Handlers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
@@ -138,12 +138,12 @@ class Daemon:
     def dispatcher(self) -> Dispatcher:
         users, audit = Users(self.store, clock=self.clock), self.audit
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
-        handlers = Handlers(
+        answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
             images=self.options.directories.images, site=self.describe,
         )
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        return Dispatcher({**handlers.table(), **people.handlers()}, users, audit)
+        return Dispatcher({**answers.table(), **people.handlers()}, users, audit)
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from typing import Any
 
-from fleet_tui.backend.api import BY_REQUEST
+from fleet_tui.backend.api import method_of
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.text import clean
@@ -18,7 +18,7 @@ def confirmed(context: Context, request: Any, name: str) -> Any:
 
     Raises :class:`ConfirmationRequired` when there is none and nobody to ask, or the answer was not yes.
     """
-    danger = BY_REQUEST[type(request)].danger
+    danger = method_of(request).danger
     if danger not in ("disruptive", "destructive") or getattr(request, "dry_run", False):
         return request
     if danger == "destructive":
@@ -36,7 +36,7 @@ def confirmed(context: Context, request: Any, name: str) -> Any:
 
 
 def _ask(context: Context, request: Any, name: str, question: str, flag: str) -> str:
-    method = BY_REQUEST[type(request)]
+    method = method_of(request)
     if not context.can_ask:
         raise ConfirmationRequired(
             f"{method.name} on {name!r} is {method.danger} and was not confirmed", hint=f"add {flag}, or run it on a terminal", danger=method.danger

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleet_tui.backend import events, hosts, identity, instances, operations, telemetry
+from fleet_tui.backend.api import infrastructure
+from fleet_tui.backend.api.method import Method, named
 from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.identity import Permission as P
 from fleet_tui.backend.instances import InstanceRecord
@@ -93,85 +94,72 @@ class Done:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A row of the table."""
-
-    name: str
-    request: type
-    reply: Any
-    """Record type, or ``tuple[Record, ...]``."""
-    permission: P
-    read: bool
-    stream: bool = False
-    danger: str = "safe"
-    """``safe``, ``changes``, ``disruptive`` or ``destructive``."""
-
-
 def _reads() -> tuple[Method, ...]:
-    i, o, t = instances, operations, telemetry
     return (
-        Method("site.describe", DescribeSite, SiteRecord, P.STATES_READ, True),
-        Method("site.summary", Summarize, Summary, P.STATES_READ, True),
-        Method("session.open", identity.OpenSession, identity.SessionRecord, P.STATES_READ, True),
-        Method("session.make_read_only", identity.MakeReadOnly, identity.SessionRecord, P.STATES_READ, True),
-        Method("events.after", events.EventsAfter, events.EventBatch, P.STATES_READ, True),
-        Method("events.follow", events.EventsAfter, events.EventBatch, P.STATES_READ, True, stream=True),
-        Method("events.list", events.ListEvents, tuple[events.Event, ...], P.STATES_READ, True),
-        Method("lines.read", t.ReadLines, t.LineBatch, P.STATES_READ, True),
-        Method("lines.follow", t.ReadLines, t.LineBatch, P.STATES_READ, True, stream=True),
-        Method("operations.list", o.ListOperations, tuple[o.OperationRecord, ...], P.STATES_READ, True),
-        Method("operations.show", o.ShowOperation, o.OperationRecord, P.STATES_READ, True),
-        Method("schedules.list", o.ListSchedules, tuple[o.ScheduleRecord, ...], P.STATES_READ, True),
-        Method("hosts.list", hosts.ListHosts, tuple[HostRecord, ...], P.STATES_READ, True),
-        Method("hosts.show", hosts.ShowHost, hosts.HostRecord, P.STATES_READ, True),
-        Method("instances.list", i.ListInstances, i.InstancePage, P.STATES_READ, True),
-        Method("instances.show", i.ShowInstance, i.InstanceRecord, P.STATES_READ, True),
-        Method("instances.settings", i.ShowSettings, i.InstanceSettings, P.SETTINGS_READ, True),
-        Method("snapshots.list", i.ListSnapshots, tuple[i.SnapshotRecord, ...], P.STATES_READ, True),
-        Method("templates.list", i.ListTemplates, tuple[i.TemplateRecord, ...], P.SETTINGS_READ, True),
-        Method("networks.list", i.ListNetworks, tuple[i.NetworkRecord, ...], P.STATES_READ, True),
-        Method("images.list", i.ListImages, tuple[i.ImageRecord, ...], P.STATES_READ, True),
-        Method("users.list", identity.ListUsers, tuple[identity.UserRecord, ...], P.USERS_READ, True),
-        Method("audit.list", identity.ListAudit, tuple[identity.AuditRecord, ...], P.AUDIT_READ, True),
-        Method("audit.verify", identity.VerifyAudit, identity.AuditVerdict, P.AUDIT_READ, True),
+        Method("site.describe", "api.DescribeSite", "api.SiteRecord", P.STATES_READ, True),
+        Method("site.summary", "api.Summarize", "api.Summary", P.STATES_READ, True),
+        Method("session.open", "identity.OpenSession", "identity.SessionRecord", P.STATES_READ, True),
+        Method("session.make_read_only", "identity.MakeReadOnly", "identity.SessionRecord", P.STATES_READ, True),
+        Method("events.after", "events.EventsAfter", "events.EventBatch", P.STATES_READ, True),
+        Method("events.follow", "events.EventsAfter", "events.EventBatch", P.STATES_READ, True, stream=True),
+        Method("events.list", "events.ListEvents", "events.Event*", P.STATES_READ, True),
+        Method("lines.read", "telemetry.ReadLines", "telemetry.LineBatch", P.STATES_READ, True),
+        Method("lines.follow", "telemetry.ReadLines", "telemetry.LineBatch", P.STATES_READ, True, stream=True),
+        Method("operations.list", "operations.ListOperations", "operations.OperationRecord*", P.STATES_READ, True),
+        Method("operations.show", "operations.ShowOperation", "operations.OperationRecord", P.STATES_READ, True),
+        Method("schedules.list", "operations.ListSchedules", "operations.ScheduleRecord*", P.STATES_READ, True),
+        Method("hosts.list", "hosts.ListHosts", "hosts.HostRecord*", P.STATES_READ, True),
+        Method("hosts.show", "hosts.ShowHost", "hosts.HostRecord", P.STATES_READ, True),
+        Method("instances.list", "instances.ListInstances", "instances.InstancePage", P.STATES_READ, True),
+        Method("instances.show", "instances.ShowInstance", "instances.InstanceRecord", P.STATES_READ, True),
+        Method("instances.settings", "instances.ShowSettings", "instances.InstanceSettings", P.SETTINGS_READ, True),
+        Method("snapshots.list", "instances.ListSnapshots", "instances.SnapshotRecord*", P.STATES_READ, True),
+        Method("templates.list", "instances.ListTemplates", "instances.TemplateRecord*", P.SETTINGS_READ, True),
+        Method("networks.list", "instances.ListNetworks", "instances.NetworkRecord*", P.STATES_READ, True),
+        Method("images.list", "instances.ListImages", "instances.ImageRecord*", P.STATES_READ, True),
+        Method("users.list", "identity.ListUsers", "identity.UserRecord*", P.USERS_READ, True),
+        Method("audit.list", "identity.ListAudit", "identity.AuditRecord*", P.AUDIT_READ, True),
+        Method("audit.verify", "identity.VerifyAudit", "identity.AuditVerdict", P.AUDIT_READ, True),
     )
 
 
 def _changes() -> tuple[Method, ...]:
-    i, o, sub = instances, operations, operations.Submitted
+    sub = "operations.Submitted"
     return (
-        Method("instances.create", i.CreateInstance, i.InstanceRecord, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instances.edit", i.EditInstance, i.InstanceRecord, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instance.provision", i.ProvisionInstance, sub, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instance.deprovision", i.DeprovisionInstance, sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
-        Method("instance.reprovision", i.ReprovisionInstance, sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
-        Method("instance.stop", i.StopInstance, sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
-        Method("instance.start", i.StartInstance, sub, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instance.restart-app", i.RestartApplication, sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
-        Method("instance.replay-actions", i.ReplayActions, sub, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instance.retry", i.RetryStartup, sub, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instance.snapshot", i.SnapshotDisk, sub, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instance.delete", i.DeleteInstance, sub, P.INSTANCES_DELETE, False, danger="destructive"),
-        Method("templates.put", i.PutTemplate, i.TemplateRecord, P.TEMPLATES_EDIT, False, danger="changes"),
-        Method("images.register", i.RegisterImage, i.ImageRecord, P.TEMPLATES_EDIT, False, danger="changes"),
-        Method("operations.cancel", o.CancelOperation, o.OperationRecord, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("operations.retry", o.RetryOperation, sub, P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("users.put", identity.PutUser, identity.UserRecord, P.USERS_EDIT, False, danger="changes"),
-        Method("users.remove", identity.RemoveUser, Done, P.USERS_EDIT, False, danger="destructive"),
+        Method("instances.create", "instances.CreateInstance", "instances.InstanceRecord", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instances.edit", "instances.EditInstance", "instances.InstanceRecord", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.provision", "instances.ProvisionInstance", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.deprovision", "instances.DeprovisionInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
+        Method("instance.reprovision", "instances.ReprovisionInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
+        Method("instance.stop", "instances.StopInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
+        Method("instance.start", "instances.StartInstance", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.restart-app", "instances.RestartApplication", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
+        Method("instance.replay-actions", "instances.ReplayActions", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.retry", "instances.RetryStartup", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.snapshot", "instances.SnapshotDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.delete", "instances.DeleteInstance", sub, P.INSTANCES_DELETE, False, danger="destructive"),
+        Method("templates.put", "instances.PutTemplate", "instances.TemplateRecord", P.TEMPLATES_EDIT, False, danger="changes"),
+        Method("images.register", "instances.RegisterImage", "instances.ImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
+        Method("operations.cancel", "operations.CancelOperation", "operations.OperationRecord", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("operations.retry", "operations.RetryOperation", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("users.put", "identity.PutUser", "identity.UserRecord", P.USERS_EDIT, False, danger="changes"),
+        Method("users.remove", "identity.RemoveUser", "api.Done", P.USERS_EDIT, False, danger="destructive"),
     )
 
 
 def _agents() -> tuple[Method, ...]:
-    t = telemetry
     return (
-        Method("agent.hello", t.Hello, t.Welcome, P.AGENT, False),
-        Method("agent.report", t.Report, t.Acknowledged, P.AGENT, False),
+        Method("agent.hello", "telemetry.Hello", "telemetry.Welcome", P.AGENT, False),
+        Method("agent.report", "telemetry.Report", "telemetry.Acknowledged", P.AGENT, False),
     )
 
 
-METHODS: Mapping[str, Method] = {m.name: m for m in (*_reads(), *_changes(), *_agents())}
+METHODS: Mapping[str, Method] = {m.name: m for m in (*_reads(), *_changes(), *_agents(), *infrastructure.METHODS)}
 """The table, by name."""
 
-BY_REQUEST: Mapping[type, Method] = {m.request: m for m in METHODS.values() if not m.stream}
-"""The method a request record belongs to (streams share records with their reads)."""
+_BY_REQUEST: Mapping[str, Method] = {m.takes: m for m in METHODS.values() if not m.stream}
+
+
+def method_of(request: Any) -> Method:
+    """The method a request record belongs to (streams share records with their reads)."""
+    return _BY_REQUEST[named(type(request))]

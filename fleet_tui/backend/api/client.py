@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fleet_tui.backend.api import BY_REQUEST, METHODS, Method
+from fleet_tui.backend.api import METHODS, method_of
 from fleet_tui.backend.api.connection import Broken, Connection
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import decoder, dump
 from fleet_tui.backend.errors import AuthFailed, FleetError, InternalError, TimedOut, Unreachable, from_json
 from fleet_tui.backend.identity import MakeReadOnly, OpenSession, SessionRecord
@@ -51,7 +52,7 @@ class Client:
 
     def call(self, request: Any) -> Any:
         """The reply to ``request``. Raises the daemon's :class:`FleetError`, :class:`Unreachable` or :class:`TimedOut`."""
-        method = BY_REQUEST[type(request)]
+        method = method_of(request)
         reply: Any = self._in_session(lambda: self._call(method, request, self._session_id()))
         if isinstance(request, MakeReadOnly):
             self._keep(reply)

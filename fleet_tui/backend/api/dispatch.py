@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fleet_tui.backend.api import METHODS, Method
+from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
 from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly
 from fleet_tui.backend.identity import Permission, Role
@@ -75,7 +76,7 @@ class Dispatcher:
                 raise
             self._deny(caller, method, None, denial[0])
             raise denial[1] from refusal
-        if (denial := _denial(method, caller)) is not None:
+        if (denial := _denial(method, caller, request)) is not None:
             self._deny(caller, method, request, denial[0])
             raise denial[1]
         return method, caller, request
@@ -162,14 +163,17 @@ class Dispatcher:
             log.exception("audit record %s of %s could not be completed: %s", seq, method.name, result)
 
 
-def _denial(method: Method, caller: Caller) -> tuple[str, FleetError] | None:
+def _denial(method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
     """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
-    if not allows(caller.role, method.permission):
-        able = ", ".join(sorted(role.value for role in ROLES if allows(role, method.permission)))
-        return f"role {caller.role.value} has no {method.permission.value}", PermissionDenied(
-            f"{caller.user} is {caller.role.value} here and may not call {method.name}",
-            hint=f"it takes one of the roles {able}", role=caller.role.value, needed=method.permission.value,
-        )
+    needed = {method.permission: method.name}
+    needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if getattr(request, name, None)})
+    for permission, deed in needed.items():
+        if not allows(caller.role, permission):
+            able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
+            return f"role {caller.role.value} has no {permission.value}", PermissionDenied(
+                f"{caller.user} is {caller.role.value} here and may not call {deed}",
+                hint=f"it takes one of the roles {able}", role=caller.role.value, needed=permission.value,
+            )
     if caller.read_only and not method.read:
         return "read-only session", ReadOnly(
             f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fleet_tui.backend.api import Method
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import InvalidInput, Problem
 from fleet_tui.backend.identity import Permission

@@ -8,8 +8,8 @@ from fleet_tui.backend.identity import Permission as P
 from fleet_tui.backend.identity import Role
 
 _READS = frozenset({P.STATES_READ, P.SETTINGS_READ, P.USERS_READ, P.AUDIT_READ})
-_OPERATOR = frozenset({P.STATES_READ, P.SETTINGS_READ, P.INSTANCES_OPERATE, P.AUDIT_READ})
-_ADMIN = _OPERATOR | {P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.USERS_READ, P.USERS_EDIT}
+_OPERATOR = frozenset({P.STATES_READ, P.SETTINGS_READ, P.INSTANCES_OPERATE, P.VMS_OPERATE, P.HOSTS_OPERATE, P.AUDIT_READ})
+_ADMIN = _OPERATOR | {P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.HOSTS_EDIT, P.HOSTS_FORCE, P.USERS_READ, P.USERS_EDIT}
 
 ROLES: Mapping[Role, frozenset[P]] = {
     Role.ROOT_ADMIN: frozenset(P) - {P.AGENT},
@@ -20,7 +20,10 @@ ROLES: Mapping[Role, frozenset[P]] = {
 }
 """Permissions of each role. Admins and operators read only their own entries of the audit, see :data:`WHOLE_AUDIT`."""
 
-CHANGES: frozenset[P] = frozenset({P.INSTANCES_OPERATE, P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.USERS_EDIT, P.SITE_ADMIN})
+CHANGES: frozenset[P] = frozenset({
+    P.INSTANCES_OPERATE, P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.VMS_OPERATE, P.HOSTS_OPERATE, P.HOSTS_EDIT, P.HOSTS_FORCE, P.USERS_EDIT,
+    P.SITE_ADMIN,
+})
 """What a read-only session loses, whatever its role."""
 
 WHOLE_AUDIT: frozenset[Role] = frozenset({Role.ROOT_ADMIN, Role.AUDITOR})

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from fleet_tui.backend.api import METHODS, DescribeSite, Done, Method, SiteRecord
+from fleet_tui.backend.api import METHODS, DescribeSite, Done, SiteRecord
 from fleet_tui.backend.api.connection import Connection
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import Busy, FleetError, InternalError, InvalidInput, NotFound, PermissionDenied, ReadOnly, Unreachable
 from fleet_tui.backend.events import Event, EventBatch, EventsAfter

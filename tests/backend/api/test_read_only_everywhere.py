@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-from fleet_tui.backend.api import METHODS, Method
+from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.api.connection import Connection
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import dump, encode
 from fleet_tui.backend.identity import MakeReadOnly, OpenSession, Permission, Role
 from fleet_tui.backend.identity.permissions import CHANGES, ROLES, effective

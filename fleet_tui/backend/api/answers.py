@@ -26,7 +26,7 @@ from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 
 
-class Handlers:
+class Answers:
     """The verbs of the site, by method name."""
 
     def __init__(

@@ -1,0 +1,58 @@
+"""Rows of maintenance sessions and of the VMs they move."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fleet_tui.backend.store import Base, Json, Utc
+
+
+class SessionRow(Base):
+    """One maintenance of one host. At most one is open per host: ``open_host_id`` is unique and emptied when it is closed."""
+
+    __tablename__ = "maintenance"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    host_id: Mapped[str] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), index=True)
+    open_host_id: Mapped[str | None] = mapped_column(String(40), unique=True)
+    step: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text)
+    ticket: Mapped[str] = mapped_column(String(100), default="")
+    owner: Mapped[str] = mapped_column(String(64))
+    allow_stop: Mapped[bool] = mapped_column(Boolean, default=False)
+    started_at: Mapped[datetime] = mapped_column(Utc)
+    planned_end: Mapped[datetime | None] = mapped_column(Utc)
+    overrun_told: Mapped[bool] = mapped_column(Boolean, default=False)
+    closed_at: Mapped[datetime | None] = mapped_column(Utc)
+    checklist: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    notes: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    announced_at: Mapped[datetime | None] = mapped_column(Utc)
+    announced_to: Mapped[list[str]] = mapped_column(Json, default=list)
+    operation_id: Mapped[str | None] = mapped_column(String(40))
+    version: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class EvacueeRow(Base):
+    """One VM that was on the host when its maintenance began, or came to be found there."""
+
+    __tablename__ = "evacuee"
+    __table_args__ = (Index("evacuee_by_session", "session_id", "position"),)
+
+    session_id: Mapped[str] = mapped_column(ForeignKey("maintenance.id", ondelete="CASCADE"), primary_key=True)
+    vm_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(String(63))
+    state: Mapped[str] = mapped_column(String(12))
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    """Attempts begun."""
+    next_try_at: Mapped[datetime | None] = mapped_column(Utc)
+    destination_id: Mapped[str | None] = mapped_column(String(40))
+    error: Mapped[str] = mapped_column(Text, default="")
+    hint: Mapped[str] = mapped_column(Text, default="")
+    elapsed_ms: Mapped[int | None] = mapped_column(Integer)
+    downtime_ms: Mapped[int | None] = mapped_column(Integer)
+    back: Mapped[str] = mapped_column(Text, default="")
