@@ -12,7 +12,7 @@ METHODS: tuple[Method, ...] = (
     Method("pods.list", "hosts.ListPods", "hosts.PodRecord*", P.STATES_READ, True),
     Method("clusters.list", "hosts.ListClusters", "hosts.ClusterRecord*", P.STATES_READ, True),
     Method("patches.list", "hosts.ListPatches", "hosts.PatchRecord*", P.STATES_READ, True),
-    Method("hosts.key", "hosts.ProbeHostKey", "hosts.HostKeyRecord", P.HOSTS_EDIT, False),
+    Method("hosts.key", "hosts.ProbeHostKey", "hosts.HostKeyRecord", P.HOSTS_EDIT, False, danger="changes"),
     Method("zones.create", "hosts.CreateZone", "hosts.ZoneRecord", P.HOSTS_EDIT, False, danger="changes"),
     Method("pods.create", "hosts.CreatePod", "hosts.PodRecord", P.HOSTS_EDIT, False, danger="changes"),
     Method("clusters.create", "hosts.CreateCluster", "hosts.ClusterRecord", P.HOSTS_EDIT, False, danger="changes"),
