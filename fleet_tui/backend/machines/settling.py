@@ -15,16 +15,19 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import Busy, FleetError, NotFound
+from fleet_tui.backend.errors import Busy, FleetError
 from fleet_tui.backend.hypervisors import GuestState, Hypervisor, Progress
 from fleet_tui.backend.machines import vms
 from fleet_tui.backend.machines.drivers import Machines
-from fleet_tui.backend.machines.rows import MoveRow, VmRow
-from fleet_tui.backend.machines.states import MovePhase, VmState
+from fleet_tui.backend.machines.rows import MoveRow
+from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 
 _ROUNDS = 4
 """Each round acts once at most; more than that would be a hypervisor that changes its mind."""
 _COMMITTED = (MovePhase.COMMIT.value, MovePhase.CLEANUP.value, MovePhase.DONE.value)
+
+_ILL = (VmState.CRASHED, VmState.FAILED_TO_START, VmState.UNKNOWN)
+_MAY_RUN = ON_HOST | {VmState.DESTROYING}
 
 
 class Transactions(Protocol):
@@ -159,9 +162,7 @@ def settle(at: Transactions, drivers: Machines, vm_id: str, why: str = "", *, gi
 
 def _read(at: Transactions, vm_id: str) -> _Case:
     with at.read() as tx:
-        vm = tx.get(VmRow, vm_id.removeprefix("vm:"))
-        if vm is None:
-            raise NotFound("the VM is gone", hint="nothing is left to do")
+        vm = vms.get(tx, vm_id)
         return _Case(
             vm.id, vm.guest_id, vm.name, VmState(vm.state), vm.host_id, vm.destination_id, vms.host_name(tx, vm.host_id),
             vms.host_name(tx, vm.destination_id), vms.is_dead(tx, vm.host_id), vms.is_dead(tx, vm.destination_id),
@@ -225,14 +226,15 @@ def _write(at: Transactions, drivers: Machines, case: _Case, verdict: Judgement,
             return None
         move = vms.open_move(tx, vm.id)
         if settled.outcome is Outcome.UNKNOWN:
-            vm.state, vm.error = VmState.UNKNOWN.value, settled.text
+            if case.state in _MAY_RUN:  # what was off stays off, whoever is silent
+                vm.state, vm.error = VmState.UNKNOWN.value, settled.text
         else:
-            state = _state(case, settled)
-            fine = state is VmState.RUNNING and verdict is not Judgement.TWICE
-            vms.settle_at(vm, state, now, host_id=settled.host_id, error="" if fine else settled.text)
+            state = _state(case, verdict)
+            is_ill = state in _ILL or verdict is Judgement.TWICE
+            vms.settle_at(vm, state, now, host_id=settled.host_id, error=settled.text if is_ill else "")
         if move is not None:
             end(move, settled.outcome, why or settled.text, now)
-        level = "info" if settled.outcome is Outcome.MOVED else "error" if settled.outcome is not Outcome.FAILED else "warn"
+        level = "info" if settled.outcome is Outcome.MOVED else "error" if VmState(vm.state) in _ILL or verdict is Judgement.TWICE else "warn"
         vms.changed(tx, vm, now, settled.text, level, move.operation_id if move is not None else None)
     return settled
 
@@ -257,6 +259,8 @@ def _conclude(case: _Case, verdict: Judgement, why: str) -> Settled:
     if verdict is Judgement.TWICE:
         text = f"{name} runs on both {source} and {destination}: stop one of them by hand, its disks are in danger"
         return Settled(Outcome.FAILED, case.source_id, text)
+    if verdict is Judgement.NOWHERE and case.state not in _MAY_RUN:
+        return Settled(Outcome.FAILED, case.source_id, f"{name} is {case.state.value} on {source or 'no host'}{f': {why}' if why else ''}")
     if verdict is Judgement.NOWHERE:
         because = f": {why}" if why else ""
         return Settled(Outcome.LOST, case.source_id, f"{name} ran on {source or 'no host'} and runs no more{because}; start it again")
@@ -267,11 +271,12 @@ def _conclude(case: _Case, verdict: Judgement, why: str) -> Settled:
     )
 
 
-def _state(case: _Case, settled: Settled) -> VmState:
+def _state(case: _Case, verdict: Judgement) -> VmState:
     """The lasting state of a VM that is known to run, or not to."""
-    if settled.outcome is not Outcome.LOST:
+    if verdict is not Judgement.NOWHERE:
         return VmState.RUNNING
-    return {VmState.STARTING: VmState.FAILED_TO_START, VmState.STOPPING: VmState.STOPPED}.get(case.state, VmState.CRASHED)
+    after = {VmState.STARTING: VmState.FAILED_TO_START, VmState.STOPPING: VmState.STOPPED, VmState.DESTROYING: VmState.STOPPED}
+    return after.get(case.state, VmState.CRASHED if case.state in ON_HOST else case.state)
 
 
 __all__ = ["NOT_THERE", "Judgement", "Outcome", "Settled", "Side", "Transactions", "end", "judge", "look", "settle"]

@@ -150,6 +150,7 @@ class World:
     @classmethod
     def load(
         cls, tx: Session, rules: Rules, now: datetime, cluster_id: str = "", *, only: str = "", without: str = "", guests: bool = True,
+        ratios: tuple[int, int] | None = None,
     ) -> World:
         """Read it.
 
@@ -158,6 +159,7 @@ class World:
             only: and of it only that host.
             without: a VM whose own room is not counted: the one to be placed.
             guests: whether each VM is wanted, or only what they take together.
+            ratios: as if the cluster's were these, in hundredths.
         """
         world = cls(rules)
         branches = select(ClusterRow, PodRow, ZoneRow).join(PodRow, ClusterRow.pod_id == PodRow.id).join(ZoneRow, PodRow.zone_id == ZoneRow.id)
@@ -171,7 +173,7 @@ class World:
         taken = count(tx, rules, now, [row.id for row in rows] if cluster_id else None, without)
         for host in rows:
             cluster, pod, zone = above[host.cluster_id]
-            world._seat(host, cluster, why_not(host, cluster, pod, zone))
+            world._seat(host, cluster, why_not(host, cluster, pod, zone), ratios)
         world._measure(taken, _ratios(tx, cluster_id))
         world._mark(tx, cluster_id, without)
         if guests:
@@ -204,12 +206,12 @@ class World:
             for host_id, was in before.items():
                 self.seats[host_id].closed = was
 
-    def _seat(self, host: Any, cluster: ClusterRow, why: str) -> None:
+    def _seat(self, host: Any, cluster: ClusterRow, why: str, ratios: tuple[int, int] | None) -> None:
         place = self.clusters.get(cluster.id)
         if place is None:
-            place = self.clusters[cluster.id] = Cluster(
-                cluster.id, cluster.name, cluster.hypervisor, cluster.arch, cluster.dedicated_account, cluster.cpu_hundredths, cluster.ram_hundredths
-            )
+            now = ratios or (cluster.cpu_hundredths, cluster.ram_hundredths)
+            place = Cluster(cluster.id, cluster.name, cluster.hypervisor, cluster.arch, cluster.dedicated_account, *now)
+            self.clusters[cluster.id] = place
         seat = self.seats[host.id] = Seat(
             id=host.id, name=host.name, cluster=place, closed=why, health=host.health, arch=host.arch, is_secured=host.is_secured,
             cores=host.cores, mhz=host.mhz, cpu=host.cores * host.mhz * place.cpu_ratio // 100, ram=host.memory_bytes * place.ram_ratio // 100,
