@@ -196,10 +196,11 @@ class Links:
         pace = self._pace
         if link.hypervisor is None:
             wanted = link.waiting or (dials and link.place.is_watched)
+            if wanted:
+                self._ask_power(link, now)
             if not wanted or link.is_dialing:
                 return now + pace.roster_s
             if link.due > now:
-                self._ask_power(link, now)
                 return link.due
             self._dial(link)
             return now + pace.roster_s
