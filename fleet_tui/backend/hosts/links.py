@@ -31,6 +31,7 @@ from fleet_tui.backend.store.turn import Turn
 log = logging.getLogger("fleetd.links")
 
 _TURN = 0x6C696E6B73  # "links"
+_UP = (ConnectionState.UP.value, "")
 _BREATH_S, _WRITE_S = 0.2, 1.0
 """Shortest pause between two looks, so that a burst of news is written together; longest that figures wait to be written."""
 
@@ -259,6 +260,8 @@ class Links:
             for host_id, place in by_id.items():
                 link = self._links.setdefault(host_id, Link(place))
                 link.place = place
+                if place.state == ConnectionState.CONNECTING.value and link.hypervisor is not None and link.told == _UP:
+                    self._give_up(link, None)  # somebody asked, perhaps of another daemon, that it be built anew
                 link.told = (place.state, place.reason) if writes else None
                 if not place.is_watched and link.hypervisor is not None and place.state != ConnectionState.CREATING.value:
                     self._give_up(link, None)
