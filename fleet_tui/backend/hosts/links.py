@@ -78,7 +78,7 @@ class Links:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         for hypervisor in open_ones:
-            self._askers.give(lambda hypervisor=hypervisor: _close(hypervisor))  # type: ignore[misc]
+            self._askers.give(lambda hypervisor=hypervisor: _close(hypervisor), urgent=True)  # type: ignore[misc]
         self._askers.stop(5.0)
         self._dialers.stop(1.0)
         self._turn.close()

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.hosts import access
+from fleet_tui.backend.hosts.drivers import Drivers
 from fleet_tui.backend.hosts.link import Pace
 from fleet_tui.backend.hosts.links import Links
+from fleet_tui.backend.hosts.operations import operations
 from fleet_tui.backend.hosts.register import ensure_host
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.hypervisors.fake_ledger import Host
+from fleet_tui.backend.operations import OperationRecord, OperationRequest
+from fleet_tui.backend.operations.catalogue import StepContext
+from fleet_tui.backend.operations.runner import nothing
 from fleet_tui.backend.remote.fake import Machine
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store
+from fleet_tui.backend.telemetry.lines import Lines
+from tests.backend.operations.bench import Bench
 
 PASSWORD = "old secret 1"
 FAST = Pace(quiet_s=0.05, answer_s=1.0, dial_s=5.0, retry_s=0.02, retry_most_s=0.05, figures_s=0.1, roster_s=0.1, power_s=(0.0, 0.01))
@@ -93,3 +102,49 @@ class Fleet:
         with self.store.read() as tx:
             rows = tx.scalars(select(EventRow).where(EventRow.text != "").order_by(EventRow.seq))
             return [(row.level, row.text) for row in rows if ref in ("", row.ref)]
+
+
+class Vms:
+    """Stands for the slice above: VMs by host id, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.on: dict[str, list[str]] = {}
+        self.asked: list[str] = []
+
+    def names(self, tx: Session, host_id: str) -> Sequence[str]:
+        return list(self.on.get(host_id, ()))
+
+    def abandon(self, ctx: StepContext, host_id: str) -> Sequence[str]:
+        self.asked.append(f"abandon {host_id}")
+        return [f"{name} stopped" for name in self.on.pop(host_id, ())]
+
+    def restart_elsewhere(self, ctx: StepContext, host_id: str) -> Sequence[str]:
+        self.asked.append(f"restart {host_id}")
+        return [f"{name} restarted on kvm-9" for name in self.on.get(host_id, ())]
+
+    def forget(self, tx: Session, host_id: str) -> None:
+        self.asked.append(f"forget {host_id}")
+
+
+class Works:
+    """The operations of this slice, run one after the other in this thread."""
+
+    def __init__(self, fleet: Fleet, links: Links, checkpoint: Callable[[str], None] = nothing) -> None:
+        self.fleet, self.vms = fleet, Vms()
+        feed = Feed(fleet.store)
+        self.lines = Lines(fleet.store, feed)
+        drivers = Drivers(links, fleet.reach, fleet.sealer, self.lines, self.vms)
+        self.bench = Bench(fleet.store, *operations(drivers), resources={Drivers: drivers}, checkpoint=checkpoint)
+        feed.close()
+
+    def submit(self, kind: str, request: OperationRequest) -> Any:
+        return self.bench.submission.submit(kind, request, "ada")
+
+    def through(self, kind: str, request: OperationRequest) -> OperationRecord:
+        submitted = self.submit(kind, request)
+        assert submitted.operation is not None
+        assert submitted.operation.id in self.bench.claim().started
+        return self.bench.run(submitted.operation.id)
+
+    def said(self) -> list[str]:
+        return [line[4] for line in self.bench.said.lines]
