@@ -111,10 +111,10 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        envelope = Envelope.from_file(places.master_key)
+        self.envelope = Envelope.from_file(places.master_key)
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
-        self.agents = Agents(self.store, self.lines, envelope, clock=self.clock)
+        self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
         self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
         site = Site(self.store, self.clock, places, provider, options.site)
@@ -178,19 +178,22 @@ class Daemon:
         faults = Faults.parse(of_providers.VOCABULARY | of_hosts.VOCABULARY, self.options.faults)
         fake = FakeProvider(self.options.directories.state / "fake", agents=self.agents, faults=faults)
         self._closers.append(fake.close)
+        self.world = of_hosts.FakeWorld(self.options.directories.state / "fake", faults)
+        self._closers.append(self.world.close)
         return fake
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
             from fleet_tui.backend.simulation import populate
 
-            populate(self.store, provider, instances=self.options.instances, hosts=self.options.hosts, seed=self.options.seed)
+            options = self.options
+            populate(self.store, provider, self.world, self.envelope, instances=options.instances, hosts=options.hosts, seed=options.seed)
 
     def _live(self, provider: Provider) -> None:
         if self.options.simulate:
             from fleet_tui.backend.simulation import Life
 
-            life = Life(self.store, self.engine, provider, seed=self.options.seed)
+            life = Life(self.store, self.engine, provider, seed=self.options.seed, world=self.world)
             life.start()
             self._closers.append(life.stop)
 
