@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -54,18 +55,29 @@ def problems_of(tx: Session, request: AddHost) -> list[Problem]:
         problems.append(Problem("name", "must be a host name"))
     elif request.name and tx.scalar(select(HostRow.id).where(HostRow.name == request.name)):
         problems.append(Problem("name", f"there is a host {request.name} already"))
-    if not _USER.match(request.user):
-        problems.append(Problem("user", "must be the name of a user on the host"))
-    if not 1 <= request.port <= 65535:
-        problems.append(Problem("port", "must be from 1 to 65535"))
     if not request.password and not request.private_key:
         problems.append(Problem("private_key", "a private key or a password is needed"))
     if request.password and not request.password.isprintable():
         problems.append(Problem("password", "may hold printable characters only"))
-    if request.private_key and "PRIVATE KEY-----" not in request.private_key:
+    named = {"ssh_user": "user", "ssh_port": "port"}
+    problems += [replace(p, field=named.get(p.field, p.field)) for p in login_problems(request.user, request.port, request.private_key)]
+    return problems + tag_problems(request.tags)
+
+
+def login_problems(user: str | None, port: int | None, private_key: str | None) -> list[Problem]:
+    """What is wrong with how a host is logged in to; ``None`` is not looked at."""
+    problems = []
+    if user is not None and not _USER.match(user):
+        problems.append(Problem("ssh_user", "must be the name of a user on the host"))
+    if port is not None and not 1 <= port <= 65535:
+        problems.append(Problem("ssh_port", "must be from 1 to 65535"))
+    if private_key and "PRIVATE KEY-----" not in private_key:
         problems.append(Problem("private_key", "is not a private key in OpenSSH or PEM form"))
-    problems += [Problem("tags", f"{clean(tag, 70)!r} is not a tag") for tag in request.tags if not _TAG.match(tag)]
     return problems
+
+
+def tag_problems(tags: Iterable[str]) -> list[Problem]:
+    return [Problem("tags", f"{clean(tag, 70)!r} is not a tag") for tag in tags if not _TAG.match(tag)]
 
 
 def _is_address(text: str) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend import hosts as face
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, Problem, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.hosts import access, adding, hierarchy, leaving, password, transitions
+from fleet_tui.backend.hosts import access, adding, hierarchy, leaving, managing, password, transitions
 from fleet_tui.backend.hosts.drivers import Drivers
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow
 from fleet_tui.backend.hosts.states import ConnectionState, HostEvent, ManagedState, ResourceState
@@ -175,6 +175,21 @@ class _Requests:
             (Lease("zone", zone, shared=True), Lease("cluster", cluster.id)), {"sealed": sealed, "record": request.record},
         )
 
+    def manage(self, tx: Session, request: face.ManageCluster, user: str) -> Prepared:
+        cluster = hierarchy.find_cluster(tx, request.target)
+        _refuse_none(cluster)
+        here = ManagedState(cluster.managed)
+        wanted = ManagedState.MANAGED if request.managed else ManagedState.UNMANAGED
+        refusals: list[FleetError] = []
+        if here is wanted:
+            refusals.append(WrongState(f"cluster {cluster.name} is {here.value} already", state=here.value, allowed=[]))
+        hosts = [host.name for host in password.hosts_of(tx, cluster.id)]
+        consequences = () if request.managed else (f"nothing is sent to {', '.join(hosts) or 'its hosts'} any more; their VMs run on", )
+        if not request.managed:
+            refusals += _unconfirmed(request, f"nothing is sent to the hosts of {cluster.name} any more")
+        plan = planned(cluster.name, changes=(f"cluster {cluster.name} becomes {wanted.value}",), consequences=consequences, refusals=refusals)
+        return Prepared(cluster.name, f"cluster:{cluster.id}", plan, (Lease("cluster", cluster.id),), {"managed": request.managed})
+
     def _host(self, tx: Session, target: str) -> tuple[HostRow, ClusterRow]:
         host = hierarchy.find_host(tx, target)
         _, cluster = access.host_and_cluster(tx, host.id)
@@ -201,14 +216,18 @@ def _unconfirmed(request: Any, what: str) -> Iterable[FleetError]:
 
 def _refuse_cluster(cluster: ClusterRow, mismatch_too: bool = True) -> None:
     """Raises when nothing may be sent to the cluster's hosts."""
-    if cluster.hypervisor == hierarchy.NO_HYPERVISOR:
-        raise WrongState(f"cluster {cluster.name} runs no hypervisor: it holds the machine this site itself runs on",
-                         hint="make a cluster of its own: `fleet cluster create`", state=cluster.hypervisor, allowed=list(hierarchy.HYPERVISORS))
+    _refuse_none(cluster)
     if cluster.managed != ManagedState.MANAGED.value:
         raise WrongState(f"cluster {cluster.name} is not managed ({cluster.managed})", hint="manage it again first", state=cluster.managed,
                          allowed=[ManagedState.MANAGED.value])
     if mismatch_too:
         access.refuse_mismatch(cluster)
+
+
+def _refuse_none(cluster: ClusterRow) -> None:
+    if cluster.hypervisor == hierarchy.NO_HYPERVISOR:
+        raise WrongState(f"cluster {cluster.name} runs no hypervisor: it holds the machine this site itself runs on",
+                         hint="make a cluster of its own: `fleet cluster create`", state=cluster.hypervisor, allowed=list(hierarchy.HYPERVISORS))
 
 
 def operations(drivers: Drivers) -> tuple[OperationKind, ...]:
@@ -234,4 +253,6 @@ def operations(drivers: Drivers) -> tuple[OperationKind, ...]:
                       succeeded=leaving.no_longer_degraded, request=face.CancelDegraded),
         OperationKind("cluster.password", "set cluster password", password.STEPS, ask.set_password, request=face.SetClusterPassword,
                       danger="disruptive"),
+        OperationKind("cluster.manage", "manage cluster", (Step("let-go", managing.let_go),), ask.manage, managing.begin, managing.done,
+                      managing.failed, managing.cancelled, danger="disruptive", request=face.ManageCluster),
     )
