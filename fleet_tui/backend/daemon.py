@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
@@ -53,6 +54,7 @@ from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.remote import Reach
+from fleet_tui.backend.remote.late import LateReach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
 from fleet_tui.backend.store import Store, sqlite_url
@@ -60,6 +62,9 @@ from fleet_tui.backend.store.schema import prepare as prepare_schema
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 from fleet_tui.backend.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.remote.ssh import SshReach
 
 log = logging.getLogger("fleetd")
 
@@ -201,9 +206,8 @@ class Daemon:
         """The ways to hypervisors and to shells."""
         if self.options.simulate:
             return self.world, self.world.reach
-        from fleet_tui.backend.remote.ssh import SshReach
-
-        return Registry({}), SshReach()
+        reach = LateReach(_ssh)
+        return Registry({"kvm": lambda: _libvirt(reach.loaded())}), reach
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
@@ -219,6 +223,18 @@ class Daemon:
             life = Life(self.store, self.engine, provider, seed=self.options.seed, world=self.world)
             life.start()
             self._closers.append(life.stop)
+
+
+def _ssh() -> SshReach:
+    from fleet_tui.backend.remote.ssh import SshReach
+
+    return SshReach()
+
+
+def _libvirt(reach: SshReach) -> Hypervisors:
+    from fleet_tui.backend.hypervisors.libvirt import Libvirt
+
+    return Libvirt(reach)
 
 
 def _serve(daemon: Daemon) -> None:
