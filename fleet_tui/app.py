@@ -122,6 +122,10 @@ class FleetApp(App[int], inherit_bindings=False):
         elif self.link_error is not None:
             failed(self.link_error)
 
+    def bring(self, paint: Callable[[], None]) -> None:
+        """From any thread: have ``paint`` called by the next drain."""
+        self.errands.bring(paint)
+
     def _wake(self) -> None:
         self.post_message(self.Arrived())
 
@@ -144,13 +148,13 @@ class FleetApp(App[int], inherit_bindings=False):
     # The link; these three are called from its thread
 
     def link_up(self, session: Session, record: SessionRecord) -> None:
-        self.errands.bring(lambda: self._up(session, record))
+        self.bring(lambda: self._up(session, record))
 
     def link_lost(self, error: FleetError, next_try_s: float) -> None:
-        self.errands.bring(lambda: self._lost(error))
+        self.bring(lambda: self._lost(error))
 
     def fleet_changed(self, changed: FleetChanged) -> None:
-        self.errands.bring(lambda: self._changed(changed))
+        self.bring(lambda: self._changed(changed))
 
     def _up(self, session: Session, record: SessionRecord) -> None:
         self.session, self.record = session, record
