@@ -79,7 +79,7 @@ class FleetApp(App[int], inherit_bindings=False):
         self.glyphs = glyphs.ASCII if settings.ascii else glyphs.choose(os.environ, getattr(sys.__stderr__, "encoding", None))
         themes.register(self)  # type: ignore[arg-type]
         wanted = settings.theme or themes.pick_theme(os.environ)
-        self.theme = wanted if wanted in self.available_themes else themes.pick_theme({})
+        themes.begin(self, wanted if wanted in self.available_themes else themes.pick_theme({}))  # type: ignore[arg-type]
         self.animation_level = "none"
         self.session: Session | None = None
         self.record: SessionRecord | None = None
@@ -209,6 +209,8 @@ class FleetApp(App[int], inherit_bindings=False):
         """
         made: FleetScreen = getattr(importlib.import_module(f"fleet_tui.screens.{kind}"), PLACES[kind])()
         made._css_update_count = self._css_update_count
+        if not self.styles.has_rule("color"):
+            self.stylesheet.apply(self)  # what is painted first inherits from here
         return made
 
     def _fleet_screens(self) -> list[FleetScreen]:
