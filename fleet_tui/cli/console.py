@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import os
@@ -125,4 +124,6 @@ def _need_terminal() -> None:
 
 def _die_with_parent() -> None:
     """Runs in the new daemon: it gets SIGTERM when this process is killed, so that a demonstration never outlives its console."""
+    import ctypes
+
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
