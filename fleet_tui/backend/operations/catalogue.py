@@ -118,7 +118,14 @@ class StepContext(Protocol):
     def use(self, wanted: type[T]) -> T:
         """The driver or service of that type, as the daemon composed it."""
         ...
-    def read(self) -> AbstractContextManager[Session]: ...
+    def read(self) -> AbstractContextManager[Session]:
+        """A consistent view, while this executor still owns the operation. A body reads right before it acts: one that was
+        frozen, and slept through its own takeover, learns it here.
+
+        Raises:
+            Fenced: another executor took the operation over; let it pass.
+        """
+        ...
     def write(self) -> AbstractContextManager[Session]:
         """A transaction that commits only while this executor still owns the operation.
 

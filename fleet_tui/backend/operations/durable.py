@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID, StepOptions
+from dbos._context import current_owner_xid
+from dbos._dbos import _get_dbos_instance
+from dbos._error import DBOSWorkflowConflictIDError
 from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy.engine import make_url
 
@@ -46,7 +49,7 @@ def _operation(operation_id: str) -> str:
     if run is None:
         raise ShuttingDown
     try:
-        run(operation_id, _recorded)
+        run(operation_id, _Run(operation_id))
     except Exception as error:
         if database_lost(error):
             _log.warning("operation %s pauses: the database does not answer", operation_id)
@@ -55,8 +58,24 @@ def _operation(operation_id: str) -> str:
     return "ended"
 
 
-def _recorded(name: str, act: Callable[[], str]) -> str:
-    return DBOS.run_step(StepOptions(name=name), act)
+class _Run:
+    """One run, in the thread DBOS began it in."""
+
+    def __init__(self, operation_id: str) -> None:
+        self._operation_id = operation_id
+
+    def __call__(self, name: str, act: Callable[[], str]) -> str:
+        return DBOS.run_step(StepOptions(name=name), act)
+
+    def in_hand(self) -> bool:
+        """DBOS asks itself this only when a step's result is to be recorded, which is after the act."""
+        system, mine = _get_dbos_instance()._sys_db, current_owner_xid(self._operation_id)
+        try:
+            with system.engine.begin() as connection:
+                system._check_owner_txn(connection, self._operation_id, str(mine))
+        except DBOSWorkflowConflictIDError:
+            return False
+        return True
 
 
 class Durable:

@@ -43,7 +43,7 @@ from fleet_tui.backend.operations.catalogue import (
     error_record,
 )
 from fleet_tui.backend.operations.context import RunningStep, Signals, step_row
-from fleet_tui.backend.operations.ownership import Claim, Fenced, ShuttingDown, adopt, fenced
+from fleet_tui.backend.operations.ownership import Claim, Fenced, ShuttingDown, adopt, fenced, still_owned
 from fleet_tui.backend.operations.queries import error_of, get
 from fleet_tui.backend.operations.rows import OperationRow, StepRow
 from fleet_tui.backend.store import Store, new_id
@@ -54,8 +54,18 @@ _STOPPED = ErrorRecord("cancelled", "Stopped on request.")
 _log = logging.getLogger(__name__)
 _clock = SystemClock()
 
-Recorded = Callable[[str, Callable[[], str]], str]
-"""``recorded(name, act)``: what ``act`` returned, now or in an earlier run."""
+
+
+class Recorded(Protocol):
+    """The durable engine, as one run of one operation sees it."""
+
+    def __call__(self, name: str, act: Callable[[], str]) -> str:
+        """What ``act`` returned, now or in an earlier run."""
+        ...
+
+    def in_hand(self) -> bool:
+        """Whether the engine still means this run, and has not given the operation to another one."""
+        ...
 
 
 class Checkpoint(Protocol):
@@ -94,7 +104,7 @@ class Runner:
             Fenced: another executor took it over.
             ShuttingDown: this one is stopping.
         """
-        run = self._adopt(operation_id)
+        run = self._adopt(operation_id, recorded.in_hand)
         if run is None:
             return
         self._checkpoint("adopted")
@@ -104,11 +114,14 @@ class Runner:
         recorded("finish", lambda: self._finish(run, outcome, failed, rollback))
         self._checkpoint("finished")
 
-    def _adopt(self, operation_id: str) -> Run | None:
+    def _adopt(self, operation_id: str, in_hand: Callable[[], bool]) -> Run | None:
         with self._store.write() as tx:
             claim = adopt(tx, operation_id, self._executor)
             if claim is None:
                 return None
+            # Asked with the row locked: a thread that was frozen before it came here must not take it from the living.
+            if not in_hand():
+                raise Fenced
             row = get(tx, operation_id)
             if row.state == OperationState.CANCELLING.value:
                 self._signals.cancel(row.id)
@@ -189,6 +202,7 @@ class Runner:
         except Exception as error:
             if database_lost(error):
                 raise
+            self._look_whose(run)
             return self._failed(run, step, context, error)
         self._checkpoint(f"after-body:{position}")
         with self._fenced(run) as (tx, row):
@@ -260,6 +274,7 @@ class Runner:
         except Exception as error:
             if database_lost(error):
                 raise
+            self._look_whose(run)
             # The first error stays the operation's; this one is only said.
             told = known(error, f"undo of {step.name} of {run.facts.id}")
             context.say(f"undo of {step.name} failed: {told.message}", "error")
@@ -310,6 +325,11 @@ class Runner:
             known(second, f"failed hook of {run.facts.id}")
             with self._fenced(run) as (tx, row):
                 transitions.fail(tx, row, None, error, failed_step, rollback)
+
+    def _look_whose(self, run: Run) -> None:
+        """An error in a body that was taken over meanwhile is nobody's: the new owner's doings may have been its cause."""
+        with self._store.read() as tx:
+            still_owned(tx, run.claim)
 
     def _fenced(self, run: Run) -> Any:
         return fenced(self._store, run.claim, self._signals.stopped.is_set)

@@ -324,8 +324,17 @@ def taken(store: Store, operation_id: str) -> None:
         row.executor, row.epoch = "e-2", row.epoch + 1
 
 
-@pytest.mark.parametrize("act", [lambda ctx: ctx.progress("x"), lambda ctx: ctx.write().__enter__(), lambda ctx: None])
-def test_who_lost_the_operation_stores_nothing_more(store: Store, act: Callable[[StepContext], Any]) -> None:
+def breaks(ctx: StepContext) -> None:
+    raise RuntimeError("the new owner got in the way")
+
+
+@pytest.mark.parametrize("act", [
+    lambda ctx: ctx.progress("x"), lambda ctx: ctx.write().__enter__(), lambda ctx: None, lambda ctx: ctx.say("x"), breaks,
+    lambda ctx: ctx.read().__enter__(), lambda ctx: ctx.wait(lambda: ctx.read().__enter__() and False, timeout_s=60),
+])  # fmt: skip
+def test_who_lost_the_operation_stores_nothing_more_and_learns_it_before_it_acts(
+    store: Store, act: Callable[[StepContext], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     def body(ctx: StepContext) -> None:
         taken(store, ctx.operation.id)
         act(ctx)
@@ -338,6 +347,7 @@ def test_who_lost_the_operation_stores_nothing_more(store: Store, act: Callable[
     record = bench.show(operation.id)
     assert record.state is OperationState.RUNNING and states(record) == ["running"]
     assert bench.held() == {("host", "a", operation.id)}
+    assert bench.said.lines == [] and not caplog.records, "nor does it say a word, or log what is nobody's error"
 
 
 def test_a_second_run_fences_the_first(store: Store) -> None:
