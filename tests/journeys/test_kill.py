@@ -85,7 +85,7 @@ def check(site: Site, labels: list[str], kept: Mapping[str, Mapping[str, bytes]]
     current = {str(record.machine) for record in records.values()}
     assert site.machines() == current, "a machine's folder is left over"
     until(lambda: set(site.processes()) <= current, 10.0, "no process without a machine")
-    assert not site.complaints(), "a daemon met something it did not expect"
+    assert not site.complaints(), "a daemon met something it did not expect:\n" + "\n".join(site.complaints())
     for machine, group in site.processes().items():
         agents = [process for process in group if "agent.pyz" in process.command]
         assert len(agents) == 1, group

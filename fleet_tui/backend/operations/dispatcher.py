@@ -161,8 +161,11 @@ class Dispatcher:
                 pause = self._round()
             except FleetError as error:
                 _log.error("dispatching failed: %s", error.message)
-            except Exception:
-                _log.exception("dispatching failed; it is tried again in a second")
+            except Exception as error:
+                if database_lost(error):
+                    _log.warning("dispatching pauses: the database does not answer")
+                else:
+                    _log.exception("dispatching failed; it is tried again in a second")
             self._wake.wait(pause)
 
     def _round(self) -> float:

@@ -36,6 +36,7 @@ __all__ = ["Base", "Json", "Store", "Utc", "database_now", "in_turn", "new_id", 
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
 _BUSY_MS = 30_000
+_STUCK_S = 20.0
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """Column type for JSON: text on SQLite, JSONB on PostgreSQL; ``None`` is SQL NULL.
@@ -93,16 +94,18 @@ class Store:
     Args:
         url: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/name``. An SQLite file is made
             with mode 0600 and WAL when absent; its directory must exist.
+        stuck_s: after so long without a word inside a transaction PostgreSQL ends it, so that a daemon that was frozen there
+            (or whose machine vanished without a farewell) holds no lock that the others need.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, stuck_s: float = _STUCK_S) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.on_commit: list[Callable[[Session], None]] = []
         """Called after each committed write, outside the transaction; must be quick and must not write."""
         self._one_writer = threading.Lock()
         self._writing = threading.local()
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, stuck_s)
         if self.is_sqlite:
             self._writer: Engine = self.engine.execution_options(fleet_begin="BEGIN IMMEDIATE")
             self._reader: Engine = self.engine
@@ -193,5 +196,12 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _postgres_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True)
+def _postgres_engine(url: str, stuck_s: float) -> Engine:
+    engine = create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = {round(stuck_s * 1000)}")
+        connection.commit()
+
+    return engine
