@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,42 @@ def test_one_that_never_answers_is_given_up(home: Settings, monkeypatch: pytest.
     with pytest.raises(embedded.TimedOut, match="does not answer"):
         embedded.start(home.directories, timeout_s=0.3)
     until(lambda: embedded.holder(home.directories))  # it is there all the same, and the fixture ends it
+
+
+def test_one_that_gets_on_is_waited_for_and_said_what_for(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_DAEMON", "slow")
+    monkeypatch.setattr(embedded, "_QUIET_S", 0.0)
+    begun = time.monotonic()
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        if time.monotonic() - begun > 4.0:  # twice as long as one without a word would be waited for
+            (tmp_path / "go").touch()
+
+    assert embedded.start(home.directories, timeout_s=2.0, say=hear) == embedded.holder(home.directories)
+    assert all(text.startswith("waiting for fleetd: ") for text in said) and len(set(said)) == len(said)
+
+
+def test_one_that_dies_after_a_while_is_missed_at_once(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_DAEMON", "slow")
+    monkeypatch.setattr(embedded, "_QUIET_S", 0.0)
+
+    def hear(text: str) -> None:
+        if ": part " in text:
+            (tmp_path / "die").touch()
+
+    with pytest.raises(InternalError, match="status 7") as caught:
+        embedded.start(home.directories, timeout_s=60.0, say=hear)
+    assert any(": part " in line for line in caught.value.details["log"])
+
+
+def test_one_that_works_without_a_word_is_waited_for(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = iter(range(1000))
+    monkeypatch.setattr(embedded, "_processor_s", lambda _pid: float(next(worked)))
+    answers = iter([False] * 30)
+    monkeypatch.setattr(embedded, "answers", lambda path: next(answers, True))
+    assert embedded.start(home.directories, timeout_s=0.3) == embedded.holder(home.directories)
 
 
 def test_stopping_waits_for_the_end(home: Settings) -> None:
