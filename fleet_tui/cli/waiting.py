@@ -15,6 +15,7 @@ from fleet_tui.cli.context import Context
 _HOLD_S = 10.0
 """How long one call waits for news; the operation is looked at anyway after that."""
 CANCELLED_EXIT = 1
+_UNDONE = {"done": "what it had made was undone", "failed": "what it had made could not all be undone: its log says more"}
 
 
 def finish(context: Context, submitted: Submitted) -> int:
@@ -73,8 +74,9 @@ def verdict(context: Context, operation: OperationRecord) -> int:
     if not context.wants_json:
         at = f" at {operation.failed_step}" if operation.failed_step else ""
         context.say(f"fleet: {clean(f'{operation.title} {operation.target} failed{at}: {error.message}')}")
-        if error.hint:
-            context.say(f"  {clean(error.hint)}")
+        for words in (clean(error.hint), _UNDONE.get(operation.rollback, "")):
+            if words:
+                context.say(f"  {words}")
     kind = BY_CODE.get(error.code)
     return kind.exit_code if kind else 1
 

@@ -13,7 +13,7 @@ import pytest
 
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.instances.states import Health, InstanceState
-from fleet_tui.backend.operations import OperationRecord
+from fleet_tui.backend.operations import OperationRecord, StepState
 from tests.journeys.site import Site, marked, markers, site, tasks
 from tests.journeys.test_first_instance import application_pid
 from tests.waiting import until
@@ -34,6 +34,8 @@ def failed(site: Site, operation: OperationRecord, stage: str, *words: str) -> i
     record = site.show(operation.target)
     assert (record.state, record.failed_stage) == (InstanceState.FAILED, stage), record
     assert operation.error is not None and operation.error.hint
+    assert operation.rollback == "none" and record.machine in site.machines(), "the machine is kept, and so it is said"
+    assert not [step.name for step in operation.steps if step.state is StepState.UNDONE]
     for word in words:
         assert word in operation.error.message, operation.error
         assert word in record.failure, record

@@ -35,6 +35,7 @@ from fleet_tui.backend.errors import (
 )
 from fleet_tui.backend.operations import ErrorRecord, OperationState, StepState, transitions
 from fleet_tui.backend.operations.catalogue import (
+    LEFT,
     LineSink,
     OperationCancelled,
     OperationFacts,
@@ -248,7 +249,7 @@ class Runner:
     # Undo
 
     def _undo(self, run: Run, step: Step, position: int) -> str:
-        """``undone``, ``failed``, or ``nothing`` when there is nothing to undo."""
+        """``undone``, ``failed``, or ``nothing`` when there was nothing to undo or the undo left things as they were."""
         assert step.undo is not None
         while True:
             if self._signals.stopping.is_set():
@@ -270,7 +271,7 @@ class Runner:
     def _attempt_undo(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         assert step.undo is not None
         try:
-            step.undo(context)
+            left = step.undo(context) is LEFT
         except Exception as error:
             if database_lost(error):
                 raise
@@ -283,6 +284,8 @@ class Runner:
                 transitions.changed(tx, row, "step")
             return "failed"
         self._checkpoint(f"after-undo:{position}")
+        if left:
+            return "nothing"
         with self._fenced(run) as (tx, row):
             mine = _row_of(row, step.name)
             mine.state = StepState.UNDONE.value

@@ -23,7 +23,7 @@ from fleet_tui.backend.errors import (
     WrongState,
 )
 from fleet_tui.backend.operations import ErrorRecord, OperationRecord, OperationState
-from fleet_tui.backend.operations.catalogue import OperationFacts, Step, StepContext
+from fleet_tui.backend.operations.catalogue import LEFT, OperationFacts, Step, StepContext
 from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.store import Store
@@ -109,6 +109,21 @@ def test_an_undo_sees_its_own_result(store: Store) -> None:
     make = Step("make", lambda ctx: {"id": "m-1"}, undo=lambda ctx: seen.append(ctx.results["make"]["id"]))
     Bench(store, kind(make, failing())).through()
     assert seen == ["m-1"]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_undo_that_leaves_things_as_they_are_is_no_rollback(store: Store, others: int) -> None:
+    journal: list[str] = []
+
+    def keep(ctx: StepContext) -> Mapping[str, Any]:
+        journal.append("looked")
+        return LEFT
+
+    bench = Bench(store, kind(*writes(journal, *["a"] * others), Step("made", lambda ctx: None, undo=keep), failing()))
+    record = bench.through()
+    assert record.rollback == ("done" if others else "none")
+    assert states(record) == [*["undone"] * others, "done", "failed"]
+    assert journal == [*["a"] * others, "looked", *["undo a"] * others]
 
 
 def test_a_step_may_ask_for_undo_also_when_it_only_began(store: Store) -> None:
