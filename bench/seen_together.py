@@ -27,7 +27,8 @@ def measure(bench: Bench) -> list[Row]:
         pool = stack.enter_context(ThreadPoolExecutor(len(viewers)))
         _change(site, viewers, pool, "first")  # which each viewer shows once it is ready
         times = [_change(site, viewers, pool, f"seen-{number}") for number in range(CHANGES)]
-    return [Row("changed by the command line to shown by two consoles", "ms", times, goal=Goal(1000, "p95"), note=f"{CHANGES} changes; and by a follower")]
+    note = f"{CHANGES} changes; and by a follower"
+    return [Row("changed by the command line to shown by two consoles", "ms", times, goal=Goal(1000, "p95"), note=note)]
 
 
 def _change(site: Site, viewers: list[Probe], pool: ThreadPoolExecutor, label: str) -> float:

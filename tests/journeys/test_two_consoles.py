@@ -28,6 +28,7 @@ from fleet_tui.backend.telemetry import ReadLines
 from tests.journeys.site import ROOT, Site, tasks
 from tests.waiting import until
 
+
 class Console:
     """What a console does: it waits for events, fetches what they name, and notes when it knew what."""
 
