@@ -69,6 +69,7 @@ def test_two_consoles_at_once_share_one_daemon(home: Settings) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
+    assert len((home.directories.state / "starts").read_text().splitlines()) == 1, "the others wait for it"
     assert said == [f"started fleetd (pid {embedded.holder(home.directories)}), state in {home.directories.state}"]
 
 

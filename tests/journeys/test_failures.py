@@ -207,6 +207,7 @@ def test_an_agent_that_does_not_call_in_time() -> None:
         own.create("late")
         door, aside = own.socket(), own.places.runtime / "aside"
         door.rename(aside)  # calls of ours go on over the connection we have
+        door.touch()  # were nothing there, the daemon would listen there again
         operation = own.fails(i.ProvisionInstance(target="late"))
         assert own.show("late").failed_stage == "startup:hello"
         assert operation.error is not None and "the agent did not call within 1 s" in operation.error.message

@@ -58,8 +58,8 @@ def start(
 ) -> int | None:
     """Start ``fleetd`` in the background and wait until it answers, as long as it gets on: it may have a large fleet to make up.
 
-    Safe when two consoles do it at once: the daemon's own lock decides, the other one's daemon gives up, and both end up
-    with the same one.
+    Safe when many consoles do it at once: one of them starts it, the others wait for the same one. The daemon's own lock decides
+    when somebody starts it by hand meanwhile: ours gives up.
 
     Args:
         timeout_s: longest time without a sign of progress: a word in its log, or work done.
@@ -71,31 +71,54 @@ def start(
     """
     place = socket or directories.socket
     directories.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    begun = _size(directories.daemon_log)
+    patience = _Patience(directories, begun, timeout_s, say)
+    process: subprocess.Popen[bytes] | None = None
+    turn = os.open(directories.logs / ".starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            owner = holder(directories)
+            if answers(place) and owner != 0:
+                if process is not None and owner == process.pid:
+                    return owner
+                if process is not None:
+                    _give_up(process)
+                return None
+            if process is None and owner is None and _is_ours(turn):
+                process = _launch(directories, arguments, environ, before)
+            elif process is not None and (ended := process.poll()) is not None and owner is None:
+                raise _died(directories, begun, ended)
+            if not patience.lasts(owner or (process.pid if process else 0)):
+                break
+            time.sleep(_LOOK_S)
+    finally:
+        os.close(turn)
+    whose = process.pid if process else holder(directories)
+    raise TimedOut(
+        f"fleetd (pid {whose}) {'was started' if process else 'runs'} but does not answer at {place} after {patience.waited:.0f} s",
+        hint=f"its log is {directories.daemon_log}, `fleet daemon stop` ends it", log=last_words(directories, begun),
+    )
+
+
+def _is_ours(turn: int) -> bool:
+    """Whether it is this process that starts the daemon: one does, so that twenty consoles do not load twenty of them."""
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _launch(
+    directories: Directories, arguments: Sequence[str], environ: Mapping[str, str] | None, before: Callable[[], None] | None
+) -> subprocess.Popen[bytes]:
     with directories.daemon_log.open("ab") as output:
         os.fchmod(output.fileno(), 0o600)
-        begun = output.seek(0, os.SEEK_END)
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "fleet_tui.backend.daemon", *arguments],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, preexec_fn=before,
             cwd=Path(fleet_tui.__file__).parent.parent, env=None if environ is None else dict(environ),
         )
-    patience = _Patience(directories, begun, timeout_s, say)
-    while True:
-        ended = process.poll()
-        if answers(place) and (owner := holder(directories)) != 0:
-            if owner == process.pid:
-                return owner
-            _give_up(process)
-            return None
-        if ended is not None and holder(directories) is None:
-            raise _died(directories, begun, ended)
-        if not patience.lasts(holder(directories) or process.pid):
-            break
-        time.sleep(_LOOK_S)
-    raise TimedOut(
-        f"fleetd (pid {process.pid}) was started but does not answer at {place} after {patience.waited:.0f} s",
-        hint=f"its log is {directories.daemon_log}", log=last_words(directories, begun),
-    )
 
 
 class _Patience:

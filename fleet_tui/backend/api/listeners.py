@@ -31,6 +31,10 @@ class Listener(Protocol):
         """User id and source of a connection, proven by the transport, not by what was said over it."""
         ...
 
+    def is_gone(self) -> bool:
+        """Whether nobody can find the place any more, and it must be bound again."""
+        ...
+
     def close(self) -> None:
         """Clear away what ``bind`` left behind."""
         ...
@@ -79,6 +83,10 @@ class UnixListener:
         end: socket.socket = transport.get_extra_info("socket")
         pid, uid, _gid = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         return uid, f"uid {uid} pid {pid}"
+
+    def is_gone(self) -> bool:
+        """Somebody tidied up: the socket lives on, but its name is what callers know."""
+        return not self.path.exists()
 
     def close(self) -> None:
         """Remove the name, unless another daemon has put its own there since."""

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from fleet_tui.backend.api import METHODS, DescribeSite, Done, Method, SiteRecord
+from fleet_tui.backend.api import METHODS, DescribeSite, Done, Method, SiteRecord, server
 from fleet_tui.backend.api.connection import Connection
+from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import Busy, FleetError, InternalError, InvalidInput, NotFound, PermissionDenied, ReadOnly, Unreachable
 from fleet_tui.backend.events import Event, EventBatch, EventsAfter
@@ -423,6 +424,24 @@ def test_nobody_there_is_said_with_what_to_do(tmp_path: Path, door: Door) -> Non
     with pytest.raises(Unreachable) as caught:
         door.client().call(DescribeSite())
     assert "fleet daemon start" in caught.value.hint
+
+
+@pytest.mark.parametrize("gone", ["socket", "folder"])
+def test_a_socket_that_somebody_removed_is_there_again(door: Door, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    door.close()
+    monkeypatch.setattr(server, "LOOK_S", 0.02)
+    door.open()
+    kept = door.client()
+    assert kept.record.user == "tester"
+    door.path.unlink()
+    if gone == "folder":
+        door.path.parent.rmdir()
+    until(lambda: answers(door.path), what="it can be found again")
+    assert stat.S_IMODE(door.path.stat().st_mode) == 0o600
+    assert kept.call(ListAudit(limit=1)), "over the old one"
+    assert door.client().record.user == "tester"
+    door.close()
+    assert not door.path.exists()
 
 
 def test_a_socket_deep_down_is_reached(tmp_path: Path) -> None:
