@@ -1,7 +1,8 @@
 """Stands for ``fleetd`` where only its start and end matter: takes the lock, answers on the socket, ends at SIGTERM.
 
 Run as the interpreter of the real one, so it ignores its arguments. ``STUB_DAEMON`` has it behave otherwise: ``die`` ends with a last
-word; ``slow`` says what it does, again and again, and answers only when there is a file ``go``, or ends when there is a file ``die``.
+word; ``slow`` says what it does, again and again, and answers only when there is a file ``go``, or ends when there is a file ``die``;
+``lingering`` answers nobody after SIGTERM but ends only when there is a file ``end``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def main() -> int:
         listening.bind(str(path))
         listening.listen()
         signal.sigwait({signal.SIGTERM})
+    path.unlink()
+    while os.environ.get("STUB_DAEMON") == "lingering" and not (home / "end").exists():
+        time.sleep(0.01)
     return 0
 
 

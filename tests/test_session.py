@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import sys
 import threading
 import time
@@ -121,6 +123,31 @@ def test_one_that_works_without_a_word_is_waited_for(home: Settings, monkeypatch
     answers = iter([False] * 30)
     monkeypatch.setattr(embedded, "answers", lambda path: next(answers, True))
     assert embedded.start(home.directories, timeout_s=0.3) == embedded.holder(home.directories)
+
+
+def test_who_comes_while_a_daemon_ends_gets_the_next_one(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_DAEMON", "lingering")
+    sessions.ensure(home, say=lambda _text: None)
+    first = embedded.holder(home.directories)
+    assert first
+    os.kill(first, signal.SIGTERM)
+    until(lambda: not embedded.answers(home.directories.socket))
+    waiting = threading.Event()
+    monkeypatch.setattr(embedded, "_QUIET_S", 0.0)
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        waiting.set()
+
+    coming = threading.Thread(target=lambda: sessions.ensure(home, say=hear))
+    coming.start()
+    assert waiting.wait(20)
+    assert embedded.holder(home.directories) == first
+    (tmp_path / "end").touch()
+    coming.join(30)
+    second = embedded.holder(home.directories)
+    assert second and second != first and said[-1] == f"started fleetd (pid {second}), state in {home.directories.state}"
 
 
 def test_stopping_waits_for_the_end(home: Settings) -> None:

@@ -202,8 +202,9 @@ def _serve(daemon: Daemon) -> None:
     log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
     stopped.wait()
     log.info("stopping: current steps get %.0f s", GRACE_S)
-    daemon.stop()
+    # First the door: who comes now must find nobody, and wait for the next daemon, rather than one that is about to go.
     server.stop()
+    daemon.stop()
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,11 @@ from sqlalchemy import func, select
 
 from fleet_tui.agent import processes
 from fleet_tui.backend import instances as i
+from fleet_tui.backend.api import embedded
+from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.instances.states import Health, InstanceState
-from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState
+from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState, ShowOperation
 from fleet_tui.backend.operations.rows import LeaseRow
 from tests.backend import postgres
 from tests.journeys.site import Site, marked, markers, site, tasks
@@ -25,7 +29,7 @@ CP = """#!/bin/sh
 # Stops for ever in the first copy of each kind of thing, with a part of it made.
 for last; do :; done
 case "$last" in */snapshots/*) kind=snapshot ;; *) kind=restore ;; esac
-if [ -e "{folder}/$kind" ]; then exec /bin/cp "$@"; fi
+if [ -e "{folder}/$kind" ]; then while [ -e "{folder}/hold" ]; do /bin/sleep 0.02; done; exec /bin/cp "$@"; fi
 mkdir -p "$last"; echo half > "$last/half"; echo $$ > "{folder}/$kind.new"; mv "{folder}/$kind.new" "{folder}/$kind"
 exec sleep 300
 """
@@ -144,6 +148,30 @@ def test_killed_in_the_middle_of_a_copy(tmp_path: Path, monkeypatch: pytest.Monk
             assert markers(own.disk("web-1")) == kept
             disk = own.disk("web-1").name
             assert {entry.name for entry in own.places.disks.iterdir()} == {".lock", disk, f"{disk}.json"}
+            check(own, runs=True)
+
+
+def test_a_daemon_told_to_stop_takes_no_more_calls_while_a_step_comes_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, hold = tmp_path / "cp", tmp_path / "hold"
+    program.write_text(CP.format(folder=tmp_path))
+    program.chmod(0o755)
+    for file in (hold, tmp_path / "snapshot"):
+        file.touch()
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        with site(flags=FLAGS) as own:
+            own.create("web-1")
+            own.do(i.ProvisionInstance(target="web-1"))
+            operation = own.submit(i.SnapshotDisk(target="web-1")).id
+            until(lambda: own.call(ShowOperation(operation)).steps[1].progress == "copying")
+            pid = own.pid()
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not answers(own.socket()), 15.0, "the door is shut")
+            assert embedded.holder(own.places) == pid, "it still lets the step come to its end"
+            hold.unlink()
+            until(lambda: embedded.holder(own.places) is None, 20.0, "then it ends")
+            own.start(1)
+            assert own.ended(operation).state is OperationState.SUCCEEDED
             check(own, runs=True)
 
 

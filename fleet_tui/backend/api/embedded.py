@@ -72,7 +72,7 @@ def start(
     place = socket or directories.socket
     directories.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     begun = _size(directories.daemon_log)
-    patience = _Patience(directories, begun, timeout_s, say)
+    patience = _Patience(directories, begun, say)
     process: subprocess.Popen[bytes] | None = None
     turn = os.open(directories.logs / ".starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -88,7 +88,8 @@ def start(
                 process = _launch(directories, arguments, environ, before)
             elif process is not None and (ended := process.poll()) is not None and owner is None:
                 raise _died(directories, begun, ended)
-            if not patience.lasts(owner or (process.pid if process else 0)):
+            # Somebody else's may be ending: then ours is started when it is gone.
+            if not patience.lasts(owner or (process.pid if process else 0), timeout_s if process else max(timeout_s, STOP_S)):
                 break
             time.sleep(_LOOK_S)
     finally:
@@ -124,8 +125,8 @@ def _launch(
 class _Patience:
     """Lasts as long as a daemon that starts is seen to get on: it writes to its log, or has the processor."""
 
-    def __init__(self, directories: Directories, begun: int, timeout_s: float, say: Callable[[str], None] | None) -> None:
-        self._directories, self._begun, self._timeout_s, self._say = directories, begun, timeout_s, say
+    def __init__(self, directories: Directories, begun: int, say: Callable[[str], None] | None) -> None:
+        self._directories, self._begun, self._say = directories, begun, say
         self._start = self._since = time.monotonic()
         self._written, self._pid, self._worked = begun, 0, 0.0
         self._said = ""
@@ -134,19 +135,20 @@ class _Patience:
     def waited(self) -> float:
         return time.monotonic() - self._start
 
-    def lasts(self, pid: int) -> bool:
+    def lasts(self, pid: int, timeout_s: float) -> bool:
+        """Whether the daemon with this pid showed a sign of life in the last ``timeout_s`` seconds."""
         now = time.monotonic()
-        if self._gets_on(pid):
+        if self._gets_on(pid, 0.1 * timeout_s):
             self._since = now
         if self._say is not None and self.waited > _QUIET_S and (word := self._doing()) != self._said:
             self._said = word
             self._say(f"waiting for fleetd: {word}")
-        return now - self._since < self._timeout_s and self.waited < LONGEST_START_S
+        return now - self._since < timeout_s and self.waited < LONGEST_START_S
 
-    def _gets_on(self, pid: int) -> bool:
+    def _gets_on(self, pid: int, work_s: float) -> bool:
+        """Less work than a tenth of the time is what a daemon burns that waits in vain."""
         written, worked = _size(self._directories.daemon_log), _processor_s(pid)
-        # A tenth of the time is work; less is what a daemon burns that waits in vain.
-        moved = written != self._written or pid != self._pid or worked - self._worked > 0.1 * self._timeout_s
+        moved = written != self._written or pid != self._pid or worked - self._worked > work_s
         if moved:
             self._written, self._pid, self._worked = written, pid, worked
         return moved
