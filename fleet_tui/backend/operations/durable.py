@@ -22,8 +22,8 @@ from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy.engine import make_url
 
 from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
-from fleet_tui.backend.operations.runner import Recorded, database_lost
-from fleet_tui.backend.store import Store, sqlite_url
+from fleet_tui.backend.operations.runner import Recorded
+from fleet_tui.backend.store import Store, database_lost, sqlite_url
 
 APPLICATION = "fleet"
 VERSION = "ops-1"
@@ -50,9 +50,13 @@ def _operation(operation_id: str) -> str:
         raise ShuttingDown
     try:
         run(operation_id, _Run(operation_id))
+    except ShuttingDown as pause:
+        if pause.__cause__ is not None:
+            _log.warning("operation %s pauses: the database cannot work (%s)", operation_id, getattr(pause.__cause__, "orig", pause.__cause__))
+        raise
     except Exception as error:
         if database_lost(error):
-            _log.warning("operation %s pauses: the database does not answer", operation_id)
+            _log.warning("operation %s pauses: the database cannot work (%s)", operation_id, getattr(error, "orig", error))
             raise ShuttingDown from error
         raise
     return "ended"
@@ -65,7 +69,16 @@ class _Run:
         self._operation_id = operation_id
 
     def __call__(self, name: str, act: Callable[[], str]) -> str:
-        return DBOS.run_step(StepOptions(name=name), act)
+        def acting() -> str:
+            try:
+                return act()
+            except Exception as error:
+                if database_lost(error):
+                    # An exception DBOS would remember as the act's outcome, and raise again whenever it comes here.
+                    raise ShuttingDown from error
+                raise
+
+        return DBOS.run_step(StepOptions(name=name), acting)
 
     def in_hand(self) -> bool:
         """DBOS asks itself this only when a step's result is to be recorded, which is after the act."""

@@ -25,10 +25,10 @@ from fleet_tui.backend.operations.durable import Durable
 from fleet_tui.backend.operations.heartbeat import Heartbeat
 from fleet_tui.backend.operations.recovery import Recovery
 from fleet_tui.backend.operations.rows import OperationRow
-from fleet_tui.backend.operations.runner import Checkpoint, Recorded, Runner, database_lost, nothing
+from fleet_tui.backend.operations.runner import Checkpoint, Recorded, Runner, nothing
 from fleet_tui.backend.operations.schedule import Schedules
 from fleet_tui.backend.operations.submission import Submission
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, database_lost
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Engine:
                     self._recovery.take_over()
             except Exception as error:
                 if database_lost(error):
-                    _log.warning("the watch over operations pauses: the database does not answer")
+                    _log.warning("the watch over operations pauses: the database cannot work (%s)", getattr(error, "orig", error))
                 else:
                     _log.exception("the watch over operations failed; it is tried again")
 

@@ -62,7 +62,7 @@ class Recovery:
             if not self._durable.is_active(operation_id):
                 missing[operation_id] = self._missing.get(operation_id, now)
         self._missing = missing
-        for operation_id, since in missing.items():
+        for operation_id, since in tuple(missing.items()):
             self._mend(operation_id, now - since)
 
     def _mine(self) -> dict[str, str]:

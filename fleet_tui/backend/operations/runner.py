@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import SystemClock
@@ -47,7 +46,7 @@ from fleet_tui.backend.operations.context import RunningStep, Signals, step_row
 from fleet_tui.backend.operations.ownership import Claim, Fenced, ShuttingDown, adopt, fenced, still_owned
 from fleet_tui.backend.operations.queries import error_of, get
 from fleet_tui.backend.operations.rows import OperationRow, StepRow
-from fleet_tui.backend.store import Store, new_id
+from fleet_tui.backend.store import Store, database_lost, new_id
 
 _FINAL_REFUSALS = (InvalidInput, WrongState, NotFound, PermissionDenied, InUse)
 _RETRY_LIMIT_S = 60.0
@@ -359,9 +358,6 @@ def known(error: Exception, place: str) -> ErrorRecord:
     )
 
 
-def database_lost(error: BaseException) -> bool:
-    """Whether the database went away, which is no failure of the operation: it goes on when that is back."""
-    return isinstance(error, DBAPIError) and (error.connection_invalidated or error.statement is None)
 
 
 def _row_of(row: OperationRow, name: str) -> StepRow:

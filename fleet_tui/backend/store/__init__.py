@@ -29,14 +29,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["Base", "Json", "Store", "Utc", "database_now", "in_turn", "new_id", "sqlite_url"]
+__all__ = ["Base", "Json", "Store", "Utc", "database_lost", "database_now", "in_turn", "new_id", "sqlite_url"]
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
 _BUSY_MS = 30_000
 _STUCK_S = 20.0
+_SQLITE_PASSES = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+})  # fmt: skip
+_POSTGRES_PASSES = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58")
+"""SQLSTATEs or their classes: connection, read-only, ended for its silence, serialisation, resources, lock, operator, system."""
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """Column type for JSON: text on SQLite, JSONB on PostgreSQL; ``None`` is SQL NULL.
@@ -165,6 +171,17 @@ def database_now(tx: Session) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     found: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
     return found.astimezone(UTC)
+
+
+def database_lost(error: BaseException) -> bool:
+    """Whether the database cannot work now: it went away, is full, locked or read-only. Not our mistake, and it may pass."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or error.statement is None:
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSES
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(_POSTGRES_PASSES)
 
 
 def in_turn(tx: Session, key: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from dbos import DBOS
+from sqlalchemy.exc import OperationalError
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events.feed import Feed
@@ -244,6 +246,24 @@ def test_a_thread_that_slept_before_it_began_takes_nothing_from_the_one_that_was
     finish.set()
     record = ended(engine, operation)
     assert (record.state, record.steps[0].attempt) == (OperationState.SUCCEEDED, 1)
+
+
+def test_an_operation_pauses_while_the_database_is_full_and_then_goes_on(start: Start) -> None:
+    journal: list[str] = []
+
+    def body(ctx: StepContext) -> None:
+        if ctx.attempt < 3:
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise OperationalError("INSERT", {}, full)
+        journal.append(ctx.step)
+
+    engine = start(kind(*writes(journal, "a"), Step("full", body), *writes(journal, "z")))
+    first, second = submit(engine), submit(engine, "web-2")  # two that come back in one look
+    for operation in (first, second):
+        record = ended(engine, operation)
+        assert (record.state, record.steps[1].attempt) == (OperationState.SUCCEEDED, 3), record
+    assert sorted(journal) == ["a", "a", "full", "full", "z", "z"]
 
 
 def test_a_run_that_ended_without_ending_its_operation_fails_it(

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.operations.rows import ScheduleRow, WorkerRow
-from fleet_tui.backend.store import Store, database_now, new_id, sqlite_url
+from fleet_tui.backend.store import Store, database_lost, database_now, new_id, sqlite_url
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5)))
 
@@ -26,6 +26,28 @@ def worker(name: str, seen: datetime = NOON) -> WorkerRow:
 def count(store: Store) -> int:
     with store.read() as tx:
         return tx.scalar(select(func.count()).select_from(WorkerRow)) or 0
+
+
+FULL = ["PRAGMA max_page_count=1", "CREATE TABLE more (word text)"]
+READ_ONLY = ["PRAGMA query_only=ON", "DELETE FROM worker"]
+
+
+@pytest.mark.parametrize(
+    ("database", "statements", "lost"),
+    [
+        ("sqlite", FULL, True), ("sqlite", READ_ONLY, True), ("sqlite", ["DELETE FROM nothing"], False), ("sqlite", ["nonsense"], False),
+        ("postgresql", ["SET TRANSACTION READ ONLY", "DELETE FROM worker"], True),
+        ("postgresql", ["SELECT pg_terminate_backend(pg_backend_pid())"], True),
+        ("postgresql", ["DELETE FROM nothing"], False), ("postgresql", ["SELECT 1/0"], False),
+    ],
+    indirect=["database"],
+)  # fmt: skip
+def test_a_database_that_cannot_work_is_told_from_a_mistake_of_ours(store: Store, statements: list[str], lost: bool) -> None:
+    with pytest.raises(DBAPIError) as caught, store.write() as tx:
+        for statement in statements:
+            tx.execute(text(statement))
+    assert database_lost(caught.value) is lost
+    store.close()
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
