@@ -47,7 +47,7 @@ def wait(context: Context, operation: OperationRecord, *, tell: bool, as_records
     cursor = context.session.events_after(-1).cursor
     seen = 0
     while True:
-        operation = context.session.fetch(ShowOperation(operation.id))
+        operation = context.follow(ShowOperation(operation.id), deadline)
         if tell or as_records:
             seen = _tell(context, operation.id, seen, as_records)
         if operation.state.is_final:
@@ -107,7 +107,7 @@ def line_text(line: LogLine, *, timestamps: bool) -> str:
 def _tell(context: Context, operation: str, seen: int, as_records: bool) -> int:
     """Everything the operation has said since; returns how far we are."""
     while True:
-        batch = context.session.fetch(ReadLines(operation=operation, after=seen))
+        batch = context.follow(ReadLines(operation=operation, after=seen))
         for line in batch.lines:
             if not as_records:
                 context.say(clean(line_text(line, timestamps=False)))
@@ -125,7 +125,7 @@ def _news(context: Context, operation: OperationRecord, cursor: int, wait_s: flo
     refs = (f"operation:{operation.id}", operation.target_ref)
     deadline = time.monotonic() + wait_s
     while (left := deadline - time.monotonic()) > 0:
-        batch = context.session.fetch(EventsAfter(cursor=cursor, wait_s=left))
+        batch = context.follow(EventsAfter(cursor=cursor, wait_s=left), deadline)
         cursor = batch.cursor
         if any(event.ref in refs or event.operation_id == operation.id for event in batch.events):
             break
