@@ -15,7 +15,8 @@ from typing import Protocol
 from fleet_tui.backend.api.sockets import short_name
 
 _UCRED = struct.Struct("3i")
-_BACKLOG = 512
+BACKLOG = 512
+"""Connections that may wait to be let in: a fleet's agents come all at once when a daemon is back."""
 
 
 class Listener(Protocol):
@@ -69,7 +70,7 @@ class UnixListener:
             if self.group:
                 os.chown(temporary, -1, grp.getgrnam(self.group).gr_gid)
             temporary.chmod(self.mode)
-            listening.listen(_BACKLOG)
+            listening.listen(BACKLOG)
             temporary.rename(self.path)
         except BaseException:
             listening.close()

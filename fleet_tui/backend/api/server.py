@@ -20,7 +20,7 @@ from aiohttp import web
 
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.api.dispatch import Dispatcher
-from fleet_tui.backend.api.listeners import Listener, UnixListener
+from fleet_tui.backend.api.listeners import BACKLOG, Listener, UnixListener
 from fleet_tui.backend.api.waiting import Waiters
 from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import FleetError, InternalError, InvalidInput, NotFound, UsageError
@@ -92,7 +92,7 @@ class Server:
                 )
                 runners.append(runner)
                 await runner.setup()
-                await web.SockSite(runner, listening, ssl_context=listener.tls).start()
+                await web.SockSite(runner, listening, ssl_context=listener.tls, backlog=BACKLOG).start()
                 looking.append(asyncio.create_task(_keep_findable(listener, runner, bound)))
             yield
         finally:
@@ -290,7 +290,7 @@ async def _keep_findable(listener: Listener, runner: web.AppRunner, bound: list[
                 continue
             listening = listener.bind()
             bound.append((listener, listening))
-            await web.SockSite(runner, listening, ssl_context=listener.tls).start()
+            await web.SockSite(runner, listening, ssl_context=listener.tls, backlog=BACKLOG).start()
             _log.warning("the place where fleetd listens was gone; it listens there again")
         except OSError as problem:
             _log.error("the place where fleetd listens is gone and cannot be had again: %s", problem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -442,6 +444,31 @@ def test_a_socket_that_somebody_removed_is_there_again(door: Door, monkeypatch: 
     assert door.client().record.user == "tester"
     door.close()
     assert not door.path.exists()
+
+
+def test_where_many_wait_to_be_let_in_one_waits_too(tmp_path: Path) -> None:
+    place = tmp_path / "busy.sock"
+    with socket.socket(socket.AF_UNIX) as busy, ExitStack() as waiting:
+        busy.bind(str(place))
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(place))
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(answers, place, 30.0)
+            until(lambda: busy.accept()[0].close() or coming.done())
+            assert coming.result(timeout=30)
+
+
+def test_three_hundred_callers_at_once_are_let_in(door: Door) -> None:
+    """More than the event loop's own idea of how many may wait."""
+    with ExitStack() as calling:
+        for _ in range(300):
+            one = calling.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            one.connect(str(door.path))
 
 
 def test_a_socket_deep_down_is_reached(tmp_path: Path) -> None:
