@@ -256,6 +256,12 @@ class Agents:
             return tuple(Command(row.id, row.verb, row.arguments) for row in tx.scalars(query))
 
 
+def any_sealed(store: Store) -> str:
+    """Something that was sealed for an agent, by which the site's master key is known; empty when nothing was yet."""
+    with store.read() as tx:
+        return tx.scalar(select(AgentRow.document).where(AgentRow.document.like("v1.%")).limit(1)) or ""
+
+
 def _take(row: AgentRow, request: Report) -> Change:
     """Copy a report's standing into the row; says what differs from before."""
     phases = health = disk = facts = False
