@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 import secrets
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
 from fleet_tui.backend.text import clean
 
+_log = logging.getLogger(__name__)
+
 DETAILED = 250
 """Instances that are well and have their whole log all the same."""
 
@@ -52,14 +55,19 @@ def populate(store: Store, provider: Provider, *, instances: int = 200, hosts: i
     with store.read() as tx:
         if tx.scalar(select(HostRow.id).limit(1)) is not None:
             return False
+    _log.info("making up a fleet of %d instances on %d hosts", instances, hosts)
     plans = blueprint.instances(instances, places, seed)
     done, failures = past_operations.make(plans, now, seed)
     with store.write() as tx:
         _insert_hosts(tx, places, now)
+        _log.info("making up their past")
         registers = enter(tx, provider.directory / "bundles", now)
         pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
+        _log.info("storing %d instances", instances)
         _insert_instances(tx, provider, plans, pasts, registers, now)
+        _log.info("storing their logs")
         _insert_lines(tx, plans, pasts)
+        _log.info("storing %d past operations", len(done))
         _insert(tx, OperationRow, [past.operation for past in done])
         _insert(tx, StepRow, [step for past in done for step in past.steps])
         _insert(tx, EventRow, sorted([past.event for past in done] + _complaints(plans, pasts, now), key=lambda event: event["time"]))
