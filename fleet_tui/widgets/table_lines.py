@@ -211,9 +211,9 @@ class TableLines(Painted):
 
 
 def _laid_into(line: str, words: str) -> str:
-    """The words put into the last stretch of blanks that is wide enough for them; left out if there is none."""
-    blanks = [run for run in re.finditer(r" +$| {4,}", line) if run.end() - run.start() >= len(words) + 2 * GAP]
-    if not words or not blanks:
+    """The words put at the end of the longest stretch of blanks, where they look like no title; left out if there is no room."""
+    blanks = max(re.finditer(r" +$| {4,}", line), key=lambda run: run.end() - run.start(), default=None)
+    if not words or blanks is None or blanks.end() - blanks.start() < len(words) + 2 * GAP:
         return line
-    end = blanks[-1].end() - (0 if blanks[-1].end() == len(line) else GAP)
+    end = blanks.end() - (0 if blanks.end() == len(line) else GAP)
     return line[: end - len(words)] + words + line[end:]
