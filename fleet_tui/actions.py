@@ -374,7 +374,7 @@ def hints(
     for id_ in HINTS.get(place, HINTS[place.partition("/")[0]]):
         action = ACTIONS[id_]
         keys = keys_of(action, keymap)
-        if not keys or id_ in idle or why_not(action, row, session):
+        if not keys or id_ in idle or (action.aims and row is None) or why_not(action, row, session):
             continue
         title = resolve(action, row).title.lower()
         if (room := room - len(keys[0]) - len(title) - 4) < 0:

@@ -274,7 +274,7 @@ class StubSession:
     def _ShowSettings(self, request: instances.ShowSettings) -> instances.InstanceSettings:
         row = self._one(request.target) if request.target else None
         values = {**defaults(), **({"label": row.label, "kind": row.kind, "template": row.template} if row else {})}
-        choices = {"template": ("hello", "web-small"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
+        choices = {"template": ("hello", "web-small", "web-tiny"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
         locked = {"kind": "fixed since first provision", "virtual_network": "fixed since first provision"} if row and row.machine else {}
         applied = {"template": "web-tiny"} if row and row.pending_changes else {}
         return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices)

@@ -100,7 +100,7 @@ def fleet_column(summary: Summary, glyphs: Glyphs) -> list[Line]:
     lines: list[Line] = [
         [(" FLEET", "title")],
         [(f" {total:,} {'instance' if total == 1 else 'instances'}", "")],
-        _counts(summary.instances, glyphs, False),
+        [(text[index == 0 :], style) for index, (text, style) in enumerate(_counts(summary.instances, glyphs, False))],
         [(" ", ""), *_hosts(summary, glyphs)],
         [(" ", ""), _disks(summary)],
         [(f" {_host_name(summary).upper()}", "title")],
@@ -110,4 +110,4 @@ def fleet_column(summary: Summary, glyphs: Glyphs) -> list[Line]:
     kinds = "  ".join(f"{kind} {count:,}" for kind, count in sorted(summary.kinds.items()))
     if kinds:
         lines.insert(3, [(f" {kinds}", "muted")])
-    return lines
+    return [line for line in lines if line]

@@ -98,7 +98,9 @@ class DashboardScreen(ListScreen):
         def step(row: OperationRecord) -> Cell:
             done, total, said = columns.progress(row)
             if row.state in (OperationState.RUNNING, OperationState.CANCELLING):
-                return f"{bar(done / total if total else 0.0, 6, glyphs)} {done + 1}/{total} {said}"
+                is_narrow = self.query_one("#operations").size.width < 60
+                drawn = "" if is_narrow else f"{bar(done / total if total else 0.0, 6, glyphs)} "
+                return f"{drawn}{min(done + 1, total)}/{total} {said}"
             return said or row.state.value
 
         return [
@@ -165,13 +167,14 @@ class DashboardScreen(ListScreen):
         rows = _told(summary.attention, (room if stacked else beside) - 1)
         attention.set_rows([(f"{n} {row.ref}", row) for n, row in enumerate(rows)])
         for panel, count in ((attention, len(rows)), (operations, len(summary.running))):
-            panel.display = bool(count) or not stacked
-            panel.styles.height = max(2, min(count + 1, room)) if stacked else "100%"
+            panel.set_class(stacked and not count, "-empty")
+            panel.styles.height = "1fr" if panel.has_class("-zoomed") else max(2, min(count + 1, room)) if stacked else "100%"
         self.query_one("#top").styles.grid_rows = f"{beside}" if broad else f"{beside} 2"
         self.query_one("#fleet", Lines).show(column or fleet_lines(summary, self.console.glyphs, width))
         if not self.instances.display and self.focused is self.instances:
             self.restore_focus()
-        self.query_one("#log").styles.height = 6 if height < 30 else max(8, height // 4)
+        log = self.query_one("#log")
+        log.styles.height = "1fr" if log.has_class("-zoomed") else 6 if height < 30 else max(8, height // 4)
 
     # Keys
 
@@ -184,6 +187,8 @@ class DashboardScreen(ListScreen):
         elif panel is not None and panel.has_class("panel"):
             self.add_class("-zoom")
             panel.add_class("-zoomed")
+            self.query_one("#top").set_class(panel.parent is not None and panel.parent.id == "top", "-zoomed")
+        self.fit_panels()
 
     def leave(self) -> bool:
         if self.has_class("-zoom"):

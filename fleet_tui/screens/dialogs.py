@@ -26,6 +26,9 @@ from fleet_tui.widgets.safety import plain, safe
 CONFIRM_CELLS, CHOOSE_CELLS, FRAME_CELLS = 70, 110, 4
 """Widths of the dialogs as in the stylesheet, and what border and padding take of them."""
 
+CHOOSE_LINES = 6
+"""Lines of the choosing dialog around its list."""
+
 SCROLLBAR_CELLS = 1
 
 
@@ -162,6 +165,7 @@ class Choose(ModalScreen[str]):
 
     def on_screen_resume(self) -> None:
         self.query_one(".dialog-title", Static).update(safe(self.title_text))
+        self.query_one("#items").styles.max_height = max(4, self.app.size.height * 9 // 10 - CHOOSE_LINES)
         search = self.query_one("#search", Input)
         search.value = ""
         self._list("")

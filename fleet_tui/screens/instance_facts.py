@@ -76,8 +76,7 @@ def _next(row: InstanceRecord) -> Line:
     }.get(row.state, [])
     if row.state is InstanceState.FAILED:
         retry = (row.failed_stage or "").startswith("startup")
-        said = [("T", "goes on from the phase that failed")] if retry else []
-        said.append(("D", "deprovisions it; the data disk is kept"))
+        said = [("T", "goes on from the phase that failed"), ("D", "deprovisions it")] if retry else [("D", "deprovisions it; the data disk is kept")]
     elif row.state is InstanceState.RUNNING and row.health in (Health.DISK_WARNING, Health.DISK_CRITICAL):
         said = [("e", "sets a larger data disk")]
     elif row.state is InstanceState.RUNNING and row.health is Health.APP_DOWN:

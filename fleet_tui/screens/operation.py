@@ -102,7 +102,8 @@ class OperationScreen(LogKeys):
             hint = row.error.hint or "T tries again as a new operation"
             lines.append([(f"   {hint}" + (f" · undo {row.rollback}" if row.rollback != "none" else ""), "attention")])
         elif row.cancel_requested_by:
-            lines.append([(f"   cancel asked by {row.cancel_requested_by}; it stops at its next step", "attention")])
+            how = "cancelled" if row.state.is_final else "cancel asked"
+            lines.append([(f"   {how} by {row.cancel_requested_by}" + ("" if row.state.is_final else "; it stops at its next step"), "attention")])
         elif said and not row.state.is_final:
             runs = row.state.value == "running"
             lines.append([("   now: " if runs else "   ", "muted"), (said, "moving" if runs else "attention")])

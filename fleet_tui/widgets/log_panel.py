@@ -44,6 +44,7 @@ class LogPanel(Painted):
         self._reader = LogReader(self._ring, self._drawn.rows_of)
         self._title = title
         self._empty = empty
+        self._is_told = False
         self._now = now
         self._level = ""
         self._since_key = 0
@@ -79,6 +80,12 @@ class LogPanel(Painted):
     def title(self, title: str) -> None:
         self._title = title
         self._repaint()
+
+    def tell(self) -> None:
+        """From now on it is known whether there are lines, so that an empty panel may say that there are none."""
+        if not self._is_told:
+            self._is_told = True
+            self.refresh()
 
     def toggle_wrap(self) -> None:
         self.wrap = not self.wrap
@@ -222,7 +229,7 @@ class LogPanel(Painted):
         rows = self._rows()
         if y < len(rows):
             return self._drawn.strip(rows[y])
-        if not rows and y == 1:
+        if not rows and y == 1 and self._is_told:
             return self.strip([("  ", ""), ("nothing matches" if self.line_count else self._empty, "muted")], self.size.width)
         return Strip.blank(self.size.width, self.style_of(""))
 
