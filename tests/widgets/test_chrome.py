@@ -124,6 +124,7 @@ async def test_a_banner_hides_when_there_is_nothing_to_say(app: Any) -> None:
 async def test_a_banner_drops_its_last_clauses_and_keeps_what_to_press(app: Any) -> None:
     banner = app.query_one(Banner)
     banner.update("no link since 14:02 UTC (3m) · ctrl+r tries now · shown as of then · the daemon does not answer at all")
+    await app.pilot.pause()
     assert line(app, Banner).rstrip() == " ✗ no link since 14:02 UTC (3m) · ctrl+r tries now · shown as of then"
 
 
