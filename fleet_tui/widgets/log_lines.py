@@ -34,7 +34,7 @@ def clock(seconds: float) -> str:
 
 def wrapped(text: str, cells: int) -> list[str]:
     """A line in pieces of at most so many cells, broken between words unless that would leave half a row empty."""
-    if not text.isascii():
+    if width_of(text) != len(text):
         return chop_cells(text, cells) or [""]
     pieces, at = [], 0
     while len(text) - at > cells:

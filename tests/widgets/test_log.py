@@ -301,6 +301,7 @@ def test_lines_are_broken_between_words_and_nothing_is_lost() -> None:
     assert wrapped("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
     assert wrapped("x " + "a" * 12, 10) == ["x aaaaaaaa", "aaaa"], "half an empty row would waste more than a broken word"
     assert wrapped("", 10) == [""]
+    assert wrapped("✗ file 17 of", 9) == ["✗ file 17", "of"], "what is one cell wide is broken alike"
     text = " ".join("word" * (n % 5 + 1) for n in range(60))
     assert all(len(piece) <= 24 for piece in wrapped(text, 24))
     assert "".join(wrapped(text, 24)).replace(" ", "") == text.replace(" ", "")
