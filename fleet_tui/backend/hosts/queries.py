@@ -12,8 +12,10 @@ from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
 
 
-def find(tx: Session, limit: int = 5000, name: str = "", instances: Mapping[str, int] | None = None) -> tuple[HostRecord, ...]:
-    """Hosts by name. ``instances`` says how many stand on each; the slice above counts them."""
+def find(
+    tx: Session, limit: int = 5000, name: str = "", instances: Mapping[str, int] | None = None, down: bool = False
+) -> tuple[HostRecord, ...]:
+    """Hosts by name, or only those that are ``down``. ``instances`` says how many stand on each; the slice above counts them."""
     query = (
         select(HostRow, ZoneRow.name, PodRow.name, ClusterRow.name, ClusterRow.hypervisor)
         .join(ClusterRow, HostRow.cluster_id == ClusterRow.id)
@@ -22,6 +24,8 @@ def find(tx: Session, limit: int = 5000, name: str = "", instances: Mapping[str,
         .order_by(HostRow.name)
         .limit(limit)
     )
+    if down:
+        query = query.where(HostRow.connection_state != "Up")
     if name:
         query = query.where((HostRow.name == name) | (HostRow.id == name))
     return tuple(

@@ -150,7 +150,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
     moment = now - timedelta(days=min(plan.booted_days, plan.age_days))
     return {
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
-        "failure": history.failure_of(plan)[2] if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
+        "failure": history.cause_of(plan) if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
         "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
         "settings": {**applied, **changed}, "applied": {**applied, settings.TEMPLATE_VERSION: version} if has_run else None,
         "pending": list(plan.pending),
@@ -171,7 +171,7 @@ def _detail(plan: InstancePlan) -> str:
         return history.outage_of(plan)
     if plan.health is Health.AGENT_SILENT:
         return "no word from its agent for 90 s"
-    return f"data disk {plan.used:.0%} full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
+    return f"data disk {plan.used * 100:.0f} % full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
 
 
 def _used(plan: InstancePlan) -> int:
