@@ -71,7 +71,7 @@ def operation(op: str, target: str, state: str = "running", at: int = 6, **field
 def host(name: str = "localhost", **fields: Any) -> hosts.HostRecord:
     values: dict[str, Any] = {
         "id": f"h-{name}", "name": name, "location": "local/local/local", "hypervisor": "local", "address": "127.0.0.1",
-        "resource_state": "Enabled", "connection_state": "Up", "cores": 2, "memory_bytes": 16 * GIB, "memory_used_bytes": 6 * GIB,
+        "resource_state": "Enabled", "connection_state": "up", "cores": 2, "memory_bytes": 16 * GIB, "memory_used_bytes": 6 * GIB,
         "disk_bytes": 200 * GIB, "disk_used_bytes": 80 * GIB, "load": 0.34, "instances": 5, "measured_at": NOW,
     }  # fmt: skip
     return hosts.HostRecord(**{**values, **fields})
@@ -213,7 +213,7 @@ class StubSession:
         ) + tuple(
             api.Attention("failed", h.name, f"host:{h.id}", f"host is {h.connection_state.lower()}", "3 shows the hosts", NOW.timestamp() - 2820)
             for h in self.hosts
-            if h.connection_state != "Up"
+            if h.connection_state != "up"
         )  # fmt: skip
         attention = tuple(sorted(attention, key=lambda a: a.severity != "failed"))
         links = [h.connection_state for h in self.hosts]

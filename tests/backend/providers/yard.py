@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.faults import Faults
+from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances import CreateInstance, InstanceRecord, operations, queries
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.registers import ensure_network
@@ -17,7 +19,7 @@ from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import OperationRecord, OperationRequest
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.providers import Providers
-from fleet_tui.backend.providers.fake import FakeProvider, Faults
+from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry import LogLine, ReadLines
@@ -38,6 +40,7 @@ class Yard:
         self.lines = Lines(store, self.feed)
         self.agents = Agents(store, self.lines, Envelope(b"k" * 32))
         self.provider = FakeProvider(folder / "fake", self.agents, faults, pace=pace)
+        self.world = FakeWorld(folder / "fake", pace=pace)
         self.drivers = Drivers(Providers(self.provider), self.agents, self.lines, "unix:/nowhere", self.clock, timeouts)
         self.agents.observe = Watch(store, self.drivers).observe
         self.engine = Engine(store, self.feed, operations.OPERATIONS, {Drivers: self.drivers}, self.lines, "yard-1", directory=folder)
