@@ -12,9 +12,6 @@ from fleet_tui.backend.hypervisors import Disk, GuestSpec, Hypervisor, Moved, Mo
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.hypervisors.fake_ledger import Host
 from fleet_tui.backend.remote import Login, Reach
-from fleet_tui.backend.remote.ssh import SshReach
-from tests.lab.host import IMAGES
-from tests.lab.lab import Lab
 from tests.waiting import until
 
 MIB = 1024**2
@@ -164,70 +161,6 @@ class Flight:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._thread.join(60.0)
         assert not self._thread.is_alive(), "the migration did not come back"
-
-
-class LabBench:
-    """On real hosts."""
-
-    kind = "kvm"
-    wait_s = 60.0
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-        self._hosts = {host.name: host for host in lab.hosts}
-        self.hosts = tuple(self._hosts)
-
-    def login(self, host: str) -> Login:
-        return self._lab.login(self._hosts[host])
-
-    def reach(self) -> Reach:
-        return SshReach()
-
-    def password(self) -> str:
-        return self._lab.password
-
-    def spec(self, name: str, *, cmdline: str = "", disks: tuple[Disk, ...] = ()) -> GuestSpec:
-        return GuestSpec(
-            _uuid(name), name, 1, 96 * MIB, 96 * MIB, 1000, kernel=str(self._lab.boot.kernel), initrd=str(self._lab.boot.initrd),
-            cmdline=f"console=ttyS0 quiet panic=1 {cmdline}".rstrip(), disks=disks,
-        )
-
-    def shared(self, name: str) -> str:
-        return str(self._lab.shared / name)
-
-    def local(self, name: str) -> str:
-        return f"{IMAGES}/{name}"
-
-    def exists(self, host: str, path: str) -> bool:
-        return self._hosts[host].path(path).exists()
-
-    def power_off(self, host: str) -> None:
-        self._hosts[host].off()
-
-    def power_on(self, host: str) -> None:
-        self._hosts[host].on()
-        self._hosts[host].wait()
-
-    def unplug(self, host: str) -> None:
-        self._hosts[host].unplug()
-
-    def plug(self, host: str) -> None:
-        self._hosts[host].plug()
-
-    def hang(self, host: str) -> None:
-        self._hosts[host].hang_libvirtd()
-
-    def wake(self, host: str) -> None:
-        self._hosts[host].resume_libvirtd()
-
-    def stop_service(self, host: str) -> None:
-        self._hosts[host].stop_libvirtd()
-
-    def start_service(self, host: str) -> None:
-        self._hosts[host].start_libvirtd()
-
-    def close(self) -> None:
-        """The next test cleans up."""
 
 
 def _uuid(name: str) -> str:

@@ -11,14 +11,15 @@ import pytest
 
 from fleet_tui.backend.errors import AuthFailed, FleetError, NotFound, TimedOut, Unreachable
 from fleet_tui.backend.remote import Shell
-from tests.contracts.benches import Bench, FakeBench, LabBench
+from tests.contracts.benches import Bench, FakeBench
+from tests.lab.bench import lab_bench
 from tests.lab.fixtures import REAL_HOSTS
 from tests.waiting import until
 
 
-@pytest.fixture(params=["fake", pytest.param("ssh", marks=REAL_HOSTS)])
+@pytest.fixture(params=["fake", pytest.param("lab", marks=REAL_HOSTS)])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    found = FakeBench(tmp_path) if request.param == "fake" else LabBench(request.getfixturevalue("lab"))
+    found = FakeBench(tmp_path) if request.param == "fake" else lab_bench(request)
     try:
         yield found
     finally:

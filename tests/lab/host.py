@@ -68,7 +68,7 @@ class Host:
 
     def make(self, *, shared: Path, authorized: str, password: str) -> None:
         """Its disks, once."""
-        for part in ("lib/images", "log", "cache", "root/.ssh"):
+        for part in ("lib/images", "log/qemu", "cache", "root/.ssh"):
             (self.folder / part).mkdir(parents=True)
         etc = self.folder / "etc"
         shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)

@@ -30,17 +30,25 @@ class Relay:
         self._listener.listen(1)
         self._client: socket.socket | None = None
         self._closing = threading.Lock()
-        self.is_closed = False
+        self._closed = threading.Event()
         self.said = ""
         """What the command said on its error output: why it ended, when it did by itself."""
         threading.Thread(target=self._serve, name="relay", daemon=True).start()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it closes within so long."""
+        return self._closed.wait(timeout_s)
+
     def close(self) -> None:
         """Whoever waits for a byte is told the end, at once. Does not block."""
         with self._closing:
-            if self.is_closed:
+            if self._closed.is_set():
                 return
-            self.is_closed = True
+            self._closed.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
