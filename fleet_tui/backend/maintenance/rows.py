@@ -56,3 +56,17 @@ class EvacueeRow(Base):
     elapsed_ms: Mapped[int | None] = mapped_column(Integer)
     downtime_ms: Mapped[int | None] = mapped_column(Integer)
     back: Mapped[str] = mapped_column(Text, default="")
+
+
+class AnnouncementRow(Base):
+    """One mail of one announcement. Written before it is handed over and again after, so that none is sent twice whatever dies in between."""
+
+    __tablename__ = "announcement"
+
+    operation_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    recipient: Mapped[str] = mapped_column(String(254), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("maintenance.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(String(12))
+    """``sending``, ``sent`` or ``refused``."""
+    error: Mapped[str] = mapped_column(Text, default="")
+    time: Mapped[datetime] = mapped_column(Utc)
