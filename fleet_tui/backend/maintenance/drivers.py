@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.hypervisors import Hypervisor
+from fleet_tui.backend.machines.capacity import Rules
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, Submitted
 
 
@@ -128,9 +129,11 @@ class Drivers:
     """Given to every step by type."""
 
     links: Links
-    engine: Engine
+    engine: Callable[[], Engine]
+    """Asked for when it is needed: the engine knows the kinds, which know these."""
     clock: Clock = field(default_factory=SystemClock)
     policy: Policy = field(default_factory=Policy)
+    rules: Rules = field(default_factory=Rules)
     mail: Mail = field(default_factory=Mail)
     hands: Callable[[], Hands] = Threads
     """New ones for each step that moves VMs."""

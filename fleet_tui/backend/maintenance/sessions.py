@@ -19,6 +19,7 @@ from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 from fleet_tui.backend.store import new_id
 from fleet_tui.backend.text import clean
 
+_GONE = frozenset({MoveState.STOPPED.value, MoveState.MOVED.value, MoveState.GONE.value, MoveState.LOST.value})
 REASON_LIMIT, TICKET_LIMIT, NOTE_LIMIT, CHECKLIST_LIMIT = 500, 100, 1000, 40
 
 CHECKLISTS: Mapping[str, Sequence[str]] = {
@@ -104,18 +105,43 @@ def begin(
 def enlist(tx: Session, session: SessionRow) -> None:
     """Take down every VM that is on the host now, in the order in which they are moved; again for those that came back or were left."""
     known = {row.vm_id: row for row in evacuees(tx, session.id)}
-    here = sorted(tx.scalars(select(VmRow).where(VmRow.host_id == session.host_id)), key=order)
+    _enlist(tx, session, [vm for vm in on(tx, session.host_id) if vm.id not in known or known[vm.id].state != MoveState.MOVING.value], known)
+
+
+def enlist_newcomers(tx: Session, session: SessionRow) -> None:
+    """Take down VMs that came to be on the host since: nobody asked, or they were started again."""
+    known = {row.vm_id: row for row in evacuees(tx, session.id)}
+    _enlist(tx, session, [vm for vm in on(tx, session.host_id) if is_new(vm, known.get(vm.id))], known)
+
+
+def is_new(vm: VmRow, row: EvacueeRow | None) -> bool:
+    """Whether a VM on the host is not, or no longer rightly, on the list."""
+    return row is None or (vm.state == VmState.RUNNING.value and row.state in _GONE)
+
+
+def on(tx: Session, host_id: str) -> Sequence[VmRow]:
+    """Every VM that is on a host, in whatever state."""
+    return tx.scalars(select(VmRow).where(VmRow.host_id == host_id).execution_options(populate_existing=True)).all()
+
+
+def _enlist(tx: Session, session: SessionRow, vms: Iterable[VmRow], known: Mapping[str, EvacueeRow]) -> None:
     start = max((row.position for row in known.values()), default=0)
-    for position, vm in enumerate(here, start + 1):
+    for position, vm in enumerate(sorted(vms, key=order), start + 1):
         row = known.get(vm.id)
         if row is None:
-            tx.add(row := EvacueeRow(session_id=session.id, vm_id=vm.id, name=vm.name, back=""))
-        elif row.state == MoveState.MOVING.value:
-            continue
+            tx.add(row := EvacueeRow(session_id=session.id, vm_id=vm.id, name=vm.name))
         row.position, row.attempt, row.next_try_at, row.error, row.hint, row.back = position, 0, None, "", "", ""
         row.destination_id = row.elapsed_ms = row.downtime_ms = None
-        row.state = (MoveState.STOPPED if vm.state == VmState.STOPPED.value else MoveState.WAITING).value
+        row.state = MoveState.WAITING.value
+        if vm.state == VmState.STOPPED.value:
+            stay(row, vm)
     tx.flush()
+
+
+def stay(row: EvacueeRow, vm: VmRow) -> None:
+    """It is stopped and stays; only its room here is no longer kept for it (spec 8.4)."""
+    row.state, row.error, row.hint, row.next_try_at = MoveState.STOPPED.value, "", "", None
+    vm.stopped_at = None
 
 
 def order(vm: VmRow) -> tuple[int, int, str]:
