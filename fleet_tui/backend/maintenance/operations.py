@@ -19,7 +19,7 @@ from fleet_tui.backend.maintenance.forecast import Forecast, forecast
 from fleet_tui.backend.maintenance.preconditions import error_of, single_error
 from fleet_tui.backend.operations import ErrorRecord
 from fleet_tui.backend.operations.catalogue import Lease, OperationFacts, OperationKind, Prepared, Step, planned
-from fleet_tui.backend.operations.overview import ask_cancel
+from fleet_tui.backend.operations.submission import active_on, ask_to_stop
 from fleet_tui.backend.text import clean
 
 
@@ -126,7 +126,7 @@ def _plan(host: HostRow, found: Forecast, allow_stop: bool) -> Any:
 def _prepare_cancel(tx: Session, request: face.CancelMaintenance, user: str, maintain: OperationKind) -> Prepared:
     host = sessions.find_host(tx, request.target)
     refusals: list[FleetError] = []
-    running = ask_cancel(tx, maintain, f"host:{host.id}", "")
+    running = active_on(tx, maintain.kind, f"host:{host.id}")
     if running is None and ResourceState(host.resource_state) not in MAINTENANCE_STATES:
         refusals.append(WrongState(
             f"{host.name} is {host.resource_state}; there is no maintenance to cancel", state=host.resource_state,
@@ -140,7 +140,7 @@ def _prepare_cancel(tx: Session, request: face.CancelMaintenance, user: str, mai
         consequences=["migrations in flight end first, queued ones are dropped", "VMs that were moved stay where they are; B migrates them back"],
     )
     if running is not None and not refusals and not request.dry_run:
-        ask_cancel(tx, maintain, f"host:{host.id}", user)
+        ask_to_stop(tx, running, maintain, user)
     return Prepared(
         target=host.name, target_ref=f"host:{host.id}", plan=plan,
         leases=(Lease("cluster", host.cluster_id, shared=True), Lease("host", host.id)),
