@@ -59,7 +59,8 @@ def compose(mail: Mail, to: str, host: str, vms: Sequence[VmRow], *, reason: str
     end = f"It is planned to end at {until:%d %b %Y %H:%M UTC}.\n" if until is not None else ""
     said = f"{text.strip()}\n\n" if text.strip() else ""
     message.set_content(
-        f"Host {host} goes into maintenance: {reason}\n{end}\n{said}These VMs of yours run on it. They are moved to other hosts while they run.\n\n{table}\n"
+        f"Host {host} goes into maintenance: {reason}\n{end}\n{said}"
+        f"These VMs of yours run on it. They are moved to other hosts while they run.\n\n{table}\n"
     )
     return message
 
@@ -97,7 +98,7 @@ def send(ctx: StepContext) -> Mapping[str, Any]:
                 _record(ctx, to, session.id, "sending", "", drivers.clock.now())
                 error = _hand_over(server, message)
                 _record(ctx, to, session.id, "refused" if error else "sent", error, drivers.clock.now())
-                ctx.say(f"mail to {to} was refused: {error}" if error else f"mail to {to} about {len(owners[to])} VMs sent", "warn" if error else "info")
+                ctx.say(f"mail to {to} {f'was refused: {error}' if error else f'about {len(owners[to])} VMs sent'}", "warn" if error else "info")
     return _sum_up(ctx, session.id, host.name, drivers.clock.now())
 
 
@@ -122,7 +123,8 @@ def _sum_up(ctx: StepContext, session_id: str, host: str, now: datetime) -> Mapp
         session = tx.get(SessionRow, session_id)
         if session is not None and sent:
             session.announced_at, session.announced_to = now, sorted({*session.announced_to, *sent})
-            changed(tx, session, f"maintenance of {host} announced to {len(sent)} owners", type="maintenance.announced", operation_id=ctx.operation.id)
+            text = f"maintenance of {host} announced to {len(sent)} owners"
+            changed(tx, session, text, type="maintenance.announced", operation_id=ctx.operation.id)
     if refused:
         raise Partial(
             f"the mail server refused {len(refused)} of {len(rows)} owners of VMs on {host}: {', '.join(refused)}",

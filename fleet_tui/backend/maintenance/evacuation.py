@@ -8,28 +8,30 @@ kill anywhere the same body goes on: a ``moving`` one that no thread has is look
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import FleetError, Partial
+from fleet_tui.backend.errors import FleetError, Partial, WrongState
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.hypervisors import GuestState
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import TRANSITIONAL, VmState
 from fleet_tui.backend.maintenance import MoveState, sessions, treatment
-from fleet_tui.backend.maintenance.carrying import Carrier
+from fleet_tui.backend.maintenance.carrying import Carrier, Job, fail, left, lose
 from fleet_tui.backend.maintenance.comeback import host_id_of
 from fleet_tui.backend.maintenance.destinations import Destinations
 from fleet_tui.backend.maintenance.drivers import Drivers
-from fleet_tui.backend.maintenance.judge import PENDING, Judgement, Look, judge
+from fleet_tui.backend.maintenance.judge import PENDING, PREPARING, Judgement, Look, judge
 from fleet_tui.backend.maintenance.preconditions import place_of
 from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 from fleet_tui.backend.maintenance.treatment import Treatment, Way
 from fleet_tui.backend.operations.catalogue import OperationCancelled, StepContext
 
+_AGAIN = (MoveState.RETRY.value, MoveState.FAILED.value, MoveState.BLOCKED.value)
 _GLANCE_S = 1.0
 """How late a request to try again now is noticed."""
 
@@ -77,8 +79,8 @@ class Evacuation:
         if due:
             with self._ctx.write() as tx:
                 begun = self._decide(tx, self._hands.busy())
-            for vm_id, chosen in begun:
-                self._carrier.begin(self._hands, vm_id, chosen)
+            for job in begun:
+                self._carrier.begin(self._hands, job)
         self._report()
         return self._judge(anew=due or self._hands.busy() != busy)
 
@@ -95,14 +97,14 @@ class Evacuation:
         now = self._clock.now()
         return any(vm_id not in busy and _is_due(row, now) for vm_id, row in rows.items())
 
-    def _decide(self, tx: Session, busy: frozenset[str]) -> Sequence[tuple[str, Treatment | None]]:
+    def _decide(self, tx: Session, busy: frozenset[str]) -> Sequence[Job]:
         """Choose what begins now, and store that it does. With each VM its treatment; ``None`` for one that is looked for first."""
         session = sessions.open_of(tx, self._host_id)
         host = tx.get(HostRow, self._host_id)
         if session is None or host is None:
             return ()
         sessions.enlist_newcomers(tx, session)
-        now, begun = self._clock.now(), []
+        now, begun = self._clock.now(), list[Job]()
         destinations = Destinations(tx, self._drivers, place_of(tx, host), now)
         room = self._policy.out - destinations.leaving
         for row in sessions.evacuees(tx, session.id):
@@ -110,20 +112,20 @@ class Evacuation:
                 continue
             vm = tx.get(VmRow, row.vm_id, populate_existing=True)
             if vm is None or vm.host_id != self._host_id:
-                _settled_elsewhere(row, vm)
+                left(row, vm)
             elif row.state == MoveState.MOVING.value or vm.state in (VmState.MIGRATING.value, VmState.UNKNOWN.value):
                 row.state = MoveState.MOVING.value
-                begun.append((vm.id, None))
+                begun.append(Job(vm.id, vm.name, row.attempt))
             elif VmState(vm.state) in TRANSITIONAL:
                 continue
             elif vm.state == VmState.STOPPED.value:
                 sessions.stay(row, vm)
             elif vm.state in (VmState.CRASHED.value, VmState.FAILED_TO_START.value):
-                _lost(row, vm)
+                lose(row, vm)
             else:
                 chosen = self._choose(row, vm, session, destinations, room, now)
                 if chosen is not None:
-                    begun.append((vm.id, chosen))
+                    begun.append(Job(vm.id, vm.name, row.attempt, chosen, row.destination_id or ""))
                     room -= chosen.needs_destination
         sessions.changed(tx, session, operation_id=self._ctx.operation.id)
         return begun
@@ -142,7 +144,8 @@ class Evacuation:
             if found.host_id is None:
                 chosen = treatment.without_destination(vm, session.allow_stop, found.why)
                 if chosen.way is Way.BLOCK and found.may_come:
-                    _failed(row, found.why, chosen.hint, self._policy.attempts, self._policy.retry_s, now, count=True)
+                    row.attempt += 1
+                    fail(row, found.why, chosen.hint, self._policy.attempts, self._policy.retry_s, now)
                     return None
             row.destination_id = found.host_id
         if chosen.way is Way.BLOCK:
@@ -189,10 +192,8 @@ class Evacuation:
             self._hands.rest(_GLANCE_S, self._unless_stopping)
 
     def _unless_stopping(self) -> None:
-        try:
+        with suppress(OperationCancelled):
             self._ctx.check()
-        except OperationCancelled:
-            pass
 
     def _outcome(self, judgement: Judgement) -> Mapping[str, Any]:
         with self._ctx.read() as tx:
@@ -223,23 +224,21 @@ def _is_due(row: EvacueeRow, now: datetime) -> bool:
     return row.state in PENDING and (row.next_try_at is None or row.next_try_at <= now)
 
 
-def _settled_elsewhere(row: EvacueeRow, vm: VmRow | None) -> None:
-    """It is not here any more: moved by a person, or restarted elsewhere, or destroyed."""
-    row.state = (MoveState.GONE if vm is None or vm.host_id is None else MoveState.MOVED).value
-    row.destination_id = vm.host_id if vm is not None else None
-    row.error, row.hint, row.next_try_at = "", "", None
+def try_again(tx: Session, session_id: str, user: str) -> str:
+    """Make failed, blocked and waiting VMs of a host in preparation due now, with new attempts. Returns the session's id.
 
-
-def _lost(row: EvacueeRow, vm: VmRow) -> None:
-    row.state, row.next_try_at = MoveState.LOST.value, None
-    row.error, row.hint = vm.error or f"it is {vm.state}", f"restart it elsewhere: `fleet vm start {vm.name}`"
-
-
-def _failed(row: EvacueeRow, error: str, hint: str, attempts: int, retry_s: float, now: datetime, *, count: bool = False) -> None:
-    """One attempt came to nothing: the next one is due in a while, if there is one."""
-    row.attempt += count
-    row.error, row.hint = error, hint
-    if row.attempt < attempts:
-        row.state, row.next_try_at = MoveState.RETRY.value, now + timedelta(seconds=retry_s)
-    else:
-        row.state, row.next_try_at = MoveState.FAILED.value, None
+    Raises:
+        WrongState: the host is not in preparation.
+    """
+    session = tx.get_one(SessionRow, session_id)
+    host = tx.get_one(HostRow, session.host_id)
+    if host.resource_state not in PREPARING:
+        raise WrongState(
+            f"{host.name} is {host.resource_state}; there is nothing to try again", state=host.resource_state,
+            allowed=[*PREPARING, ResourceState.ERROR_IN_MAINTENANCE.value],
+        )
+    for row in sessions.evacuees(tx, session.id):
+        if row.state in _AGAIN:
+            row.state, row.attempt, row.next_try_at = MoveState.WAITING.value, 0, None
+    sessions.changed(tx, session, f"{user} has the moves off {host.name} tried again now", user=user)
+    return session.id

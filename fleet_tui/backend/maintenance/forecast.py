@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.states import ConnectionState, ResourceState
 from fleet_tui.backend.hypervisors import Hypervisor
-from fleet_tui.backend.machines.evacuation import Evacuation, Unplaced, plan_evacuation
+from fleet_tui.backend.machines.evacuation import Unplaced, plan_evacuation
 from fleet_tui.backend.machines.rows import MoveRow, VmRow
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.machines.world import World

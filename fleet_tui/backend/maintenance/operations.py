@@ -151,9 +151,8 @@ def _announcing(drivers: Drivers) -> OperationKind:
     def prepare(tx: Session, request: face.AnnounceMaintenance, user: str) -> Prepared:
         now, host = drivers.clock.now(), sessions.find_host(tx, request.target)
         session = sessions.open_of(tx, host.id)
-        if session is None or request.reason.strip():
-            if problems := list(sessions.reason_problems(request.reason)):
-                raise InvalidInput(f"maintenance of {host.name} was not announced", problems=problems)
+        if (session is None or request.reason.strip()) and (problems := list(sessions.reason_problems(request.reason))):
+            raise InvalidInput(f"maintenance of {host.name} was not announced", problems=problems)
         if len(request.text) > announce.TEXT_LIMIT:
             raise InvalidInput("the text is too long", problems=[sessions.Problem("text", f"{announce.TEXT_LIMIT} characters are allowed")])
         until = sessions.parse_end(request.until, now)

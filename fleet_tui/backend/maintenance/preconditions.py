@@ -89,10 +89,8 @@ def standing(tx: Session, place: Place, policy: Policy) -> Sequence[Blocker]:
             "remove it by force, or set maintenance.allow.down to take it straight to maintenance",
         ))
     elif host.connection_state != ConnectionState.UP.value and host.resource_state != ResourceState.DEGRADED.value:
-        found.append(Blocker(
-            "unreachable", host.name, f"its link is {host.connection_state}{f' ({host.reason})' if host.reason else ''}, so nothing can be moved off it",
-            "reconnect it first",
-        ))
+        link = f"{host.connection_state} ({host.reason})" if host.reason else host.connection_state
+        found.append(Blocker("unreachable", host.name, f"its link is {link}, so nothing can be moved off it", "reconnect it first"))
     return found
 
 

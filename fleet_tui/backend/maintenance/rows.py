@@ -33,6 +33,8 @@ class SessionRow(Base):
     announced_at: Mapped[datetime | None] = mapped_column(Utc)
     announced_to: Mapped[list[str]] = mapped_column(Json, default=list)
     operation_id: Mapped[str | None] = mapped_column(String(40))
+    own_mode: Mapped[str] = mapped_column(String(8), default="")
+    """XenServer and vSphere: whether the hypervisor's own maintenance mode was on (``on``, ``off``) when it was last asked."""
     version: Mapped[int] = mapped_column(Integer, default=1)
 
 

@@ -58,6 +58,7 @@ def upgrade() -> None:
     sa.Column('announced_at', Utc(), nullable=True),
     sa.Column('announced_to', Json, nullable=False),
     sa.Column('operation_id', sa.String(length=40), nullable=True),
+    sa.Column('own_mode', sa.String(length=8), nullable=False),
     sa.Column('version', sa.Integer(), nullable=False),
     sa.ForeignKeyConstraint(['host_id'], ['host.id'], name=op.f('fk_maintenance_host_id_host'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_maintenance')),
