@@ -49,7 +49,7 @@ def record_figures(tx: Session, name: str, figures: Mapping[str, Any], clock: Cl
     host = tx.scalar(select(HostRow).where(HostRow.name == name))
     if host is None or not figures:
         return
-    before = _noticeable(host)
+    before = noticeable(host)
     host.cores = int(figures.get("cores", host.cores))
     host.memory_bytes = int(figures.get("memory_bytes", host.memory_bytes))
     host.memory_used_bytes = int(figures.get("memory_used_bytes", host.memory_used_bytes))
@@ -57,11 +57,11 @@ def record_figures(tx: Session, name: str, figures: Mapping[str, Any], clock: Cl
     host.disk_used_bytes = int(figures.get("disk_used_bytes", host.disk_used_bytes))
     host.load = float(figures.get("load", host.load))
     host.measured_at = clock.now()
-    if _noticeable(host) != before:
+    if noticeable(host) != before:
         append(tx, type="host.changed", ref=f"host:{host.id}")
 
 
-def _noticeable(host: HostRow) -> tuple[int, ...]:
+def noticeable(host: HostRow) -> tuple[int, ...]:
     """Figures as coarsely as a bar shows them: 2 % of memory and disk, tenths of load."""
     return (
         host.cores,

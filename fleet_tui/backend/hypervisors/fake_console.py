@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fleet_tui.backend.errors import Unreachable
 from fleet_tui.backend.hypervisors.fake_ledger import Guest
 
-TICK_S = 0.25
+TICK_S = 0.1
 """Between two numbers of the counter."""
 _READY = "GUEST-READY {name}\n"
 _TICK = "TICK {number:010d}\n"

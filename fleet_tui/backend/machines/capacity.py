@@ -4,7 +4,7 @@ A VM takes ``amount x ratio now / ratio at its start`` of its host. Such shares 
 and rounded up once, so ``used + reserved + wanted <= capacity`` means exactly that, and a hundred small VMs lose nothing to rounding.
 
 There is no counter to keep: what is taken is summed from the VMs' rows, in the transaction that takes more, under the host's row lock
-(:func:`lock`). Two starts can never both take the last room (CAP-6), and nothing can drift.
+(``hosts.transitions.lock``). Two starts can never both take the last room (CAP-6), and nothing can drift.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
+from fleet_tui.backend.errors import InvalidInput, Problem
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.machines import Amount
@@ -123,18 +123,6 @@ def total(parts: Iterable[Amount]) -> Amount:
 def minimum_memory(memory_bytes: int, ram_ratio: int) -> int:
     """What the balloon may take a guest down to (spec 9.3), in whole MiB and never below one."""
     return max(memory_bytes * 100 // ram_ratio // MIB, 1) * MIB
-
-
-def lock(tx: Session, host_id: str) -> HostRow:
-    """The host's row, locked to the end of the transaction: whoever takes room on it, or takes it out of service, queues here.
-
-    Lock one host in a transaction, not two: nobody can then wait for each other in a circle.
-    """
-    query = select(HostRow).where(HostRow.id == host_id).with_for_update().execution_options(populate_existing=True)
-    row = tx.scalar(query)
-    if row is None:
-        raise NotFound(f"there is no host {host_id!r}", hint="`fleet host list` shows the hosts there are")
-    return row
 
 
 def count(tx: Session, rules: Rules, now: datetime, hosts: Collection[str] | None = None, without: str = "") -> dict[str, Taken]:

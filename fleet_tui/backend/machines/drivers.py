@@ -37,3 +37,7 @@ class Machines:
     """Directory of placement programs (policy ``command``); without one there are none."""
     busy_s: float = 600.0
     """So long a migration waits for a free slot of its hosts (ENG-9)."""
+    link_s: float = 15.0
+    """So long a link that is being built is waited for."""
+    settle_s: float = 30.0
+    """So long a host that does not answer is asked again before the VM counts as unknown."""

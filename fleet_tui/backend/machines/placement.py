@@ -47,6 +47,12 @@ class Wanted:
     """When it moves while it runs: both hosts must speak TLS, or neither (spec 12.5)."""
     unwell_too: bool = False
     """Also on hosts that say that they are not healthy."""
+    only: str = ""
+    """Id of the one host that has its local disk."""
+    exclude: frozenset[str] = frozenset()
+    """Ids of hosts that are not to be tried again."""
+    moves_now: bool = False
+    """It is about to move: a host that receives as many VMs as it may (ENG-9) has to finish one first."""
 
 
 class Why(Enum):
@@ -64,6 +70,9 @@ class Why(Enum):
     THRESHOLD = "in a cluster that is full enough"
     RAM = "without enough RAM"
     CPU = "without enough CPU"
+    LOCAL = "without its local disk"
+    TRIED = "where it was tried before"
+    SLOT = "receiving as many VMs as it may at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,13 @@ class Chooser:
             return Why.SECURED
         if wanted.tags and any(seat.tags[tag] > 0 for tag in wanted.tags):
             return Why.TAG
-        return self._lacks(seat) if room else None
+        if wanted.only and seat.id != wanted.only:
+            return Why.LOCAL
+        if seat.id in wanted.exclude:
+            return Why.TRIED
+        if room and (why := self._lacks(seat)) is not None:
+            return why
+        return Why.SLOT if wanted.moves_now and seat.arriving >= self.world.rules.moves_in else None
 
     def fitting(self) -> list[Seat]:
         """Every host that nothing speaks against. Asked for each VM of a plan, so it looks at each host briefly."""
@@ -169,6 +184,9 @@ class Chooser:
             Why.SECURED: "one of the two hosts is secured, the other is not",
             Why.CORES: f"has {seat.cores} cores, {size.cores} are needed",
             Why.MHZ: f"its cores have {seat.mhz:,} MHz, {size.mhz:,} are needed",
+            Why.LOCAL: "its disk is on another host's own storage",
+            Why.TRIED: "an attempt to move it there failed",
+            Why.SLOT: f"{seat.arriving} VMs are on their way to it",
             Why.THRESHOLD: f"cluster {cluster.name} would be above {self.world.rules.cpu_threshold} % of its CPU or "
                            f"{self.world.rules.ram_threshold} % of its RAM",
         }[why]

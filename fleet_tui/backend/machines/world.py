@@ -7,7 +7,7 @@ thousand additions and still exact.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import String, cast, or_, select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.hosts.queries import why_not
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
-from fleet_tui.backend.hosts.states import Allocation, ConnectionState, ManagedState, ResourceState
+from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.machines.capacity import MIB, Rules, Size, Taken, count, together
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
@@ -147,11 +148,14 @@ class World:
         self._tags: dict[str, frozenset[str]] = {}
 
     @classmethod
-    def load(cls, tx: Session, rules: Rules, now: datetime, cluster_id: str = "", *, without: str = "", guests: bool = True) -> World:
+    def load(
+        cls, tx: Session, rules: Rules, now: datetime, cluster_id: str = "", *, only: str = "", without: str = "", guests: bool = True,
+    ) -> World:
         """Read it.
 
         Args:
             cluster_id: only that cluster.
+            only: and of it only that host.
             without: a VM whose own room is not counted: the one to be placed.
             guests: whether each VM is wanted, or only what they take together.
         """
@@ -160,12 +164,14 @@ class World:
         hosts = select(*_HOST).order_by(HostRow.name)
         if cluster_id:
             branches, hosts = branches.where(ClusterRow.id == cluster_id), hosts.where(HostRow.cluster_id == cluster_id)
-        above = {cluster.id: (cluster, closed_branch(cluster, pod, zone)) for cluster, pod, zone in tx.execute(branches)}
-        rows = tx.execute(hosts).all()
+        if only:
+            hosts = hosts.where(HostRow.id == only)
+        above = {cluster.id: (cluster, pod, zone) for cluster, pod, zone in tx.execute(branches)}
+        rows: Sequence[Any] = tx.execute(hosts).all()  # columns by the names they have on HostRow
         taken = count(tx, rules, now, [row.id for row in rows] if cluster_id else None, without)
         for host in rows:
-            cluster, why = above[host.cluster_id]
-            world._seat(host, cluster, why or closed_host(host))
+            cluster, pod, zone = above[host.cluster_id]
+            world._seat(host, cluster, why_not(host, cluster, pod, zone))
         world._measure(taken, _ratios(tx, cluster_id))
         world._mark(tx, cluster_id, without)
         if guests:
@@ -252,27 +258,6 @@ class World:
             self.guests[vm_id] = guest
             if host_id is not None and guest.state in ON_HOST:
                 self._on.setdefault(host_id, []).append(guest)
-
-
-def closed(host: HostRow, cluster: ClusterRow, pod: PodRow, zone: ZoneRow) -> str:
-    """Why a host takes no VM at all, whatever its size (HST-1, HST-5); empty when it may."""
-    return closed_branch(cluster, pod, zone) or closed_host(host)
-
-
-def closed_branch(cluster: ClusterRow, pod: PodRow, zone: ZoneRow) -> str:
-    for what, branch in (("zone", zone), ("pod", pod), ("cluster", cluster)):
-        if branch.allocation != Allocation.ENABLED.value:
-            return f"{what} {branch.name} is disabled"
-    return "" if cluster.managed == ManagedState.MANAGED.value else f"cluster {cluster.name} is {cluster.managed}"
-
-
-def closed_host(host: Any) -> str:
-    """Of a host's row, or of its columns of these names."""
-    if host.resource_state != ResourceState.ENABLED.value:
-        return f"it is {host.resource_state}"
-    if host.connection_state.lower() != ConnectionState.UP.value:
-        return f"it does not answer ({host.connection_state}{f', {host.reason}' if host.reason else ''})"
-    return ""
 
 
 def _ratios(tx: Session, cluster_id: str) -> dict[str, tuple[set[int], set[int]]]:
