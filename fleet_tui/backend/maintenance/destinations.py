@@ -52,7 +52,7 @@ class Destinations:
             self._world = World.load(self._tx, self._drivers.rules, self._now, self._place.cluster.id)
         world, guest = self._world, self._world.guests[vm.id]
         wanted = wanted_move(world, guest)
-        full = [one for one, count in self._arriving.items() if count >= self._drivers.policy.into and one in world.seats]
+        full = [one for one, count in self._arriving.items() if count >= self._drivers.rules.moves_in and one in world.seats]
         with world.without(full, "it receives as many VMs as it may at once"):
             chosen = choose(world, wanted, host_id=host_id)
         if chosen.seat is None:

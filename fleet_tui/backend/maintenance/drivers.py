@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fleet_tui.backend.clock import Clock, SystemClock
-from fleet_tui.backend.hypervisors import Hypervisor
+from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.machines.capacity import Rules
+from fleet_tui.backend.machines.drivers import Links, Machines
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, Submitted
 
 
@@ -27,10 +27,6 @@ class Policy:
     """``ha.max.retries``: how often a VM's move is tried."""
     retry_s: float = 120.0
     """``migrate.retry.interval``."""
-    out: int = 2
-    """Migrations out of one host at once (ENG-9)."""
-    into: int = 2
-    """Migrations into one host at once (ENG-9)."""
     watch_s: float = 5.0
     """``maintenance.watch.interval``: the host is judged at least so often."""
     silence_s: float = 120.0
@@ -114,28 +110,30 @@ class Engine(Protocol):
     def show(self, operation_id: str) -> OperationRecord: ...
 
 
-class Links(Protocol):
-    """Open connections to hypervisors, by host."""
-
-    def hypervisor(self, host_id: str) -> Hypervisor:
-        """Raises:
-            Unreachable: its link is not up.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Drivers:
     """Given to every step by type."""
 
-    links: Links
+    machines: Machines
+    """What VMs are moved with: the same links, clock and rules of room as everybody's."""
     engine: Callable[[], Engine]
     """Asked for when it is needed: the engine knows the kinds, which know these."""
-    clock: Clock = field(default_factory=SystemClock)
     policy: Policy = field(default_factory=Policy)
-    rules: Rules = field(default_factory=Rules)
     mail: Mail = field(default_factory=Mail)
     hands: Callable[[], Hands] = Threads
     """New ones for each step that moves VMs."""
     restart_agent: Callable[[str], None] | None = None
     """``kvm.ssh.to.agent``: bring a host's hypervisor service up again over SSH, by host id; ``None`` where that is not allowed."""
+
+    @property
+    def clock(self) -> Clock:
+        return self.machines.clock
+
+    @property
+    def links(self) -> Links:
+        return self.machines.links
+
+    @property
+    def rules(self) -> Rules:
+        """Of room, and of how many moves there may be out of one host and into one at once (ENG-9)."""
+        return self.machines.rules

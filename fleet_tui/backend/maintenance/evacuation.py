@@ -57,6 +57,7 @@ class Evacuation:
         self._host_id = host_id_of(ctx)
         self._carrier = Carrier(ctx, self._drivers, self._host_id)
         self._judged_at: float | None = None
+        self._last = Judgement(ResourceState.PREPARE, ())
         self._silent_since: float | None = None
         self._said = ""
 
@@ -106,7 +107,7 @@ class Evacuation:
         sessions.enlist_newcomers(tx, session)
         now, begun = self._clock.now(), list[Job]()
         destinations = Destinations(tx, self._drivers, place_of(tx, host), now)
-        room = self._policy.out - destinations.leaving
+        room = self._drivers.rules.moves_out - destinations.leaving
         for row in sessions.evacuees(tx, session.id):
             if row.vm_id in busy or not _is_due(row, now):
                 continue

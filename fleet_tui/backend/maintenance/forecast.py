@@ -9,8 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.hosts.rows import HostRow
-from fleet_tui.backend.hosts.states import ConnectionState, ResourceState
-from fleet_tui.backend.hypervisors import Hypervisor
+from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.machines.evacuation import Unplaced, plan_evacuation
 from fleet_tui.backend.machines.rows import MoveRow, VmRow
 from fleet_tui.backend.machines.states import VmState
@@ -51,9 +50,9 @@ def forecast(
 ) -> Forecast:
     """Look ahead. ``others`` are ids of hosts that are to be out at the same time."""
     policy, place = drivers.policy, place_of(tx, host)
-    refusals, warnings = list(standing(tx, place, policy)), []
+    refusals, warnings = list(standing(tx, place, policy)), list[Blocker]()
     if skips_evacuation(place, policy) or host.resource_state == ResourceState.DEGRADED.value:
-        return Forecast(place, tuple(refusals), (), (), True, policy.out, 0.0, ())
+        return Forecast(place, tuple(refusals), (), (), True, drivers.rules.moves_out, 0.0, ())
     vms = sorted(tx.scalars(select(VmRow).where(VmRow.host_id == host.id, VmRow.state != VmState.STOPPED.value)), key=order)
     world = World.load(tx, drivers.rules, drivers.clock.now(), host.cluster_id)
     plan = plan_evacuation(world, host.id, *others, explain=explain)
@@ -75,46 +74,32 @@ def forecast(
             "add room, or keep the maintenance short",
         ))
     return Forecast(
-        place, tuple(refusals), tuple(warnings), tuple(moves), plan.survives, policy.out,
-        estimate(tx, [vm.memory_mib for vm in vms], place.cluster.id, policy), tuple(stops),
+        place, tuple(refusals), tuple(warnings), tuple(moves), plan.survives, drivers.rules.moves_out,
+        estimate(tx, [vm.memory_mib for vm in vms], place.cluster.id, drivers), tuple(stops),
     )
 
 
-def estimate(tx: Session, sizes_mib: Sequence[int], cluster_id: str, policy: Policy) -> float:
-    """Seconds that moving VMs of those sizes takes, ``policy.out`` at once, at the speed of the cluster's latest moves."""
+def estimate(tx: Session, sizes_mib: Sequence[int], cluster_id: str, drivers: Drivers) -> float:
+    """Seconds that moving VMs of those sizes takes, as many at once as leave a host at once, at the speed of the cluster's latest moves."""
     if not sizes_mib:
         return 0.0
-    rate = speed(tx, cluster_id, policy)
-    lanes = [0.0] * policy.out
+    rate = speed(tx, cluster_id, drivers)
+    lanes = [0.0] * drivers.rules.moves_out
     for size in sorted(sizes_mib, reverse=True):
         lanes.sort()
         lanes[0] += size / rate
     return max(lanes)
 
 
-def speed(tx: Session, cluster_id: str, policy: Policy) -> float:
+def speed(tx: Session, cluster_id: str, drivers: Drivers) -> float:
     """MiB of a VM's memory moved a second."""
     query = (
         select(VmRow.memory_mib, MoveRow.elapsed_ms).join(VmRow, MoveRow.vm_id == VmRow.id)
         .where(MoveRow.outcome == "moved", MoveRow.elapsed_ms > 0, VmRow.cluster_id == cluster_id).order_by(MoveRow.ended_at.desc())
     )
     found = tx.execute(query.limit(_MEASURED)).all()
-    return sum(mib for mib, _ in found) * 1000 / sum(ms for _, ms in found) if found else policy.mib_per_s
-
-
-def master_refusals(place: Place, hypervisor: Hypervisor | None, others: Sequence[HostRow]) -> Sequence[Blocker]:
-    """XenServer: a pool's master may not leave when no other host could take over (spec 8.6)."""
-    if place.cluster.hypervisor != "xenserver" or not (hypervisor.is_pool_master() if hypervisor is not None else place.host.is_master):
-        return ()
-    able = [
-        other for other in others
-        if other.connection_state == ConnectionState.UP.value and not ResourceState(other.resource_state).is_maintenance
-    ]
-    if able:
-        return ()
-    return (Blocker(
-        "wrong_state", place.host.name, "it is the pool's master, and no other host can be master", "bring another host of the pool up first",
-    ),)
+    elapsed_ms = sum(ms or 0 for _, ms in found)
+    return sum(mib for mib, _ in found) * 1000 / elapsed_ms if elapsed_ms else drivers.policy.mib_per_s
 
 
 def _move(vm: VmRow, destination: str, way: treatment.Treatment, lacking: Unplaced | None) -> ForecastMove:
@@ -133,6 +118,3 @@ def _weigh(vm: VmRow, way: treatment.Treatment, policy: Policy, refusals: list[B
     elif way.way in (Way.STOP, Way.RECREATE, Way.RESTART):
         text = {Way.STOP: "will be stopped", Way.RECREATE: "will be destroyed and recreated elsewhere", Way.RESTART: "will be restarted elsewhere"}
         warnings.append(Blocker("capacity", vm.name, f"{vm.name} {text[way.way]}{f': {way.why}' if way.why else ''}", ""))
-
-
-__all__ = ["Forecast", "estimate", "forecast", "master_refusals", "speed"]

@@ -62,7 +62,7 @@ def operations(drivers: Drivers) -> tuple[OperationKind, ...]:
         return Prepared(
             target=host.name, target_ref=f"host:{host.id}",
             plan=planned(host.name, changes=[f"{row.name} moves back to {host.name}" for row in rows], refusals=refusals,
-                         consequences=[f"{drivers.policy.into} migrations at once"]),
+                         consequences=[f"{drivers.rules.moves_in} migrations at once"]),
             leases=(
                 Lease("cluster", host.cluster_id, shared=True), Lease("host", host.id, shared=True), *(Lease("vm", vm.id) for vm in vms),
                 *(Lease("host", source, shared=True) for source in sorted(sources)),
@@ -191,7 +191,7 @@ class Homecoming:
             elif row.back == MOVING or vm.state != VmState.RUNNING.value:
                 row.back = MOVING
                 begun.append((vm.id, vm.name, 0))
-            elif leaving[vm.host_id] < self._drivers.policy.out:
+            elif leaving[vm.host_id] < self._drivers.rules.moves_out:
                 found = destinations.find(vm, self._host_id)
                 if found.host_id is not None:
                     leaving[vm.host_id] += 1

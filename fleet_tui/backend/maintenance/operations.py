@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend import maintenance as face
-from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, WrongState
+from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.hosts import transitions
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.hosts.states import MAINTENANCE_STATES, ConnectionState, HostEvent, ResourceState
@@ -60,7 +60,7 @@ class Maintain:
         now = self._drivers.clock.now()
         problems = list(sessions.reason_problems(request.reason))
         if len(request.ticket) > sessions.TICKET_LIMIT:
-            problems.append(sessions.Problem("ticket", f"{len(request.ticket)} characters; {sessions.TICKET_LIMIT} are allowed"))
+            problems.append(Problem("ticket", f"{len(request.ticket)} characters; {sessions.TICKET_LIMIT} are allowed"))
         host = sessions.find_host(tx, request.target)
         if problems:
             raise InvalidInput(f"maintenance of {host.name} was not accepted", problems=problems)
@@ -154,7 +154,7 @@ def _announcing(drivers: Drivers) -> OperationKind:
         if (session is None or request.reason.strip()) and (problems := list(sessions.reason_problems(request.reason))):
             raise InvalidInput(f"maintenance of {host.name} was not announced", problems=problems)
         if len(request.text) > announce.TEXT_LIMIT:
-            raise InvalidInput("the text is too long", problems=[sessions.Problem("text", f"{announce.TEXT_LIMIT} characters are allowed")])
+            raise InvalidInput("the text is too long", problems=[Problem("text", f"{announce.TEXT_LIMIT} characters are allowed")])
         until = sessions.parse_end(request.until, now)
         owners = announce.recipients(tx, host.id, drivers.mail)
         refusals = list(_no_mail(drivers, host, owners))

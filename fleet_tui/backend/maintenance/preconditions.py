@@ -53,7 +53,7 @@ def standing(tx: Session, place: Place, policy: Policy) -> Sequence[Blocker]:
     """What speaks against maintenance in the states of the host, its cluster and its VMs. Where its VMs could go is the forecast's."""
     host = place.host
     vms = tx.scalars(select(VmRow).where(VmRow.host_id == host.id).order_by(VmRow.name)).all()
-    found = [*state_refusals(host), *limit_refusals(tx, host, policy)]
+    found = [*state_refusals(host), *limit_refusals(tx, host, policy), *master_refusals(tx, place)]
     if skips_evacuation(place, policy):
         return found
     arriving = tx.scalars(select(VmRow.name).where(VmRow.destination_id == host.id, VmRow.host_id != host.id).order_by(VmRow.name)).all()
@@ -110,6 +110,17 @@ def limit_refusals(tx: Session, host: HostRow, policy: Policy) -> Iterable[Block
             "busy", others[0], f"{_names(others)} of the same cluster {'is' if len(others) == 1 else 'are'} being prepared for maintenance",
             "wait until that is over, or cancel it",
         )
+
+
+def master_refusals(tx: Session, place: Place) -> Iterable[Blocker]:
+    """XenServer: a pool's master may not leave when no other host could take over (spec 8.6)."""
+    if place.cluster.hypervisor != "xenserver" or not place.host.is_master:
+        return
+    others = tx.scalars(select(HostRow).where(HostRow.cluster_id == place.cluster.id, HostRow.id != place.host.id)).all()
+    if not any(
+        other.connection_state == ConnectionState.UP.value and not ResourceState(other.resource_state).is_maintenance for other in others
+    ):
+        yield Blocker("wrong_state", place.host.name, "it is the pool's master, and no other host can be master", "bring another host of the pool up first")
 
 
 def lock_cluster(tx: Session, cluster_id: str) -> None:

@@ -22,7 +22,7 @@ from fleet_tui.backend.maintenance import (
     Step,
     sessions,
 )
-from fleet_tui.backend.maintenance.drivers import Drivers, Policy
+from fleet_tui.backend.maintenance.drivers import Drivers
 from fleet_tui.backend.maintenance.forecast import estimate
 from fleet_tui.backend.maintenance.judge import PENDING
 from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
@@ -41,7 +41,7 @@ def show(tx: Session, target: str, drivers: Drivers) -> MaintenanceRecord:
         NotFound: there is none.
     """
     session, _ = sessions.find(tx, target)
-    return records(tx, [session], drivers.policy, drivers.clock.now())[0]
+    return records(tx, [session], drivers)[0]
 
 
 def find(tx: Session, request: ListMaintenance, drivers: Drivers) -> tuple[MaintenanceRecord, ...]:
@@ -49,30 +49,30 @@ def find(tx: Session, request: ListMaintenance, drivers: Drivers) -> tuple[Maint
     query = select(SessionRow).order_by(SessionRow.open_host_id.is_(None), SessionRow.started_at.desc(), SessionRow.id)
     if request.is_open is not None:
         query = query.where(SessionRow.open_host_id.is_not(None) if request.is_open else SessionRow.open_host_id.is_(None))
-    return records(tx, tx.scalars(query.limit(request.limit)).all(), drivers.policy, drivers.clock.now())
+    return records(tx, tx.scalars(query.limit(request.limit)).all(), drivers)
 
 
-def records(tx: Session, rows: Sequence[SessionRow], policy: Policy, now: datetime) -> tuple[MaintenanceRecord, ...]:
+def records(tx: Session, rows: Sequence[SessionRow], drivers: Drivers) -> tuple[MaintenanceRecord, ...]:
     """With their VMs; a handful of queries for each."""
     found = tx.execute(
         select(HostRow, ClusterRow.hypervisor).join(ClusterRow, HostRow.cluster_id == ClusterRow.id).where(HostRow.id.in_({row.host_id for row in rows}))
     ).all()
     hosts = {host.id: (host, hypervisor) for host, hypervisor in found}
-    return tuple(_record(tx, row, *hosts[row.host_id], policy, now) for row in rows)
+    return tuple(_record(tx, row, *hosts[row.host_id], drivers) for row in rows)
 
 
-def _record(tx: Session, row: SessionRow, host: HostRow, hypervisor: str, policy: Policy, now: datetime) -> MaintenanceRecord:
+def _record(tx: Session, row: SessionRow, host: HostRow, hypervisor: str, drivers: Drivers) -> MaintenanceRecord:
     rows = sessions.evacuees(tx, row.id)
     vms = _vms(tx, rows)
-    evacuees = [_evacuee(tx, one, vms.get(one.vm_id), policy, _hosts(tx)) for one in sorted(rows, key=lambda r: (_ORDER.get(r.state, 4), r.position))]
+    evacuees = [_evacuee(tx, one, vms.get(one.vm_id), drivers, _hosts(tx)) for one in sorted(rows, key=lambda r: (_ORDER.get(r.state, 4), r.position))]
     left = [vms[one.vm_id].memory_mib for one in rows if one.state in PENDING and one.vm_id in vms]
     is_open = row.open_host_id is not None
     master = next(iter(tx.scalars(select(HostRow.name).where(HostRow.cluster_id == host.cluster_id, HostRow.is_master)).all()), "")
     return MaintenanceRecord(
         id=row.id, host=host.name, host_ref=f"host:{host.id}", hypervisor=hypervisor, resource_state=host.resource_state, state_since=host.state_since,
         step=Step(row.step), reason=row.reason, ticket=row.ticket, owner=row.owner, started_at=row.started_at, planned_end=row.planned_end,
-        closed_at=row.closed_at, is_overrun=is_open and row.planned_end is not None and row.planned_end < now, allow_stop=row.allow_stop,
-        vms=tuple(evacuees), parallel=policy.out, estimate_s=estimate(tx, left, host.cluster_id, policy) if left and is_open else None,
+        closed_at=row.closed_at, is_overrun=is_open and row.planned_end is not None and row.planned_end < drivers.clock.now(), allow_stop=row.allow_stop,
+        vms=tuple(evacuees), parallel=drivers.rules.moves_out, estimate_s=estimate(tx, left, host.cluster_id, drivers) if left and is_open else None,
         checklist=tuple(CheckItem(item["text"], bool(item["done"]), item.get("by", "")) for item in row.checklist),
         notes=tuple(Note(datetime.fromisoformat(note["time"]), note["user"], note["text"]) for note in row.notes),
         blockers=_blockers(host, evacuees) if is_open else (), announced_at=row.announced_at, announced_to=tuple(row.announced_to),
@@ -89,12 +89,12 @@ def _hosts(tx: Session) -> Callable[[str | None], str]:
     return lambda host_id: (tx.scalar(select(HostRow.name).where(HostRow.id == host_id)) or "") if host_id else ""
 
 
-def _evacuee(tx: Session, row: EvacueeRow, vm: VmRow | None, policy: Policy, name_of: Callable[[str | None], str]) -> Evacuee:
+def _evacuee(tx: Session, row: EvacueeRow, vm: VmRow | None, drivers: Drivers, name_of: Callable[[str | None], str]) -> Evacuee:
     move = _open_move(tx, row.vm_id) if MoveState.MOVING.value in (row.state, row.back.partition(":")[0]) else None
     return Evacuee(
         vm=row.name, vm_ref=f"vm:{row.vm_id}", kind=vm.kind if vm is not None else "", memory_mib=vm.memory_mib if vm is not None else 0,
         state=MoveState(row.state), phase=move.phase if move is not None else "", percent=move.percent if move is not None else 0,
-        detail=move.detail if move is not None else "", attempt=row.attempt, attempts=policy.attempts,
+        detail=move.detail if move is not None else "", attempt=row.attempt, attempts=drivers.policy.attempts,
         destination=name_of(move.destination_id if move is not None else row.destination_id), error=row.error, hint=row.hint,
         next_try_at=row.next_try_at, elapsed_ms=row.elapsed_ms, downtime_ms=row.downtime_ms, back=row.back,
     )
