@@ -20,7 +20,7 @@ from fleet_tui.backend.machines.rows import MoveRow, VmRow
 from fleet_tui.backend.machines.settling import Outcome, settle
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.machines.vms import open_move
-from fleet_tui.backend.maintenance import MoveState, sessions
+from fleet_tui.backend.maintenance import MoveState, elsewhere, sessions
 from fleet_tui.backend.maintenance.drivers import Drivers, Hands
 from fleet_tui.backend.maintenance.rows import EvacueeRow
 from fleet_tui.backend.maintenance.treatment import Treatment, Way
@@ -31,7 +31,6 @@ from fleet_tui.backend.operations.runner import database_lost, known
 
 T = TypeVar("T")
 
-STOP_GRACE_S = 60.0
 _FIND_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -116,8 +115,12 @@ class Carrier:
                     ctx, job.vm_id, destination_id=job.destination_id, attempt=job.attempt, may_stop=ctx.is_cancelled,
                     copy_local_disks=job.chosen.way is Way.MOVE_WITH_DISK,
                 )
+            elif job.chosen.way is Way.RESTART:
+                elsewhere.restart(ctx, job.vm_id, job.destination_id)
+            elif job.chosen.way is Way.RECREATE:
+                elsewhere.recreate(ctx, job.vm_id, job.chosen.why)
             else:
-                self._otherwise(ctx, job)
+                elsewhere.stop(ctx, job.vm_id, job.chosen.why)
         except OperationCancelled:
             return None
         except Exception as error:
@@ -125,9 +128,6 @@ class Carrier:
                 raise
             return known(error, f"evacuation of {job.name}")
         return None
-
-    def _otherwise(self, ctx: InFlight, job: Job) -> None:
-        raise NotImplementedError
 
     def _store(self, job: Job, error: ErrorRecord | None) -> None:
         now = self._drivers.clock.now()
@@ -137,17 +137,19 @@ class Carrier:
             if session is None or row is None:
                 return
             vm = tx.get(VmRow, job.vm_id, populate_existing=True)
-            said = self._conclude(tx, row, vm, error, now)
+            said = self._conclude(tx, row, vm, job, error, now)
             sessions.changed(tx, session, operation_id=self._ctx.operation.id)
         if said:
             self._ctx.say(said, "info" if row.state == MoveState.MOVED.value else "warn")
 
-    def _conclude(self, tx: Session, row: EvacueeRow, vm: VmRow | None, error: ErrorRecord | None, now: datetime) -> str:
+    def _conclude(self, tx: Session, row: EvacueeRow, vm: VmRow | None, job: Job, error: ErrorRecord | None, now: datetime) -> str:
         """The evacuee's state, from where its VM is."""
         policy = self._drivers.policy
         last = last_move(tx, row.vm_id, self._ctx.operation.id)
         if vm is None or vm.host_id != self._host_id or vm.state == VmState.STOPPED.value:
             left(row, vm)
+            if job.chosen is not None and job.chosen.way is Way.RECREATE:
+                row.state, row.error = MoveState.GONE.value, error.message if error is not None else ""
             if row.state == MoveState.MOVED.value and last is not None and last.outcome == Outcome.MOVED.value:
                 row.elapsed_ms, row.downtime_ms = last.elapsed_ms, last.downtime_ms
             return ""
@@ -155,12 +157,12 @@ class Carrier:
             lose(row, vm)
             return f"{row.name} is lost: {row.error}"
         if error is None and vm.state == VmState.RUNNING.value and (last is None or last.attempt != row.attempt):
-            row.state, row.attempt = MoveState.WAITING.value, row.attempt - 1  # the attempt was on record, and never begun
+            row.state, row.attempt = MoveState.WAITING.value, max(0, row.attempt - 1)  # the attempt was on record, and never begun
             return ""
         why = error.message if error is not None else (last.error if last is not None else "") or vm.error or "it is where it was"
         fail(row, why, error.hint if error is not None else "", policy.attempts, policy.retry_s, now)
         again = f"; tried again in {policy.retry_s:.0f} s" if row.state == MoveState.RETRY.value else "; every attempt was used"
-        return f"{row.name} did not go (attempt {row.attempt} of {policy.attempts}): {why}{again}"
+        return f"{row.name} did not go (attempt {row.attempt - row.granted} of {policy.attempts}): {why}{again}"
 
 
 def find(ctx: InFlight, vm_id: str) -> None:
@@ -195,7 +197,7 @@ def lose(row: EvacueeRow, vm: VmRow) -> None:
 def fail(row: EvacueeRow, error: str, hint: str, attempts: int, retry_s: float, now: datetime) -> None:
     """An attempt, counted already, came to nothing: the next one is due in a while, if there is one."""
     row.error, row.hint = error, hint
-    again = row.attempt < attempts
+    again = row.attempt - row.granted < attempts
     row.state = (MoveState.RETRY if again else MoveState.FAILED).value
     row.next_try_at = now + timedelta(seconds=retry_s) if again else None
 

@@ -26,7 +26,7 @@ from fleet_tui.backend.maintenance.comeback import host_id_of
 from fleet_tui.backend.maintenance.destinations import Destinations
 from fleet_tui.backend.maintenance.drivers import Drivers
 from fleet_tui.backend.maintenance.judge import PENDING, PREPARING, Judgement, Look, judge
-from fleet_tui.backend.maintenance.preconditions import place_of
+from fleet_tui.backend.maintenance.preconditions import place_of, skips_evacuation
 from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 from fleet_tui.backend.maintenance.treatment import Treatment, Way
 from fleet_tui.backend.operations.catalogue import OperationCancelled, StepContext
@@ -112,7 +112,12 @@ class Evacuation:
             if row.vm_id in busy or not _is_due(row, now):
                 continue
             vm = tx.get(VmRow, row.vm_id, populate_existing=True)
-            if vm is None or vm.host_id != self._host_id:
+            again = None
+            if vm is not None and row.state == MoveState.MOVING.value:
+                again = treatment.resumed(vm, destinations.hypervisor, row.destination_id)
+            if vm is not None and again is not None:
+                begun.append(Job(vm.id, vm.name, row.attempt, again, row.destination_id or ""))
+            elif vm is None or vm.host_id != self._host_id:
                 left(row, vm)
             elif row.state == MoveState.MOVING.value or vm.state in (VmState.MIGRATING.value, VmState.UNKNOWN.value):
                 row.state = MoveState.MOVING.value
@@ -166,7 +171,7 @@ class Evacuation:
         self._judged_at = now
         self._last = self._decide_state(None, False)
         if self._last.wants_look and not self._hands.busy():
-            look = look_at(self._drivers, self._host_id)
+            look = Look(()) if self._is_given_up() else look_at(self._drivers, self._host_id)
             if look.is_empty:
                 self._silent_since = None
             elif self._silent_since is None:
@@ -175,6 +180,11 @@ class Evacuation:
             late = self._silent_since is not None and now - self._silent_since >= self._policy.silence_s
             self._last = self._decide_state(look, late)
         return self._last
+
+    def _is_given_up(self) -> bool:
+        """A host found dead runs nothing, and cannot be asked (``maintenance.allow.down``)."""
+        with self._ctx.read() as tx:
+            return skips_evacuation(place_of(tx, tx.get_one(HostRow, self._host_id)), self._policy)
 
     def _decide_state(self, look: Look | None, give_up: bool) -> Judgement:
         with self._ctx.write() as tx:
@@ -240,6 +250,6 @@ def try_again(tx: Session, session_id: str, user: str) -> str:
         )
     for row in sessions.evacuees(tx, session.id):
         if row.state in _AGAIN:
-            row.state, row.attempt, row.next_try_at = MoveState.WAITING.value, 0, None
+            row.state, row.granted, row.next_try_at = MoveState.WAITING.value, row.attempt, None
     sessions.changed(tx, session, f"{user} has the moves off {host.name} tried again now", user=user)
     return session.id

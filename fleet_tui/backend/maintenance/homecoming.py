@@ -112,7 +112,7 @@ def _began(tx: Session, op: OperationFacts) -> None:
     session.operation_id, session.step = op.id, Step.MIGRATE_BACK.value
     for row in sessions.evacuees(tx, session.id):
         if row.vm_id in op.parameters["vms"]:
-            row.back, row.attempt, row.next_try_at = WAITING, 0, None
+            row.back, row.attempt, row.granted, row.next_try_at = WAITING, 0, 0, None
     sessions.changed(tx, session, operation_id=op.id)
 
 

@@ -120,7 +120,8 @@ def master_refusals(tx: Session, place: Place) -> Iterable[Blocker]:
     if not any(
         other.connection_state == ConnectionState.UP.value and not ResourceState(other.resource_state).is_maintenance for other in others
     ):
-        yield Blocker("wrong_state", place.host.name, "it is the pool's master, and no other host can be master", "bring another host of the pool up first")
+        text = "it is the pool's master, and no other host can be master"
+        yield Blocker("wrong_state", place.host.name, text, "bring another host of the pool up first")
 
 
 def lock_cluster(tx: Session, cluster_id: str) -> None:

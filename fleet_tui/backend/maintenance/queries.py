@@ -54,9 +54,8 @@ def find(tx: Session, request: ListMaintenance, drivers: Drivers) -> tuple[Maint
 
 def records(tx: Session, rows: Sequence[SessionRow], drivers: Drivers) -> tuple[MaintenanceRecord, ...]:
     """With their VMs; a handful of queries for each."""
-    found = tx.execute(
-        select(HostRow, ClusterRow.hypervisor).join(ClusterRow, HostRow.cluster_id == ClusterRow.id).where(HostRow.id.in_({row.host_id for row in rows}))
-    ).all()
+    query = select(HostRow, ClusterRow.hypervisor).join(ClusterRow, HostRow.cluster_id == ClusterRow.id)
+    found = tx.execute(query.where(HostRow.id.in_({row.host_id for row in rows}))).all()
     hosts = {host.id: (host, hypervisor) for host, hypervisor in found}
     return tuple(_record(tx, row, *hosts[row.host_id], drivers) for row in rows)
 
@@ -64,14 +63,17 @@ def records(tx: Session, rows: Sequence[SessionRow], drivers: Drivers) -> tuple[
 def _record(tx: Session, row: SessionRow, host: HostRow, hypervisor: str, drivers: Drivers) -> MaintenanceRecord:
     rows = sessions.evacuees(tx, row.id)
     vms = _vms(tx, rows)
-    evacuees = [_evacuee(tx, one, vms.get(one.vm_id), drivers, _hosts(tx)) for one in sorted(rows, key=lambda r: (_ORDER.get(r.state, 4), r.position))]
+    urgent = sorted(rows, key=lambda one: (_ORDER.get(one.state, 4), one.position))
+    evacuees = [_evacuee(tx, one, vms.get(one.vm_id), drivers, _hosts(tx)) for one in urgent]
     left = [vms[one.vm_id].memory_mib for one in rows if one.state in PENDING and one.vm_id in vms]
     is_open = row.open_host_id is not None
     master = next(iter(tx.scalars(select(HostRow.name).where(HostRow.cluster_id == host.cluster_id, HostRow.is_master)).all()), "")
     return MaintenanceRecord(
-        id=row.id, host=host.name, host_ref=f"host:{host.id}", hypervisor=hypervisor, resource_state=host.resource_state, state_since=host.state_since,
-        step=Step(row.step), reason=row.reason, ticket=row.ticket, owner=row.owner, started_at=row.started_at, planned_end=row.planned_end,
-        closed_at=row.closed_at, is_overrun=is_open and row.planned_end is not None and row.planned_end < drivers.clock.now(), allow_stop=row.allow_stop,
+        id=row.id, host=host.name, host_ref=f"host:{host.id}", hypervisor=hypervisor, resource_state=host.resource_state,
+        state_since=host.state_since, step=Step(row.step), reason=row.reason, ticket=row.ticket, owner=row.owner, started_at=row.started_at,
+        planned_end=row.planned_end,
+        closed_at=row.closed_at, allow_stop=row.allow_stop,
+        is_overrun=is_open and row.planned_end is not None and row.planned_end < drivers.clock.now(),
         vms=tuple(evacuees), parallel=drivers.rules.moves_out, estimate_s=estimate(tx, left, host.cluster_id, drivers) if left and is_open else None,
         checklist=tuple(CheckItem(item["text"], bool(item["done"]), item.get("by", "")) for item in row.checklist),
         notes=tuple(Note(datetime.fromisoformat(note["time"]), note["user"], note["text"]) for note in row.notes),
@@ -94,7 +96,7 @@ def _evacuee(tx: Session, row: EvacueeRow, vm: VmRow | None, drivers: Drivers, n
     return Evacuee(
         vm=row.name, vm_ref=f"vm:{row.vm_id}", kind=vm.kind if vm is not None else "", memory_mib=vm.memory_mib if vm is not None else 0,
         state=MoveState(row.state), phase=move.phase if move is not None else "", percent=move.percent if move is not None else 0,
-        detail=move.detail if move is not None else "", attempt=row.attempt, attempts=drivers.policy.attempts,
+        detail=move.detail if move is not None else "", attempt=row.attempt - row.granted, attempts=drivers.policy.attempts,
         destination=name_of(move.destination_id if move is not None else row.destination_id), error=row.error, hint=row.hint,
         next_try_at=row.next_try_at, elapsed_ms=row.elapsed_ms, downtime_ms=row.downtime_ms, back=row.back,
     )

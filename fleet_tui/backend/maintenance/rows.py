@@ -50,7 +50,9 @@ class EvacueeRow(Base):
     name: Mapped[str] = mapped_column(String(63))
     state: Mapped[str] = mapped_column(String(12))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
-    """Attempts begun."""
+    """Attempts begun. Within one operation a number is never used twice: it names the attempt."""
+    granted: Mapped[int] = mapped_column(Integer, default=0)
+    """Attempts that were begun when a person last had it tried anew: the allowance counts from there."""
     next_try_at: Mapped[datetime | None] = mapped_column(Utc)
     destination_id: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[str] = mapped_column(Text, default="")

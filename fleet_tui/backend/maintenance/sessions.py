@@ -105,6 +105,8 @@ def begin(
 def enlist(tx: Session, session: SessionRow) -> None:
     """Take down every VM that is on the host now, in the order in which they are moved; again for those that came back or were left."""
     known = {row.vm_id: row for row in evacuees(tx, session.id)}
+    for row in known.values():
+        row.attempt = row.granted = 0
     _enlist(tx, session, [vm for vm in on(tx, session.host_id) if vm.id not in known or known[vm.id].state != MoveState.MOVING.value], known)
 
 
@@ -129,8 +131,8 @@ def _enlist(tx: Session, session: SessionRow, vms: Iterable[VmRow], known: Mappi
     for position, vm in enumerate(sorted(vms, key=order), start + 1):
         row = known.get(vm.id)
         if row is None:
-            tx.add(row := EvacueeRow(session_id=session.id, vm_id=vm.id, name=vm.name))
-        row.position, row.attempt, row.next_try_at, row.error, row.hint, row.back = position, 0, None, "", "", ""
+            tx.add(row := EvacueeRow(session_id=session.id, vm_id=vm.id, name=vm.name, attempt=0))
+        row.position, row.granted, row.next_try_at, row.error, row.hint, row.back = position, row.attempt, None, "", "", ""
         row.destination_id = row.elapsed_ms = row.downtime_ms = None
         row.state = MoveState.WAITING.value
         if vm.state == VmState.STOPPED.value:

@@ -48,16 +48,25 @@ def of(vm: VmRow, hypervisor: str, local_storage: str, allow_stop: bool) -> Trea
         return Treatment(Way.STAY)
     if vm.has_device:
         return without_destination(vm, allow_stop, "it has a virtual GPU or pass-through device, which cannot move while it runs")
-    if hypervisor == "lxc" and vm.kind == "guest":
-        return Treatment(Way.RESTART)
     if not vm.has_local_disk:
-        return Treatment(Way.MOVE)
+        return Treatment(Way.RESTART if is_container(vm, hypervisor) else Way.MOVE)
     if local_storage == "migrate":
         return Treatment(Way.MOVE_WITH_DISK)
     why = "it has a disk on the host's own storage, and maintenance.local.storage.strategy is"
     if local_storage == "stop":
         return without_destination(vm, allow_stop, f"{why} stop")
     return Treatment(Way.BLOCK, f"{why} error", "move or stop it by hand, or have local disks moved along")
+
+
+def is_container(vm: VmRow, hypervisor: str) -> bool:
+    return hypervisor == "lxc" and vm.kind == "guest"
+
+
+def resumed(vm: VmRow, hypervisor: str, destination_id: str | None) -> Treatment | None:
+    """How one goes on whose attempt a crash cut short: ``None`` when it is to be found out first what became of it."""
+    if vm.kind in RECREATED and (vm.host_id is None or vm.state == VmState.STARTING.value):
+        return Treatment(Way.RECREATE, "the daemon ended before it was made anew")
+    return Treatment(Way.RESTART) if is_container(vm, hypervisor) and destination_id else None
 
 
 def without_destination(vm: VmRow, allow_stop: bool, why: str) -> Treatment:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_tui.backend.store import Store, sqlite_url
+from fleet_tui.backend.store import Store, new_id, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
 from tests.backend.maintenance.fleet import Fleet
 
@@ -17,7 +17,7 @@ _MEMORY = Path("/dev/shm")
 
 
 def new_store(directory: str, template: Path) -> Store:
-    path = Path(directory) / "fleet.db"
+    path = Path(directory) / f"{new_id('f')}.db"
     shutil.copy(template, path)
     return Store(sqlite_url(path))
 

@@ -142,4 +142,4 @@ class StagedWorld(FakeWorld):
         self._stage = stage
 
     def pause(self, seconds: float) -> None:
-        self._stage.point("flight")
+        self._stage.point("flight" if self.ledger.moves else "call")

@@ -121,6 +121,7 @@ def upgrade() -> None:
     sa.Column('name', sa.String(length=63), nullable=False),
     sa.Column('state', sa.String(length=12), nullable=False),
     sa.Column('attempt', sa.Integer(), nullable=False),
+    sa.Column('granted', sa.Integer(), nullable=False),
     sa.Column('next_try_at', Utc(), nullable=True),
     sa.Column('destination_id', sa.String(length=40), nullable=True),
     sa.Column('error', sa.Text(), nullable=False),
