@@ -31,6 +31,7 @@ from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 from fleet_tui.backend.maintenance.treatment import Treatment, Way
 from fleet_tui.backend.operations.catalogue import OperationCancelled, StepContext
 
+_GONE = frozenset({MoveState.MOVED.value, MoveState.STOPPED.value, MoveState.GONE.value})
 _AGAIN = (MoveState.RETRY.value, MoveState.FAILED.value, MoveState.BLOCKED.value)
 _GLANCE_S = 1.0
 """How late a request to try again now is noticed."""
@@ -59,7 +60,7 @@ class Evacuation:
         self._judged_at: float | None = None
         self._last = Judgement(ResourceState.PREPARE, ())
         self._silent_since: float | None = None
-        self._said = ""
+        self._busy: frozenset[str] = frozenset()
 
     def run(self) -> Mapping[str, Any]:
         """Until the host is ready, or cannot become it, or somebody cancels."""
@@ -75,35 +76,37 @@ class Evacuation:
     def _round(self) -> Judgement:
         self._ctx.check()
         busy = self._hands.busy()
-        with self._ctx.read() as tx:
-            due = self._is_due(tx, busy)
-        if due:
+        if due := self._look(busy):
             with self._ctx.write() as tx:
-                begun = self._decide(tx, self._hands.busy())
+                begun, said = self._decide(tx, self._hands.busy())
+            for text in said:
+                self._ctx.say(text, "error")
             for job in begun:
                 self._carrier.begin(self._hands, job)
-        self._report()
-        return self._judge(anew=due or self._hands.busy() != busy)
+        anew, self._busy = due or busy != self._busy, self._hands.busy()
+        return self._judge(anew)
 
     # What is to be done now
 
-    def _is_due(self, tx: Session, busy: frozenset[str]) -> bool:
-        """Cheap look: whether a decision would change anything."""
-        session = sessions.open_of(tx, self._host_id)
-        if session is None:
-            return False
-        rows = {row.vm_id: row for row in sessions.evacuees(tx, session.id)}
-        if any(sessions.is_new(vm, rows.get(vm.id)) for vm in sessions.on(tx, self._host_id)):
-            return True
-        now = self._clock.now()
-        return any(vm_id not in busy and _is_due(row, now) for vm_id, row in rows.items())
+    def _look(self, busy: frozenset[str]) -> bool:
+        """Cheap: whether a decision would change anything. Says how far it is."""
+        with self._ctx.read() as tx:
+            session = sessions.open_of(tx, self._host_id)
+            rows = {row.vm_id: row for row in sessions.evacuees(tx, session.id)} if session is not None else {}
+            new = any(sessions.is_new(vm, rows.get(vm.id)) for vm in sessions.on(tx, self._host_id))
+        self._ctx.progress(f"evacuate {sum(row.state in _GONE for row in rows.values())}/{len(rows)}")
+        now, is_full = self._clock.now(), len(busy) >= self._drivers.rules.moves_out
+        return new or any(
+            vm_id not in busy and _is_due(row, now) and not (is_full and row.state != MoveState.MOVING.value) for vm_id, row in rows.items()
+        )
 
-    def _decide(self, tx: Session, busy: frozenset[str]) -> Sequence[Job]:
-        """Choose what begins now, and store that it does. With each VM its treatment; ``None`` for one that is looked for first."""
+    def _decide(self, tx: Session, busy: frozenset[str]) -> tuple[Sequence[Job], Sequence[str]]:
+        """Choose what begins now, and store that it does. Those, and what is to be said."""
         session = sessions.open_of(tx, self._host_id)
         host = tx.get(HostRow, self._host_id)
         if session is None or host is None:
-            return ()
+            return (), ()
+        before = {row.vm_id: (row.state, row.attempt) for row in sessions.evacuees(tx, session.id)}
         sessions.enlist_newcomers(tx, session)
         now, begun = self._clock.now(), list[Job]()
         destinations = Destinations(tx, self._drivers, place_of(tx, host), now)
@@ -133,8 +136,11 @@ class Evacuation:
                 if chosen is not None:
                     begun.append(Job(vm.id, vm.name, row.attempt, chosen, row.destination_id or ""))
                     room -= chosen.needs_destination
-        sessions.changed(tx, session, operation_id=self._ctx.operation.id)
-        return begun
+        after = sessions.evacuees(tx, session.id)
+        if before != {row.vm_id: (row.state, row.attempt) for row in after}:
+            sessions.changed(tx, session, operation_id=self._ctx.operation.id)
+        blocked = [row for row in after if row.state == MoveState.BLOCKED.value and before.get(row.vm_id, ("",))[0] != row.state]
+        return begun, [f"{row.name} is blocked: {row.error}" for row in blocked]
 
     def _choose(
         self, row: EvacueeRow, vm: VmRow, session: SessionRow, destinations: Destinations, room: int, now: datetime,
@@ -156,7 +162,6 @@ class Evacuation:
             row.destination_id = found.host_id
         if chosen.way is Way.BLOCK:
             row.state, row.error, row.hint, row.next_try_at = MoveState.BLOCKED.value, chosen.why, chosen.hint, None
-            self._ctx.say(f"{vm.name} is blocked: {chosen.why}", "error")
             return None
         row.state, row.attempt, row.next_try_at = MoveState.MOVING.value, row.attempt + 1, None
         return chosen
@@ -189,13 +194,6 @@ class Evacuation:
     def _decide_state(self, look: Look | None, give_up: bool) -> Judgement:
         with self._ctx.write() as tx:
             return judge(tx, self._host_id, self._clock.now(), look, give_up=give_up, operation_id=self._ctx.operation.id)
-
-    def _report(self) -> None:
-        with self._ctx.read() as tx:
-            session = sessions.open_of(tx, self._host_id)
-            rows = sessions.evacuees(tx, session.id) if session is not None else ()
-        gone = sum(row.state not in PENDING and row.state not in ("failed", "blocked", "lost") for row in rows)
-        self._ctx.progress(f"evacuate {gone}/{len(rows)}")
 
     def _let_end(self) -> None:
         """Migrations in flight are never interrupted (ENG-6): nothing new begins, what flies lands."""

@@ -163,7 +163,7 @@ class Homecoming:
     def _round(self) -> bool:
         """Begin what is due; whether something is left."""
         self._ctx.check()
-        now, busy, begun = self._drivers.clock.now(), self._hands.busy(), []
+        now, busy, begun = self._drivers.clock.now(), self._hands.busy(), list[tuple[str, str, int]]()
         with self._ctx.read() as tx:
             rows = self._mine(tx)
             left = [row for row in rows if row.back in _OPEN]
@@ -171,13 +171,15 @@ class Homecoming:
         self._ctx.progress(f"back {sum(row.back == BACK for row in rows)}/{len(rows)}")
         if due:
             with self._ctx.write() as tx:
-                begun = self._decide(tx, due)
+                begun, said = self._decide(tx, due)
+            for text in said:
+                self._ctx.say(text, "warn")
         for vm_id, name, attempt in begun:
             self._hands.start(vm_id, partial(self._carry, vm_id, name, attempt))
         return bool(left) or bool(busy)
 
-    def _decide(self, tx: Session, due: Sequence[str]) -> list[tuple[str, str, int]]:
-        now, begun = self._drivers.clock.now(), list[tuple[str, str, int]]()
+    def _decide(self, tx: Session, due: Sequence[str]) -> tuple[list[tuple[str, str, int]], list[str]]:
+        now, begun, said = self._drivers.clock.now(), list[tuple[str, str, int]](), list[str]()
         destinations = Destinations(tx, self._drivers, place_of(tx, tx.get_one(HostRow, self._host_id)), now)
         leaving = Counter(tx.scalars(select(VmRow.host_id).where(VmRow.destination_id.is_not(None))).all())
         for row in self._mine(tx):
@@ -199,8 +201,8 @@ class Homecoming:
                     begun.append((vm.id, vm.name, row.attempt))
                 elif not found.must_wait:
                     row.attempt += 1
-                    self._fail(row, found.why)
-        return begun
+                    said.append(self._fail(row, found.why))
+        return begun, said
 
     def _carry(self, vm_id: str, name: str, attempt: int) -> None:
         """Move it, or with attempt 0 find out what became of an attempt that a crash cut off; then store where it is."""
@@ -218,22 +220,25 @@ class Homecoming:
             with self._ctx.write() as tx:
                 row, vm = tx.get_one(EvacueeRow, (self._session_id, vm_id), populate_existing=True), tx.get(VmRow, vm_id, populate_existing=True)
                 if vm is not None and vm.host_id == self._host_id and vm.state == VmState.RUNNING.value:
-                    row.back = BACK
+                    row.back, said = BACK, ""
                 else:
-                    self._fail(row, why or "it is where it was")
+                    said = self._fail(row, why or "it is where it was")
                 sessions.changed(tx, tx.get_one(SessionRow, self._session_id), operation_id=self._ctx.operation.id)
+            if said:
+                ctx.say(said, "warn")
         except (Fenced, ShuttingDown):
             _log.info("%s goes on its way without this daemon", name)
         except Exception:
             _log.warning("the way back of %s is looked at again", name, exc_info=True)
 
-    def _fail(self, row: EvacueeRow, why: str) -> None:
+    def _fail(self, row: EvacueeRow, why: str) -> str:
+        """What is to be said of it."""
         policy = self._drivers.policy
         if row.attempt < policy.attempts:
             row.back, row.next_try_at = WAITING, self._drivers.clock.now() + timedelta(seconds=policy.retry_s)
-            self._ctx.say(f"{row.name} did not come back (attempt {row.attempt} of {policy.attempts}): {why}", "warn")
-        else:
-            row.back, row.next_try_at = f"{FAILED}{why}", None
+            return f"{row.name} did not come back (attempt {row.attempt} of {policy.attempts}): {why}"
+        row.back, row.next_try_at = f"{FAILED}{why}", None
+        return f"{row.name} did not come back, and every attempt was used: {why}"
 
     def _mine(self, tx: Session) -> Sequence[EvacueeRow]:
         wanted = set(self._ctx.operation.parameters["vms"])

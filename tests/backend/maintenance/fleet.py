@@ -16,7 +16,7 @@ from fleet_tui.backend.hosts.states import Allocation, ConnectionState
 from fleet_tui.backend.hypervisors import Disk, GuestSpec, Hypervisor
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.hypervisors.fake_ledger import GIB, Host
-from fleet_tui.backend.machines.capacity import MIB, Rules
+from fleet_tui.backend.machines.capacity import Rules
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.rows import OfferingRow, VmRow
 from fleet_tui.backend.machines.states import VmState
@@ -34,13 +34,14 @@ from tests.backend.maintenance.stage import Stage, StagedWorld, StageHands
 from tests.backend.operations.bench import Said
 
 POLICY = Policy(retry_s=3.0, watch_s=1.0, silence_s=4.0)
+NO_MAIL = Mail()
 MHZ = 1000
 
 
 class Fleet:
     """One cluster ``c`` in zone ``z``: hosts ``h0`` … and VMs on them."""
 
-    def __init__(self, store: Store, *, hosts: int = 3, memory_gib: int = 16, hypervisor: str = "kvm", policy: Policy = POLICY, mail: Mail = Mail()) -> None:
+    def __init__(self, store: Store, *, hosts: int = 3, memory_gib: int = 16, hypervisor: str = "kvm", policy: Policy = POLICY, mail: Mail = NO_MAIL) -> None:
         self.store, self.stage = store, Stage()
         self.clock = self.stage.clock
         self.world: FakeWorld = StagedWorld(self.stage)
@@ -50,7 +51,7 @@ class Fleet:
         self.policy, self.mail = policy, mail
         self.life = Life(self)
         self.remembered: dict[str, dict[str, str]] = {}
-        self.said = Said()
+        self.said = Lines(store)
         with store.write() as tx:
             tx.add_all([
                 ZoneRow(id="z", name="z", allocation=Allocation.ENABLED.value),
@@ -162,6 +163,18 @@ class Fleet:
     def change(self, act: Callable[[Session], None]) -> None:
         with self.store.write() as tx:
             act(tx)
+
+
+class Lines(Said):
+    """As the real one it stores each line in a transaction of its own, which nobody may ask for inside another."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def append(self, stream_ref: str, operation_id: str, step: str, level: str, text: str, once: str = "") -> None:
+        assert not getattr(self._store._writing, "now", False), f"said inside a transaction: {text}"
+        super().append(stream_ref, operation_id, step, level, text, once)
 
 
 class WorldLinks:

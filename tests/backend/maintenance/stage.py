@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 
+_TURNS = 5
+"""Turns that others have while somebody waits for the end of a move."""
+
 
 class Killed(BaseException):
     """Stands for ``kill -9``."""
@@ -130,7 +133,11 @@ class StageHands:
 
     def rest(self, seconds: float, check: Callable[[], None]) -> None:
         check()
-        self._stage.clock.sleep(seconds)
+        before = self.busy()
+        for _ in range(_TURNS):
+            self._stage.clock.sleep(seconds / _TURNS)
+            if self.busy() != before:
+                break
         check()
 
 
