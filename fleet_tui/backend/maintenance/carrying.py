@@ -28,6 +28,7 @@ from fleet_tui.backend.operations import ErrorRecord
 from fleet_tui.backend.operations.catalogue import OperationCancelled, StepContext
 from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
 from fleet_tui.backend.operations.runner import known
+from fleet_tui.backend.store import database_lost
 
 T = TypeVar("T")
 
