@@ -111,9 +111,14 @@ def wanted_start(vm: VmRow, *, is_new: bool = False) -> Wanted:
 
 
 def spec(tx: Session, vm: VmRow) -> GuestSpec:
-    """What its hypervisor is to make of it, with the ratios it is started with (spec 9.3, 9.4)."""
+    """What its hypervisor is to make of it, were it started now."""
     offering, cluster = tx.get(OfferingRow, vm.offering_id), tx.get(ClusterRow, vm.cluster_id)
     assert offering is not None and cluster is not None  # foreign keys
+    return spec_of(vm, offering, cluster)
+
+
+def spec_of(vm: VmRow, offering: OfferingRow, cluster: ClusterRow) -> GuestSpec:
+    """The same, with the ratios of its cluster (spec 9.3, 9.4)."""
     memory = vm.memory_mib * MIB
     return GuestSpec(
         id=vm.guest_id, name=vm.name, cores=vm.cores, memory_bytes=memory, minimum_memory_bytes=minimum_memory(memory, cluster.ram_hundredths),

@@ -222,15 +222,18 @@ class World:
     def _measure(self, taken: Mapping[str, Taken], ratios: Mapping[str, tuple[set[int], set[int]]]) -> None:
         for cluster in self.clusters.values():
             cpu_ratios, ram_ratios = ratios.get(cluster.id, (set(), set()))
+            for found in (taken[seat.id] for seat in cluster.seats if seat.id in taken):
+                cpu_ratios = cpu_ratios | found.used.cpu.keys() | found.reserved.cpu.keys()
+                ram_ratios = ram_ratios | found.used.ram.keys() | found.reserved.ram.keys()
             cluster.cpu_unit, cluster.ram_unit = lcm(*cpu_ratios, cluster.cpu_ratio), lcm(*ram_ratios, cluster.ram_ratio)
         for seat in self.seats.values():
             cluster = seat.cluster
             seat.cpu *= cluster.cpu_unit
             seat.ram *= cluster.ram_unit
-            if (found := taken.get(seat.id)) is not None:
-                seat.cpu_taken = _parts(together(found.used.cpu, found.reserved.cpu), cluster.cpu_ratio, cluster.cpu_unit)
-                seat.ram_taken = _parts(together(found.used.ram, found.reserved.ram), cluster.ram_ratio, cluster.ram_unit)
-                seat.largest = max((_parts({r: size}, cluster.ram_ratio, cluster.ram_unit) for r, size in found.used.largest.items()), default=0)
+            if (here := taken.get(seat.id)) is not None:
+                seat.cpu_taken = _parts(together(here.used.cpu, here.reserved.cpu), cluster.cpu_ratio, cluster.cpu_unit)
+                seat.ram_taken = _parts(together(here.used.ram, here.reserved.ram), cluster.ram_ratio, cluster.ram_unit)
+                seat.largest = max((_parts({r: size}, cluster.ram_ratio, cluster.ram_unit) for r, size in here.used.largest.items()), default=0)
 
     def _mark(self, tx: Session, cluster_id: str, without: str) -> None:
         """Exclusion tags and moves under way, of the few VMs that have them."""
