@@ -74,13 +74,11 @@ class Consoles:
         response.enable_chunked_encoding()
         response.force_close()
         tally = _Tally()
+        ways: tuple[asyncio.Task[None], ...] = ()
         try:
             await response.prepare(request)
-            shown = asyncio.ensure_future(self._show(dispatcher, peer, console, response, tally))
-            typed = asyncio.ensure_future(self._type(console, request, tally))
-            done, pending = await asyncio.wait((shown, typed), return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
+            ways = (loop.create_task(self._show(dispatcher, peer, console, response, tally)), loop.create_task(self._type(console, request, tally)))
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if (problem := task.exception()) is not None and not isinstance(problem, FleetError | ConnectionError):
                     _log.error("the console of %s broke", issued.name, exc_info=problem)
@@ -88,7 +86,9 @@ class Consoles:
                 await response.write_eof()
             return response
         finally:
-            # Not awaited as such: a caller that left has cancelled us, and the console must be given back all the same.
+            # A caller that left has cancelled us: nothing is awaited here, and the console is given back all the same.
+            for way in ways:
+                way.cancel()
             self._pool.submit(self._give_back, issued, console, tally)
 
     def _redeem(self, dispatcher: Dispatcher, peer: Peer, token: str) -> tuple[_Issued, Console]:

@@ -150,6 +150,8 @@ class Placement:
     verdicts: tuple[Verdict, ...]
     can_ever_fit: bool
     """False: no host of the cluster is large enough even when empty (``cannot_fit_ever``)."""
+    more: int | None = None
+    """How many VMs of that offering the cluster takes now; of an existing VM ``None``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -187,6 +188,7 @@ def _mean(parts: Sequence[tuple[float, int]]) -> float:
 
 def plan_placement(tx: Session, request: PlanPlacement, rules: Rules, now: datetime, programs: Any = None) -> Placement:
     """Where it would go now, and why nowhere else."""
+    more = None
     if request.vm:
         vm = vms.find(tx, request.vm)
         cluster_id, without = vm.cluster_id, vm.id
@@ -196,10 +198,10 @@ def plan_placement(tx: Session, request: PlanPlacement, rules: Rules, now: datet
             wanted = vms.wanted_start(vm)
     else:
         cluster, offering = find_cluster(tx, request.cluster), find_offering(tx, request.offering)
-        cluster_id, without = cluster.id, ""
+        cluster_id, without, more = cluster.id, "", still_fits(tx, cluster, offering, rules, now)
         wanted = Wanted(cluster_id, Size(offering.cores, offering.mhz, offering.memory_mib * MIB), offering.name, is_new=True)
     world = World.load(tx, rules, now, cluster_id, without=without, guests=request.policy.startswith("adjacent:"))
-    return choose(world, wanted, request.policy, programs=programs).placement
+    return replace(choose(world, wanted, request.policy, programs=programs).placement, more=more)
 
 
 def still_fits(tx: Session, cluster: ClusterRow, offering: OfferingRow, rules: Rules, now: datetime) -> int:

@@ -190,6 +190,7 @@ def test_where_would_it_go(fleet: Fleet) -> None:
     with fleet.store.read() as tx:
         for request, host in ((PlanPlacement(vm="v"), "h2"), (PlanPlacement(vm="off"), "h2"), (PlanPlacement(cluster="c", offering="small"), "h2")):
             assert plan_placement(tx, request, Rules(), START).host == host
+        assert plan_placement(tx, PlanPlacement(cluster="c", offering="small"), Rules(), START).more == 7 + 8
 
 
 # --- emptying a host ---------------------------------------------------------------------------------------------------
