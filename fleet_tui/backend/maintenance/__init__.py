@@ -230,6 +230,8 @@ class EditMaintenance:
     """Index of a checklist item to toggle."""
     checklist: tuple[str, ...] | None = None
     request_id: str = ""
+    step: Step | None = None
+    """``ready``, ``work`` or ``verify`` of a host that is ready: where the person is."""
 
 
 @dataclass(frozen=True, slots=True)
