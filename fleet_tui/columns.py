@@ -83,6 +83,11 @@ def size(count: int | None) -> str:
     return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 VM``, ``2 VMs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def percent(fraction: float | None) -> str:
     return "?" if fraction is None else f"{fraction * 100:.0f} %"
 

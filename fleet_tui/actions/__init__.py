@@ -205,7 +205,7 @@ def hints(
 ROOTS = ("dashboard", "instances", "hosts", "operations", "events")
 """Screens that a number key leads to."""
 
-_SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup"}
+_SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "exclamation_mark": "!", "ctrl+right_square_bracket": "ctrl+]"}
 
 
 def shown(key: str) -> str:

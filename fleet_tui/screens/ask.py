@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fleet_tui.session import Session
 
 Line = Sequence[Span]
+FRAME = 9
+"""Lines of the dialog besides its fields and what they would do."""
 PREVIEW_S = 0.3
 """Quiet after an edit before what it would do is asked again."""
 
@@ -118,11 +120,15 @@ class FormDialog(ModalScreen[None]):
         self._is_new = False
         spec = self.spec
         self.query_one(".dialog-title", Static).update(safe(spec.title))
-        self.query_one("#complaint", Static).update("")
+        self._complain("")
         self.query_one("#save", Button).label = safe(f"{spec.verb} [ctrl+o]")
         self.query_one("#cancel", Button).label = safe("Cancel [esc]")
         aside = self.query_one("#aside")
         aside.display = spec.preview is not None
+        rows, asked = self.app.size.height * 96 // 100, len(spec.fields)
+        shown = min(asked, max(4, (rows - FRAME) // (2 if spec.preview is not None else 1)))
+        self.form.styles.max_height = shown
+        aside.styles.max_height = max(3, rows - FRAME - shown)
         self.query_one("#aside-lines", Lines).show([[(" asking what it would do", "muted")]])
         await self.form.fill(spec.fields, spec.values, locked=spec.locked, choices=spec.choices)
         self.form.focus_first()
@@ -228,7 +234,12 @@ class FormDialog(ModalScreen[None]):
         problems = {spec.names.get(name, name): said for name, said in problems.items()}
         self.form.complain(problems)
         rest = [f"{name}: {said}" for name, said in problems.items() if name not in self.form.rows]
-        self.query_one("#complaint", Static).update(safe("; ".join(rest) or ("" if problems else f"{error.message} {error.hint}")))
+        self._complain("; ".join(rest) or ("" if problems else f"{error.message} {error.hint}"))
+
+    def _complain(self, text: str) -> None:
+        line = self.query_one("#complaint", Static)
+        line.update(safe(text))
+        line.display = bool(text)
 
 
 def ask(opener: FleetScreen, spec: Form) -> None:

@@ -234,7 +234,7 @@ def _bullets(lines: Sequence[str], bullet: str) -> Text:
 def _item(item: Item, width: int) -> Text:
     quiet = "dim" if item.why_not else ""
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{plain(item.keys, 12):<10} ", quiet or "bold")
+    text.append(f"{plain(item.keys, 24):<10} ", quiet or "bold")
     text.append(f"{plain(item.title, 60):<{width}}  ", quiet)
     text.append(plain(item.note if not item.why_not else item.why_not if item.heading == NOT_NOW else f"not now: {item.why_not}", 160), "dim")
     return text

@@ -32,10 +32,10 @@ def ordered(rows: Iterable[Evacuee]) -> list[Evacuee]:
 
 
 def foreseen(moves: Iterable[ForecastMove]) -> list[Evacuee]:
-    """A forecast in the shape of the list: where each would go, or why it cannot."""
+    """A forecast in the shape of the list, with no attempts: where each would go, or why it cannot."""
     return [
         Evacuee(
-            move.vm, move.vm_ref, "guest", move.memory_mib, MoveState.WAITING if move.destination else MoveState.BLOCKED, "", 0, "", 0, 0,
+            move.vm, move.vm_ref, "guest", move.memory_mib, MoveState.WAITING if move.destination else MoveState.BLOCKED, "", 0, move.why, 0, 0,
             move.destination, "" if move.destination else move.why, "", None, None, None, "",
         )
         for move in moves
@@ -64,6 +64,8 @@ class EvacuationTable(Table):
         def phase(row: Evacuee) -> Cell:
             if row.back:
                 return ("moved back", "") if row.back == "back" else ("not back", "failed")
+            if not row.attempts:
+                return ("would move", "") if row.destination else ("stays", "failed")
             if row.state is MoveState.MOVING:
                 return row.phase or "begins", "moving"
             if row.state is MoveState.RETRY:

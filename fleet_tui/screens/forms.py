@@ -309,7 +309,7 @@ def set_ratio(screen: FleetScreen, row: Branch) -> None:
 
 def compared(reply: m.RatioPreview) -> list[Line]:
     """Room before and after, and what has to be restarted for it."""
-    lines: list[Line] = [[(f" {'':<8}{'capacity':>22}{'used':>18}{'free after restarts':>24}", "title")]]
+    lines: list[Line] = [[(f" {'':<8}{'capacity':>21}{'used':>16}{'free after restarts':>22}", "title")]]
     rows = (
         ("cpu", reply.before.cpu, reply.after.cpu, reply.room_after_restarts.cpu, lambda n: f"{n / 1000:,.0f} GHz"),
         ("memory", reply.before.ram, reply.after.ram, reply.room_after_restarts.ram, size),
@@ -317,7 +317,7 @@ def compared(reply: m.RatioPreview) -> list[Line]:
     for name, before, after, later, said in rows:
         capacity = f"{said(before.capacity)} -> {said(after.capacity)}"
         used = f"{percent(before.share)} -> {percent(after.share)}"
-        lines.append([(f" {name:<8}", "muted"), (f"{capacity:>22}{used:>18}{said(later.free):>24}", "")])
+        lines.append([(f" {name:<8}", "muted"), (f"{capacity:>21}{used:>16}{said(later.free):>22}", "")])
     for said, names in (
         ("keep the old ratio until they are stopped and started:", reply.old_ratio_vms), ("would not fit again once stopped:", reply.not_restartable),
         ("not known to have a balloon device:", reply.balloon_unknown),

@@ -15,7 +15,6 @@ from fleet_tui.backend.maintenance import ListMaintenance, MaintenanceRecord
 from fleet_tui.screens import host_facts, tables
 from fleet_tui.screens.branches import branch_of
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import VmKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.logs import LogKeys
 from fleet_tui.screens.tail import TabbedLog, Tail
@@ -28,7 +27,7 @@ MOST_VMS = 500
 """Rows of the VMs tab; ``v`` lists all."""
 
 
-class HostScreen(VmKeys, LogKeys):
+class HostScreen(LogKeys):
     KIND = "host"
     BINDINGS = bindings("host")
 

@@ -69,7 +69,7 @@ def capacity(row: HostRecord, room: Any, glyphs: Glyphs, width: int) -> list[Lin
         whole = amount.capacity or 1
         lines.append([(" ", ""), *capacity_line(Capacity(name, amount.used / whole, amount.reserved / whole), cells, 5, 2, glyphs)])
     ratio = f"   ratio cpu {room.cpu_ratio:g}, ram {room.ram_ratio:g}" if (room.cpu_ratio, room.ram_ratio) != (1.0, 1.0) else ""
-    lines.append([(f" {room.vms} VMs{ratio}", "muted")])
+    lines.append([(f" {columns.plural(room.vms, 'VM')}{ratio}", "muted")])
     if survives:
         lines.append([(f" {survives}", "attention" if room.survives is False else "muted")])
     return lines
@@ -82,7 +82,7 @@ def _facts(row: HostRecord, glyphs: Glyphs, now: datetime, width: int) -> list[L
         ("runs", " ".join(p for p in (row.hypervisor, row.version, row.patch_level, "" if row.is_accelerated else "(emulated)") if p)),
         ("cpu", f"{row.cores} cores at {row.mhz:,} MHz, {row.arch}" if row.mhz else f"{row.cores} cores"),
         ("memory", columns.size(row.memory_bytes)), ("serial", row.serial or "-"),
-        ("link", secured), ("key", row.host_key or "not known"), ("health", row.health or "not told"),
+        ("link", f"{secured}, health {row.health or 'not told'}"), ("key", row.host_key or "not known"),
         ("load", f"{columns.percent(row.load)}, disk {columns.percent(columns.disk_share(row))}, measured {_ago(row.measured_at, now)}"),
         ("tags", " ".join(row.tags) or "none"), ("note", row.location_note or "-"),
     ]  # fmt: skip
@@ -100,12 +100,12 @@ def place(branch: Branch, glyphs: Glyphs) -> list[Line]:
     """What there is to say of a zone, a pod or a cluster."""
     row = branch.record
     if row is None:
-        return [[(" the whole fleet", "strong")], [], [(f" {branch.hosts:,} hosts", "")]]
+        return [[(" the whole fleet", "strong")], [], [(f" {columns.plural(branch.hosts, 'host')}", "")]]
     allocation: Span = (f" {branch.allocation.lower()}", "" if branch.allocation == "Enabled" else "attention")
     lines: list[Line] = [[(f" {branch.kind} {branch.name}", "strong")], [], [allocation]]
     if branch.inherited:
         lines.append([(f"   takes no VM: {branch.inherited}", "attention")])
-    lines.append([(f" {branch.hosts:,} hosts, {branch.holds or 'nothing in it'}", "")])
+    lines.append([(f" {columns.plural(branch.hosts, 'host')}, {branch.holds or 'nothing in it'}", "")])
     if branch.kind == "cluster":
         lines += [
             [(" runs     ", "muted"), (f"{row.hypervisor} on {row.arch}, {row.managed}", "")],
@@ -135,10 +135,10 @@ def total(rows: Sequence[HostRecord], glyphs: Glyphs) -> list[Line]:
     memory = sum(row.memory_bytes for row in rows) or 1
     cpu = sum(row.cpu_used * row.cores * (row.mhz or 1) for row in rows) / mhz
     ram = sum(row.ram_used * row.memory_bytes for row in rows) / memory
-    line: Line = [(f"  {len(rows):,} {'host' if len(rows) == 1 else 'hosts'}", "strong"), (f"  {glyphs.well} {up:,} up", "well")]
+    line: Line = [(f"  {columns.plural(len(rows), 'host')}", "strong"), (f"  {glyphs.well} {up:,} up", "well")]
     if len(rows) - up:
         line.append((f"  {glyphs.failed} {len(rows) - up:,} not up", "failed"))
     if kept:
         line.append((f"  {glyphs.maintenance} {kept:,} in maintenance", "maintenance"))
-    line += [(f"   cpu {columns.percent(cpu)}  ram {columns.percent(ram)}  {sum(r.vms for r in rows):,} VMs", "muted")]
+    line += [(f"   cpu {columns.percent(cpu)}  ram {columns.percent(ram)}  {columns.plural(sum(r.vms for r in rows), 'VM')}", "muted")]
     return [line]

@@ -13,6 +13,11 @@ class HostKeys(FleetScreen):
     def act_host_maintenance(self, row: Any) -> None:
         self.console.open("maintenance", f"host:{row.id}")
 
+    def act_maintenance_start(self, row: Any) -> None:
+        from fleet_tui.screens import maintain
+
+        maintain.start(self, row)
+
     def act_host_vms(self, row: Any) -> None:
         self.console.open("vms", f"host:{row.id}", host=row.name)
 

@@ -17,7 +17,6 @@ from fleet_tui.backend.machines import ShowCapacity
 from fleet_tui.screens import host_facts, tables
 from fleet_tui.screens.branches import FLEET, Branch, Hierarchy, Tree, branch_of, rows_of
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import HostKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.list_keys import ListScreen
 from fleet_tui.widgets.paint import Lines
@@ -28,7 +27,7 @@ FEW = 8
 """Changed hosts that are fetched one by one; more, and the whole list is."""
 
 
-class HostsScreen(HostKeys, ListScreen):
+class HostsScreen(ListScreen):
     KIND = "hosts"
     BINDINGS = bindings("hosts")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from fleet_tui.actions import may_set
 from fleet_tui.backend import maintenance as mt
 from fleet_tui.backend.errors import InvalidInput, Problem
 from fleet_tui.backend.hosts import HostRecord
-from fleet_tui.columns import size, took
+from fleet_tui.columns import plural, size, took
 from fleet_tui.screens.ask import Form, Line, ask, entry, planned
 from fleet_tui.screens.pick import Picking, Tick, pick
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
 
 LONGEST_REASON = 500
+ROOM = 68
+"""Cells for a sentence in a dialog at 80."""
 
 
 def moment(text: str, now: datetime) -> datetime | None:
@@ -68,8 +71,7 @@ def start(screen: FleetScreen, host: HostRecord, session: mt.MaintenanceRecord |
 
     def begun(_reply: Any) -> None:
         screen.say(f"maintenance of {host.name}: accepted · C cancels it")
-        screen.is_loaded = False
-        screen.shown()
+        screen.console.open("maintenance", f"host:{host.id}")
 
     form = Form(f"Take {host.name} into maintenance", fields, make, begun, "Start", locked=locked, preview=lambda v: mt.ForecastHost(host.id),
                 shown=forecast_lines, names={"planned_end": "until"})  # fmt: skip
@@ -80,16 +82,21 @@ def forecast_lines(reply: mt.ForecastRecord) -> list[Line]:
     """What blocks first, then what warns, then where each VM goes."""
     going = [move for move in reply.moves if move.destination]
     stay = [move for move in reply.moves if not move.destination]
-    head = f" {len(reply.moves)} VMs: {len(going)} move" + (f", {len(stay)} cannot" if stay else "")
+    head = f" {plural(len(reply.moves), 'VM')}: {len(going)} would move" + (f", {len(stay)} cannot" if stay else "")
     lines: list[Line] = [[(f"{head}   {reply.parallel} at once   about {took(reply.estimate_s)}", "strong")]]
-    lines += [[(f" ✗ {b.subject} {b.text} ", "failed"), (b.hint, "muted")] for b in reply.refusals]
-    lines += [[(f" ! {b.subject} {b.text} ", "attention"), (b.hint, "muted")] for b in reply.warnings]
+    lines += [line for blocker in reply.refusals for line in _wrapped("✗", blocker, "failed")]
+    lines += [line for blocker in reply.warnings for line in _wrapped("!", blocker, "attention")]
     if reply.survives:
         lines.append([(" the rest of the cluster could still lose one more host", "muted")])
     width = max((len(move.vm) for move in reply.moves), default=0)
     lines += [[(f"   {m.vm:<{width}} {size(m.memory_mib * 1024**2):>8}   stays: {m.why}", "failed")] for m in stay]
     lines += [[(f"   {m.vm:<{width}} {size(m.memory_mib * 1024**2):>8}   {m.destination}", "muted")] for m in going]
     return lines
+
+
+def _wrapped(mark: str, blocker: mt.Blocker, style: str) -> list[Line]:
+    said = textwrap.wrap(f"{blocker.subject} {blocker.text}", ROOM) + textwrap.wrap(blocker.hint, ROOM)
+    return [[(f" {mark if n == 0 else ' '} {part}", style if part not in blocker.hint else "muted")] for n, part in enumerate(said)]
 
 
 def back(screen: FleetScreen, session: mt.MaintenanceRecord) -> None:
@@ -100,9 +107,9 @@ def back(screen: FleetScreen, session: mt.MaintenanceRecord) -> None:
     def chosen(refs: tuple[str, ...]) -> None:
         # Named by id, which stays; all of them are named too, so that what is confirmed is what is done.
         request = mt.MigrateBack(target=session.host_ref.partition(":")[2], vms=tuple(r.partition(":")[2] for r in refs), confirmed=True)
-        screen.ask(lambda s: s.submit(request), lambda _r: screen.say(f"{len(refs)} VMs return to {session.host}"), group="back")
+        screen.ask(lambda s: s.submit(request), lambda _r: screen.say(f"{plural(len(refs), 'VM')} to return to {session.host}"), group="back")
 
-    pick(screen, Picking(f"Migrate back to {session.host}", items, f"Migrate {len(items)} back" if len(items) == 1 else "Migrate back", chosen))
+    pick(screen, Picking(f"Migrate back to {session.host}", items, "Migrate back", chosen))
 
 
 def checklist(screen: FleetScreen, session: mt.MaintenanceRecord) -> None:
@@ -178,6 +185,6 @@ WORK: Mapping[str, str] = {"waits for a person": "wait", "goes on at once": "non
 
 def plan_lines(reply: mt.RollingPlan) -> list[Line]:
     """Groups in order, and the hosts that cannot be emptied."""
-    lines: list[Line] = [[(f" {b.subject}: {b.text} ", "failed"), (b.hint, "muted")] for b in reply.impossible]
+    lines: list[Line] = [line for blocker in reply.impossible for line in _wrapped("✗", blocker, "failed")]
     groups: Sequence[mt.RollingGroup] = reply.groups
-    return lines + [[(f" {n}. ", "strong"), (", ".join(g.hosts), ""), (f"   {g.vms} VMs", "muted")] for n, g in enumerate(groups, 1)]
+    return lines + [[(f" {n}. ", "strong"), (", ".join(g.hosts), ""), (f"   {plural(g.vms, 'VM')}", "muted")] for n, g in enumerate(groups, 1)]

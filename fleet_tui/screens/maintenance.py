@@ -21,7 +21,6 @@ from fleet_tui.backend.operations import Submitted
 from fleet_tui.screens import maintenance_facts as facts
 from fleet_tui.screens.evacuation import EvacuationTable, foreseen, ordered
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import VmKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.logs import LogKeys
 from fleet_tui.screens.tail import PhaseLog, Tail
@@ -39,7 +38,7 @@ class Found:
     forecast: ForecastRecord | None
 
 
-class MaintenanceScreen(VmKeys, LogKeys):
+class MaintenanceScreen(LogKeys):
     KIND = "maintenance"
     BINDINGS = bindings("maintenance")
 
@@ -216,7 +215,7 @@ class MaintenanceScreen(VmKeys, LogKeys):
     def act_maintenance_start(self, row: Any) -> None:
         from fleet_tui.screens import maintain
 
-        maintain.start(self, row, self.session)
+        maintain.start(self, row, self.session if self.host is not None and self.host.id == row.id else None)
 
     def act_maintenance_forecast(self) -> None:
         """Of a host in maintenance too: where what is left would go now."""

@@ -126,7 +126,7 @@ def _why(session: MaintenanceRecord, glyphs: Glyphs, now: datetime) -> Line:
 
 def _counts(session: MaintenanceRecord) -> Line:
     total = len(session.vms)
-    line: Line = [(f" {total} {'VM' if total == 1 else 'VMs'}", "strong")]
+    line: Line = [(f" {columns.plural(total, 'VM')}", "strong")]
     line += [(f"  {number} {word}", status) for status, word, number in counts(session.vms)]
     if session.estimate_s is not None and session.resource_state in PREPARING:
         line.append((f"   {session.parallel} at once   about {columns.took(session.estimate_s)}", "muted"))
@@ -138,7 +138,7 @@ def _counts(session: MaintenanceRecord) -> Line:
 
 def _forecast_counts(forecast: ForecastRecord) -> Line:
     going = sum(bool(move.destination) for move in forecast.moves)
-    line: Line = [(f" {len(forecast.moves)} VMs", "strong"), (f"  {going} would move", "")]
+    line: Line = [(f" {columns.plural(len(forecast.moves), 'VM')}", "strong"), (f"  {going} would move", "")]
     if len(forecast.moves) - going:
         line.append((f"  {len(forecast.moves) - going} could not", "failed"))
     line.append((f"   {forecast.parallel} at once   about {columns.took(forecast.estimate_s)}", "muted"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from fleet_tui.backend.machines import ListOfferings
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import HostKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.resource import ResourceScreen
 
 
-class OfferingsScreen(HostKeys, ResourceScreen):
+class OfferingsScreen(ResourceScreen):
     KIND = "offerings"
     EMPTY = "no offering yet · :new-offering makes one"
     SORT = "name"

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from fleet_tui.backend.hosts import ListPatches, PatchRecord
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import HostKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.resource import ResourceScreen
 
 
-class PatchesScreen(HostKeys, ResourceScreen):
+class PatchesScreen(ResourceScreen):
     KIND = "patches"
     EMPTY = "the ledger is empty · :import-patches takes a list in; nothing is fetched from vendors"
     BINDINGS = bindings("patches")

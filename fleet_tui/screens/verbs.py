@@ -98,7 +98,7 @@ def _confirm(screen: FleetScreen, action: Action, jobs: list[Job]) -> None:
             typed=(str(len(accepted)) if many else accepted[0].label) if destructive else "",
             options=options,
             key="y",
-            refuse="Leave it" if action.method == "operations.cancel" else "Cancel",
+            refuse="Leave it" if action.title.startswith("Cancel") else "Cancel",
             destructive=destructive,
         ),
         lambda answer: _send(screen, action, accepted, answer.options) if answer.yes else None,

@@ -13,7 +13,6 @@ from fleet_tui.backend.errors import FleetError, NotFound
 from fleet_tui.backend.machines import MoveRecord, ShowVm, VmRecord
 from fleet_tui.backend.machines.states import PHASES
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import VmKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.logs import LogKeys
 from fleet_tui.screens.tail import PhaseLog, Tail
@@ -23,7 +22,7 @@ from fleet_tui.widgets.paint import Lines, Span
 Line = list[Span]
 
 
-class VmScreen(VmKeys, LogKeys):
+class VmScreen(LogKeys):
     KIND = "vm"
     BINDINGS = bindings("vm")
 

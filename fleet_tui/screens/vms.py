@@ -10,7 +10,6 @@ from typing import Any
 
 from fleet_tui.backend.machines import ListVms, VmPage, VmRecord
 from fleet_tui.screens.frame import bindings
-from fleet_tui.screens.host_keys import VmKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.resource import ResourceScreen
 
@@ -19,7 +18,7 @@ PAGE = 500
 GATHER_S = 2.0
 
 
-class VmsScreen(VmKeys, ResourceScreen):
+class VmsScreen(ResourceScreen):
     KIND = "vms"
     EMPTY = "no VM here · N makes one"
     SORT = "name"
