@@ -170,9 +170,13 @@ class Daemon:
     def _provider(self) -> Provider:
         if not self.options.simulate:
             return LocalProvider(self.options.directories)
-        from fleet_tui.backend.providers.fake import FakeProvider, Faults
+        from fleet_tui.backend.faults import Faults
+        from fleet_tui.backend.hypervisors import fake as of_hosts
+        from fleet_tui.backend.providers import faults as of_providers
+        from fleet_tui.backend.providers.fake import FakeProvider
 
-        fake = FakeProvider(self.options.directories.state / "fake", agents=self.agents, faults=Faults.parse(self.options.faults))
+        faults = Faults.parse(of_providers.VOCABULARY | of_hosts.VOCABULARY, self.options.faults)
+        fake = FakeProvider(self.options.directories.state / "fake", agents=self.agents, faults=faults)
         self._closers.append(fake.close)
         return fake
 

@@ -80,16 +80,22 @@ class HostRow(Base):
     connection_state: Mapped[str] = mapped_column(String(40), default="up")
     reason: Mapped[str] = mapped_column(String(40), default="")
     connection_since: Mapped[datetime | None] = mapped_column(Utc)
+    expected_off_until: Mapped[datetime | None] = mapped_column(Utc)
+    """A power-off that is planned: until then a link that breaks is no alarm."""
     health: Mapped[str] = mapped_column(String(20), default="")
     ssh_user: Mapped[str] = mapped_column(String(64), default="")
     ssh_port: Mapped[int] = mapped_column(Integer, default=22)
     key_sealed: Mapped[str] = mapped_column(Text, default="")
     password_sealed: Mapped[str] = mapped_column(Text, default="")
     host_key: Mapped[str] = mapped_column(Text, default="")
+    """The key it must show, stored while it was added and never replaced by itself (DRV-3)."""
+    accepted_key: Mapped[str] = mapped_column(String(80), default="")
+    """Fingerprint that a person accepted for it, before the key itself was seen."""
     # What it said of itself
     hypervisor_version: Mapped[str] = mapped_column(String(60), default="")
     arch: Mapped[str] = mapped_column(String(20), default="")
     serial: Mapped[str] = mapped_column(String(120), default="")
+    uuid: Mapped[str] = mapped_column(String(60), default="")
     patch_level: Mapped[str] = mapped_column(String(120), default="")
     is_accelerated: Mapped[bool] = mapped_column(Boolean, default=True)
     is_secured: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -47,6 +47,8 @@ class HostFacts:
     patch_level: str = ""
     pools: tuple[str, ...] = ()
     nics: tuple[str, ...] = ()
+    uuid: str = ""
+    """The machine's own identity, as its hypervisor tells it; two hosts never have the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,13 @@ from typing import Any
 
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import Busy, InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo, MachineSpec, MachineState, SnapshotInfo, folders
-from fleet_tui.backend.providers.faults import Fault, Faults
+from fleet_tui.backend.providers.faults import VOCABULARY
 from fleet_tui.backend.providers.ledger import Disk, Ledger, Machine, Snapshot
 from fleet_tui.backend.providers.simulated_agents import REPORTS_PER_S, REST_S, SimulatedAgents
 from fleet_tui.backend.telemetry import AgentLine
 from fleet_tui.backend.telemetry.agents import Agents
-
-__all__ = ["FakeProvider", "Fault", "Faults"]
 
 _SECONDS: Mapping[str, float] = {
     "ensure_disk": 0.8, "delete_disk": 0.4, "create_machine": 1.6, "attach_disk": 0.5, "detach_disk": 0.4, "boot": 0.6, "shut_down": 0.8,
@@ -54,7 +53,7 @@ class FakeProvider:
                  rest_s: float = REST_S) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="fleet-fake-") if directory is None else None
         self.directory = Path(self._scratch.name) if self._scratch else Path(directory or ".").absolute()
-        self.faults = faults or Faults()
+        self.faults = faults or Faults(VOCABULARY)
         self.hosts: tuple[str, ...] = ("localhost",)
         """Where machines are put: each on the one that has fewest."""
         self.label_of: Callable[[str], str] = lambda disk_id: ""

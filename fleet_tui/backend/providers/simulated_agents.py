@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import AuthFailed
+from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.providers import MachineState
 from fleet_tui.backend.providers.actor import Actor
-from fleet_tui.backend.providers.faults import Faults
 from fleet_tui.backend.providers.ledger import Disk, Ledger, Machine
 from fleet_tui.backend.providers.timetable import Timetable
 from fleet_tui.backend.telemetry.agents import Agents

@@ -63,7 +63,7 @@ class HostPlan:
 
     @property
     def takes_machines(self) -> bool:
-        return self.connection_state == "Up" and self.resource_state == "Enabled"
+        return self.connection_state == "up" and self.resource_state == "Enabled"
 
 
 @dataclass(slots=True)
@@ -122,24 +122,24 @@ def hosts(count: int, seed: int) -> tuple[HostPlan, ...]:
     """Hosts of two zones, in clusters of four; of a dozen or more one is not connected and one is in maintenance."""
     rng = random.Random(f"hosts:{seed}")
     half = (count + 1) // 2
-    odd = {half // 2: ("Enabled", "Disconnected"), half + half // 3: ("Maintenance", "Up")} if count >= 12 else {}
+    odd = {half // 2: ("Enabled", "disconnected"), half + half // 3: ("Maintenance", "up")} if count >= 12 else {}
     if count >= 40:
-        odd[count - 3] = ("Enabled", "Alert")
-    return tuple(_host(n, half, count, *odd.get(n, ("Enabled", "Up")), rng) for n in range(count))
+        odd[count - 3] = ("Enabled", "alert")
+    return tuple(_host(n, half, count, *odd.get(n, ("Enabled", "up")), rng) for n in range(count))
 
 
 def _host(number: int, half: int, count: int, resource: str, connection: str, rng: random.Random) -> HostPlan:
     letter, within = ("a", number) if number < half else ("b", number - half)
     cluster = within // _HOSTS_IN_CLUSTER
     cores = rng.choice((32, 32, 48, 64))
-    away = connection != "Up" or resource != "Enabled"
+    away = connection != "up" or resource != "Enabled"
     return HostPlan(
         id=identity(rng, "h"), name=f"kvm-{number + 1:0{max(2, len(str(count)))}}", zone=f"zone-{letter}",
         pod=f"pod-{letter}{cluster // _CLUSTERS_IN_POD + 1}", cluster=f"kvm-{letter}{cluster + 1}",
         address=f"10.{10 + within // 250}.{1 if letter == 'a' else 2}.{within % 250 + 1}",
         resource_state=resource, connection_state=connection, cores=cores, memory_gib=cores * 8,
         memory_used=rng.uniform(0.02, 0.06) if away else rng.uniform(0.42, 0.88), disk_gib=rng.choice((3840, 7680)),
-        disk_used=rng.uniform(0.25, 0.8), load=0.0 if connection != "Up" else round(rng.uniform(0.08, 0.86), 2),
+        disk_used=rng.uniform(0.25, 0.8), load=0.0 if connection != "up" else round(rng.uniform(0.08, 0.86), 2),
     )
 
 

@@ -139,7 +139,7 @@ class Life:
     def _measure(self) -> str:
         """A few hosts report new figures."""
         with self._store.write() as tx:
-            connected = list(tx.scalars(select(HostRow).where(HostRow.connection_state == "Up").order_by(HostRow.name)))
+            connected = list(tx.scalars(select(HostRow).where(HostRow.connection_state == "up").order_by(HostRow.name)))
             chosen = self._rng.sample(connected, min(3, len(connected)))
             for host in chosen:
                 memory = host.memory_used_bytes + int(host.memory_bytes * self._rng.uniform(-0.03, 0.03))

@@ -81,16 +81,18 @@ def _insert_hosts(tx: Session, places: Sequence[HostPlan], now: datetime) -> Non
     zones = sorted({host.zone for host in places})
     pods = sorted({(host.zone, host.pod) for host in places})
     clusters = sorted({(host.pod, host.cluster) for host in places})
-    _insert(tx, ZoneRow, [{"id": f"z-{zone}", "name": zone} for zone in zones])
-    _insert(tx, PodRow, [{"id": f"p-{pod}", "name": pod, "zone_id": f"z-{zone}"} for zone, pod in pods])
-    _insert(tx, ClusterRow, [{"id": f"c-{cluster}", "name": cluster, "pod_id": f"p-{pod}", "hypervisor": "kvm"} for pod, cluster in clusters])
+    _insert(tx, ZoneRow, [{"id": f"z-{zone}", "name": zone, "allocation": "Enabled"} for zone in zones])
+    _insert(tx, PodRow, [{"id": f"p-{pod}", "name": pod, "zone_id": f"z-{zone}", "allocation": "Enabled"} for zone, pod in pods])
+    _insert(tx, ClusterRow, [
+        {"id": f"c-{cluster}", "name": cluster, "pod_id": f"p-{pod}", "hypervisor": "kvm", "allocation": "Enabled"} for pod, cluster in clusters
+    ])
     _insert(tx, HostRow, [
         {
             "id": host.id, "name": host.name, "cluster_id": f"c-{host.cluster}", "address": host.address, "resource_state": host.resource_state,
             "connection_state": host.connection_state, "cores": host.cores, "memory_bytes": host.memory_gib * GIB,
             "memory_used_bytes": int(host.memory_gib * GIB * host.memory_used), "disk_bytes": host.disk_gib * GIB,
             "disk_used_bytes": int(host.disk_gib * GIB * host.disk_used), "load": host.load,
-            "measured_at": now - timedelta(minutes=47) if host.connection_state != "Up" else now,
+            "measured_at": now - timedelta(minutes=47) if host.connection_state != "up" else now,
         }
         for host in places
     ])

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from fleet_tui.backend.errors import Unreachable
+from fleet_tui.backend.faults import Fault
 from fleet_tui.backend.instances import (
     DeprovisionInstance,
     ProvisionInstance,
@@ -132,8 +133,8 @@ def test_an_agent_that_is_refused_or_dies_is_noticed(yard: Yard) -> None:
     for label in ("refused", "dead", "dead later"):
         yard.create(label)
     yard.provider.faults.fail("phase:hello", "refused")
-    yard.provider.faults.kill_agent("dead")
-    yard.provider.faults.kill_agent("dead later", "install-or-upgrade")
+    yard.provider.faults.add(Fault("agent", "dead", effect="kill"))
+    yard.provider.faults.add(Fault("phase:install-or-upgrade", "dead later", effect="kill"))
     submitted = [yard.engine.submit("instance.provision", ProvisionInstance(target=t), "tester").operation for t in ("refused", "dead", "dead later")]
     refused, dead, later = [yard.finish(operation.id) for operation in submitted if operation is not None]
     assert refused.failed_step == "boot" and refused.error is not None and "before it said hello" in refused.error.message

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.instances import CreateInstance, InstanceRecord, operations, queries
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.registers import ensure_network
@@ -17,7 +18,7 @@ from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import OperationRecord, OperationRequest
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.providers import Providers
-from fleet_tui.backend.providers.fake import FakeProvider, Faults
+from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry import LogLine, ReadLines
