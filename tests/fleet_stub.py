@@ -197,7 +197,7 @@ class StubSession(InfrastructureStub):
             api.Attention("failed", r.label, f"instance:{r.id}", f"failed at {r.failed_stage}", r.failure, NOW.timestamp() - 180)
             for r in rows
             if r.state is InstanceState.FAILED
-        ) + tuple(
+        ) + self.beneath() + tuple(
             api.Attention(
                 "attention", r.label, f"instance:{r.id}", f"{len(r.pending_changes)} changes wait for a reprovision", "", NOW.timestamp() - 3600
             )
@@ -210,7 +210,7 @@ class StubSession(InfrastructureStub):
             {"running": sum(not op.state.is_final for op in ops), "waiting": 0, "failed": sum(op.state.value == "failed" for op in ops)},
             sum(r.data_disk.used_bytes or 0 for r in rows), sum(r.data_disk.size_gb for r in rows) * GIB,
             attention, len(attention), tuple(ops), tuple(rows[: request.rows]), tuple(self.hosts),
-            tuple(self.lines[-request.lines :]), len(self.events),
+            tuple(self.lines[-request.lines :]), len(self.events), self.rooms if request.rows else (), self.count_vms(), self.count_kept(),
         )  # fmt: skip
 
     def _DescribeSite(self, _request: Any) -> api.SiteRecord:

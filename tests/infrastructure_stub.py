@@ -127,10 +127,30 @@ class InfrastructureStub:
     def begin_infrastructure(self) -> None:
         self.zones, self.pods, self.clusters, self.patches = [], [], [], []
         self.vms, self.sessions, self.forecast = {}, {}, None
+        self.rooms: tuple[api.ZoneRoom, ...] = ()
         self.offerings = [machines.OfferingRecord("of-1", "m2.small", 2, 2000, 4096, False, False, (), "", 3)]
 
     def touch(self, ref: str, type_: str = "object.changed", text: str = "") -> None:
         raise NotImplementedError
+
+    def count_vms(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for row in self.vms.values():
+            found[row.state.value] = found.get(row.state.value, 0) + 1
+        return {**found, "total": len(self.vms)} if found else {}
+
+    def count_kept(self) -> int:
+        return sum("Maintenance" in h.resource_state for h in self.hosts)
+
+    def beneath(self) -> tuple[api.Attention, ...]:
+        kept = [h for h in self.hosts if "Maintenance" in h.resource_state]
+        broken = [h for h in self.hosts if h.connection_state in ("alert", "down", "error")]
+        return tuple(
+            api.Attention("maintenance", h.name, f"host:{h.id}", "preparing for maintenance, op1", "replace DIMM A3", NOW.timestamp() - 130) for h in kept
+        ) + tuple(
+            api.Attention("failed", h.name, f"host:{h.id}", f"link {h.connection_state}: {h.reason}", "R builds it again", NOW.timestamp() - 600)
+            for h in broken
+        )
 
     def put_host(self, row: hosts.HostRecord) -> None:
         self.hosts = [h for h in self.hosts if h.id != row.id] + [row]

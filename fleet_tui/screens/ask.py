@@ -126,7 +126,7 @@ class FormDialog(ModalScreen[None]):
         aside = self.query_one("#aside")
         aside.display = spec.preview is not None
         rows, asked = self.app.size.height * 96 // 100, len(spec.fields)
-        shown = min(asked, max(4, (rows - FRAME) // (2 if spec.preview is not None else 1)))
+        shown = min(asked + 2, max(4, (rows - FRAME) // (2 if spec.preview is not None else 1)))
         self.form.styles.max_height = shown
         aside.styles.max_height = max(3, rows - FRAME - shown)
         self.query_one("#aside-lines", Lines).show([[(" asking what it would do", "muted")]])

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from fleet_tui.backend import hosts as h
 from fleet_tui.backend import telemetry
+from fleet_tui.backend.api import ZoneRoom
 from fleet_tui.backend.hosts.states import Allocation
 from fleet_tui.backend.identity import Role
 from tests.fleet_stub import NOW, StubSession, operation
@@ -58,6 +59,7 @@ def hosts_fleet(role: Role = Role.ROOT_ADMIN) -> StubSession:
         h.PatchRecord("xenserver", "8.2.1", "XS82E042", "2026-10-20", "important", "host restart needed", "", 0),
     ]
     stub.add(operation("o-m", "kvm-17", kind="host.maintain", title="maintain", target_ref="host:h-kvm-17"))
+    stub.rooms = (ZoneRoom("paris", 0.61, 0.09, 0.78, 0.04, False, 69), ZoneRoom("lyon", 0.25, 0.0, 0.2, 0.0, True, 0))
     words = (
         ("db-7", "copy", "1.9 GiB/s, 4.6 GiB left, dirtying 0.3 GiB/s", "info"), ("mail-1", "switch", "paused, sending 31 MiB", "info"),
         ("mail-1", "verify", "running on kvm-11, address answers", "info"), ("gpu-02", "check", "cannot move: pass-through device", "error"),
