@@ -113,6 +113,10 @@ class MaintenanceScreen(LogKeys):
 
         self.ask(work, lambda found: self._have(*found), self._missing)
 
+    def link_restored(self) -> None:
+        self._is_asking = False
+        super().link_restored()
+
     def _done_asking(self) -> None:
         self._is_asking = False
         if self._ask_again:
@@ -145,7 +149,8 @@ class MaintenanceScreen(LogKeys):
         if self.host is None:
             return
         glyphs, now, width = self.console.glyphs, self.console.clock.now(), self.app.size.width
-        self.query_one("#state", Lines).show(facts.heading(self.host, self.session, self.forecast, glyphs, now, width))
+        name = self.host.name if self.has_class("-pane") else ""  # elsewhere the crumbs say it
+        self.query_one("#state", Lines).show(facts.heading(self.host, self.session, self.forecast, glyphs, now, width, name))
         self.query_one("#side", Lines).show(facts.side(self.session, glyphs, now))
         self._paint_todo()
         self.chrome()
@@ -153,7 +158,8 @@ class MaintenanceScreen(LogKeys):
     def _paint_todo(self) -> None:
         if self.host is not None:
             row, glyphs = self.vms.cursor_row, self.console.glyphs
-            self.query_one("#todo", Lines).show(facts.todo(self.host, self.session, self.forecast, row, glyphs, self.app.size.width))
+            lines = facts.todo(self.host, self.session, self.forecast, row, glyphs, self.app.size.width)
+            self.query_one("#todo", Lines).show(lines[:-1] if self.has_class("-pane") else lines)
 
     def changed(self, changed: FleetChanged) -> None:
         refs, session = changed.refs, self.session

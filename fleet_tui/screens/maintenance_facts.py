@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,26 +74,34 @@ def _at_work(session: MaintenanceRecord) -> Next:
 
 
 def heading(
-    host: HostRecord, session: MaintenanceRecord | None, forecast: ForecastRecord | None, glyphs: Glyphs, now: datetime, width: int
+    host: HostRecord, session: MaintenanceRecord | None, forecast: ForecastRecord | None, glyphs: Glyphs, now: datetime, width: int, name: str = ""
 ) -> list[Line]:
     """Three lines: state and step, why and until when, how many VMs and how long still."""
     status = columns.host_status(host)
     state = columns.MAINTENANCE_STATES.get(host.resource_state) or columns.HOST_STATES.get(host.resource_state, host.resource_state)
     since = host.state_since if host.resource_state in columns.MAINTENANCE_STATES else None
     elapsed = f"  {columns.took((now - since).total_seconds())}" if since is not None else ""
-    first: Line = [(f" {glyphs.status(status)} {state}{elapsed}", status)]
+    first: Line = [(f" {name}" if name else "", "strong"), (f" {glyphs.status(status)} {state}{elapsed}", status)]
     if not columns.is_up(host):
         first.append((f"   link {columns.host_link(host)}", "attention"))
     if session is None:
         said = "Forecast: nothing is changed" if forecast is not None else ""
         lines = [first, [(f" {said}", "muted")]]
         return [*lines, _forecast_counts(forecast)] if forecast is not None else lines
-    return [_at_right(first, steps(session), width), _why(session, glyphs, now), _counts(session)]
+    return [_at_right(first, (steps(session), _step(session)), width), _why(session, glyphs, now), _counts(session)]
 
 
-def _at_right(left: Line, right: Line, width: int) -> Line:
-    gap = width - sum(width_of(text) for text, _ in (*left, *right)) - 1
-    return [*left, (" " * max(2, gap), ""), *right]
+def _at_right(left: Line, choices: Sequence[Line], width: int) -> Line:
+    """The first of the choices that fits goes to the end of the line; none does where it is too narrow."""
+    for right in choices:
+        gap = width - sum(width_of(text) for text, _ in (*left, *right)) - 1
+        if gap >= 2:
+            return [*left, (" " * gap, ""), *right]
+    return left
+
+
+def _step(session: MaintenanceRecord) -> Line:
+    return [("closed" if session.closed_at is not None else f"{STEPS.index(session.step) + 1}/{len(STEPS)} {session.step.value}", "strong")]
 
 
 def steps(session: MaintenanceRecord) -> Line:
