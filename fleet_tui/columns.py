@@ -253,20 +253,20 @@ _STATE_ORDER = {s: n for n, s in enumerate(("failed", "attention", "moving", "of
 
 INSTANCES: tuple[ColumnSpec, ...] = (
     ColumnSpec("label", "INSTANCE", 14, lambda r, _: r.label, lambda r: r.label.lower()),
-    ColumnSpec("kind", "KIND", 9, lambda r, _: r.kind, priority=4),
+    ColumnSpec("kind", "KIND", 9, lambda r, _: r.kind, lambda r: r.kind, priority=4),
     ColumnSpec("state", "STATE", 14, lambda r, _: f"{instance_state(r)} {pending(r)}".strip(), lambda r: _STATE_ORDER.get(instance_status(r), 9)),
-    ColumnSpec("address", "ADDRESS", 15, lambda r, _: address(r), priority=5),
-    ColumnSpec("url", "URL / DOING", 22, lambda r, _: whereabouts(r), priority=2, grow=True),
+    ColumnSpec("address", "ADDRESS", 15, lambda r, _: address(r), lambda r: r.public_ip or r.private_ip, priority=5),
+    ColumnSpec("url", "URL / DOING", 22, lambda r, _: whereabouts(r), whereabouts, priority=2, grow=True),
     ColumnSpec("disk", "DATA DISK", 13, lambda r, _: percent(r.data_disk.used_fraction), lambda r: -(r.data_disk.used_fraction or 0.0), priority=1,
                fraction=lambda r: r.data_disk.used_fraction),
     ColumnSpec("size", "SIZE", 8, lambda r, _: f"{r.data_disk.size_gb} GiB", lambda r: -r.data_disk.size_gb, right=True, priority=6),
     ColumnSpec("agent", "AGENT", 5, lambda r, now: ago(r.agent.last_seen, now),
                lambda r: r.agent.last_seen.timestamp() if r.agent.last_seen else 0.0, right=True, priority=1),
-    ColumnSpec("template", "TEMPLATE", 10, lambda r, _: r.template, wide=True),
-    ColumnSpec("network", "NETWORK", 10, lambda r, _: r.network, wide=True),
-    ColumnSpec("image", "IMAGE", 16, lambda r, _: r.image, wide=True),
-    ColumnSpec("host", "HOST", 10, lambda r, _: r.host or "-", wide=True),
-    ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.fleet_tags), wide=True),
+    ColumnSpec("template", "TEMPLATE", 10, lambda r, _: r.template, lambda r: r.template, wide=True),
+    ColumnSpec("network", "NETWORK", 10, lambda r, _: r.network, lambda r: r.network, wide=True),
+    ColumnSpec("image", "IMAGE", 16, lambda r, _: r.image, lambda r: r.image, wide=True),
+    ColumnSpec("host", "HOST", 10, lambda r, _: r.host or "-", lambda r: r.host, wide=True),
+    ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.fleet_tags), lambda r: r.fleet_tags or None, wide=True),
 )  # fmt: skip
 
 OPERATIONS: tuple[ColumnSpec, ...] = (

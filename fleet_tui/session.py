@@ -6,6 +6,7 @@ import dataclasses
 import os
 import stat
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from fleet_tui.backend.errors import Unreachable, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
 from fleet_tui.backend.identity import MakeReadOnly, SessionRecord
 from fleet_tui.backend.telemetry import LineBatch, ReadLines
+
+AHEAD_S = 3.0
+"""How long an answer that was fetched ahead is good for. What changed since is told by events, as for every other answer."""
 
 
 class Session(Protocol):
@@ -78,7 +82,7 @@ class SocketSession:
 
     def __init__(self, path: Path, *, read_only: bool = False, with_session: bool = True, client: str = "fleet") -> None:
         self._client = Client(path, read_only=read_only, with_session=with_session, client=client)
-        self._ahead: tuple[Any, Any] | None = None
+        self._ahead: tuple[Any, Any, float] | None = None
 
     @property
     def record(self) -> SessionRecord:
@@ -89,12 +93,19 @@ class SocketSession:
         return self._client.read_only
 
     def fetch(self, request: Any) -> Any:
-        ahead, self._ahead = self._ahead, None
-        return ahead[1] if ahead is not None and ahead[0] == request else self._client.call(request)
+        ahead = self._ahead
+        if ahead is not None:
+            asked, reply, until = ahead
+            if time.monotonic() > until:
+                self._ahead = None
+            elif asked == request:
+                self._ahead = None
+                return reply
+        return self._client.call(request)
 
     def fetch_ahead(self, request: Any) -> None:
-        """Ask now what will be asked first: the next ``fetch`` has the answer at once when it asks just that, else it is dropped."""
-        self._ahead = (request, self._client.call(request))
+        """Ask now what will be asked first: the first ``fetch`` of just that has the answer at once, if it comes within `AHEAD_S`."""
+        self._ahead = (request, self._client.call(request), time.monotonic() + AHEAD_S)
 
     def submit(self, request: Any) -> Any:
         if getattr(request, "request_id", None) == "":

@@ -16,12 +16,12 @@ from fleet_tui.backend import instances as i
 from fleet_tui.backend.api import METHODS, Summarize
 from fleet_tui.backend.errors import BY_CODE, NotFound
 from fleet_tui.backend.events import EventBatch
-from fleet_tui.backend.operations import ErrorRecord, OperationRecord, OperationRequest, Plan, Submitted
+from fleet_tui.backend.operations import ErrorRecord, ListOperations, OperationRecord, OperationRequest, Plan, Submitted
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch, LogLine
 from fleet_tui.cli import console, context, main
 from fleet_tui.cli.parser import build
-from fleet_tui.screens import pulse
+from fleet_tui.screens import instances, operations, pulse
 from tests.doors import Door
 from tests.fleet_stub import instance, operation
 
@@ -407,8 +407,12 @@ def test_a_pane_is_read_only(fleet: Fleet, capsys: pytest.CaptureFixture[str], m
     assert seen[1][2].read_only is False
 
 
-def test_the_console_asks_ahead_what_its_dashboard_asks_first() -> None:
-    assert Summarize(pulse.BOARD_ROWS, pulse.BOARD_LINES) == console.FIRST
+def test_the_console_asks_ahead_what_its_screen_asks_first() -> None:
+    assert {
+        "dashboard": Summarize(pulse.BOARD_ROWS, pulse.BOARD_LINES),
+        "instances": i.ListInstances(limit=instances.PAGE),
+        "operations": ListOperations(limit=operations.KEPT),
+    } == console.FIRST
 
 
 def test_the_parser_of_the_console_alone_says_the_same_as_the_whole() -> None:

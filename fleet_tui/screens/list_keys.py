@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from textual.containers import ScrollableContainer
 from textual.widget import Widget
@@ -10,9 +10,18 @@ from textual.widget import Widget
 from fleet_tui.screens import tables
 from fleet_tui.screens.host_keys import VmKeys
 from fleet_tui.screens.instance_keys import InstanceKeys
-from fleet_tui.widgets.log_view import LogView
 from fleet_tui.widgets.prompt import Prompt
 from fleet_tui.widgets.resource_table import ResourceTable
+
+
+@runtime_checkable
+class Walked(Protocol):
+    """A panel that has lines of its own to walk: a table or a log. Said without loading either."""
+
+    def move(self, by: int, /) -> None: ...
+    def page(self, by: int, /) -> None: ...
+    def top(self) -> None: ...
+    def bottom(self) -> None: ...
 
 
 class MovingScreen(VmKeys):
@@ -20,18 +29,18 @@ class MovingScreen(VmKeys):
 
     def _moved(self) -> Widget | None:
         focused = self.focused
-        return focused if isinstance(focused, ResourceTable | LogView | ScrollableContainer) else self.home()
+        return focused if isinstance(focused, ScrollableContainer | Walked) else self.home()
 
     def _step(self, by: int) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.move(by)
         elif panel is not None:
             panel.scroll_relative(y=by, animate=False)
 
     def _page(self, by: int) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.page(by)
         elif panel is not None:
             panel.scroll_relative(y=by * max(1, panel.size.height - 1), animate=False)
@@ -50,14 +59,14 @@ class MovingScreen(VmKeys):
 
     def act_move_top(self) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.top()
         elif panel is not None:
             panel.scroll_home(animate=False)
 
     def act_move_bottom(self) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.bottom()
         elif panel is not None:
             panel.scroll_end(animate=False)

@@ -6,6 +6,7 @@ What is on screen is asked for at once; of the rest, changes are gathered for tw
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from fleet_tui.backend.machines import ListVms, VmPage, VmRecord
@@ -30,6 +31,8 @@ class VmsScreen(ResourceScreen):
         self._coming: dict[str, VmRecord] = {}
         self._is_filling = False
         self._total = 0
+        self._loads = 0
+        """Counts loads: pages of an earlier one are worth nothing."""
         self._unseen: set[str] = set()
         self._is_gathering = False
 
@@ -49,24 +52,35 @@ class VmsScreen(ResourceScreen):
     def load(self) -> None:
         """The first page is shown at once, the rest as it comes; rows that are gone leave when all have come."""
         self._coming, self._unseen, self._is_filling = {}, set(), True
-        self._ask_page("")
+        self._loads += 1
+        number, host = self._loads, self._host
 
-    def _ask_page(self, after: str) -> None:
-        self.fetch(ListVms(host=self._host, after=after, limit=PAGE), self._have_page, "page")
+        def work(session: Any) -> VmPage:
+            """Page after page without waiting for the one before to be painted."""
+            page: VmPage = session.fetch(ListVms(host=host, limit=PAGE))
+            while page.next and number == self._loads:
+                self.console.bring(partial(self._have_page, number, page))
+                page = session.fetch(ListVms(host=host, after=page.next, limit=PAGE))
+            return page
 
-    def _have_page(self, page: VmPage) -> None:
-        self._total = page.total
-        found = {f"vm:{row.id}": row for row in page.vms}
-        self._coming.update(found)
-        if page.next:
-            for ref, row in found.items():
-                self.list.update_row(ref, row)
-            self._ask_page(page.next)
-        else:
+        self.ask(work, partial(self._have_last, number), self.failed, "pages")
+
+    def _have_page(self, number: int, page: VmPage) -> None:
+        if number == self._loads:
+            self._total = page.total
+            self._coming.update((f"vm:{row.id}", row) for row in page.vms)
+            for row in page.vms:
+                self.list.update_row(f"vm:{row.id}", row)
+            self.chrome()
+
+    def _have_last(self, number: int, page: VmPage) -> None:
+        if number == self._loads:
+            self._total = page.total
+            self._coming.update((f"vm:{row.id}", row) for row in page.vms)
             self._is_filling = False
             self.list.set_rows(list(self._coming.items()))
             self._coming = {}
-        self.chrome()
+            self.chrome()
 
     # Keeping up
 

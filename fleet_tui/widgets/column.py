@@ -51,9 +51,9 @@ class Column:
             return str(cell[0]), str(cell[1])
         return ("-" if cell is None else str(cell)), ""
 
-    def sort_key(self, row: Any) -> tuple[bool, Any]:
-        value = self.sort(row) if self.sort is not None else self.cell(row)[0].lower()
-        return value is None, value
+    def sort_value(self, row: Any) -> Any:
+        """What rows are sorted by; None comes last, whichever way round."""
+        return self.sort(row) if self.sort is not None else self.cell(row)[0].lower()
 
 
 def fit_columns(columns: Sequence[Column], width: int, wide: bool) -> list[tuple[Column, int]]:

@@ -198,9 +198,10 @@ class ResourceTable(TableLines, can_focus=True):
 
     def sort(self, key: str | None, reverse: bool = False) -> None:
         """Sort by a column, or by none."""
-        self._set.sort_column = next((c for c in self._set.columns if c.key == key), None)
+        column = next((c for c in self._set.columns if c.key == key), None)
+        is_other, self._set.sort_column = column is not self._set.sort_column, column
         self._set.sort_reverse = reverse
-        self._reorder(sort=True)
+        self._reorder(sort=is_other)
 
     def sort_next(self, delta: int = 1) -> None:
         """Sort by the next column shown, or the one before."""
