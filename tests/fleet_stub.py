@@ -70,7 +70,7 @@ def operation(op: str, target: str, state: str = "running", at: int = 6, **field
 def host(name: str = "localhost", **fields: Any) -> hosts.HostRecord:
     values: dict[str, Any] = {
         "id": f"h-{name}", "name": name, "location": "local/local/local", "hypervisor": "local", "address": "127.0.0.1",
-        "resource_state": "Enabled", "connection_state": "Up", "cores": 2, "memory_bytes": 16 * GIB, "memory_used_bytes": 6 * GIB,
+        "resource_state": "Enabled", "connection_state": "up", "cores": 2, "memory_bytes": 16 * GIB, "memory_used_bytes": 6 * GIB,
         "disk_bytes": 200 * GIB, "disk_used_bytes": 80 * GIB, "load": 0.34, "instances": 5, "measured_at": NOW,
     }  # fmt: skip
     return hosts.HostRecord(**{**values, **fields})
@@ -206,7 +206,7 @@ class StubSession(InfrastructureStub):
         )  # fmt: skip
         ops = sorted(self.operations.values(), key=lambda op: op.state.is_final)
         return api.Summary(
-            {"total": len(self.hosts), "Up": len(self.hosts)}, states, {"design": len(rows)},
+            {"total": len(self.hosts), "up": len(self.hosts)}, states, {"design": len(rows)},
             {"running": sum(not op.state.is_final for op in ops), "waiting": 0, "failed": sum(op.state.value == "failed" for op in ops)},
             sum(r.data_disk.used_bytes or 0 for r in rows), sum(r.data_disk.size_gb for r in rows) * GIB,
             attention, len(attention), tuple(ops), tuple(rows[: request.rows]), tuple(self.hosts),

@@ -30,12 +30,18 @@ from fleet_tui.backend import directories
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
 from fleet_tui.backend.api.dispatch import Dispatcher
+from fleet_tui.backend.api.hosts_answers import HostAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import Busy, FleetError, UsageError
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.hosts import drivers as of_hosts
+from fleet_tui.backend.hosts import operations as host_operations
+from fleet_tui.backend.hosts.links import Links
+from fleet_tui.backend.hypervisors import Hypervisors
+from fleet_tui.backend.hypervisors.registry import Registry
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
@@ -46,6 +52,7 @@ from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
 from fleet_tui.backend.store import Store, sqlite_url
@@ -111,24 +118,29 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        envelope = Envelope.from_file(places.master_key)
+        self.envelope = Envelope.from_file(places.master_key)
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
-        self.agents = Agents(self.store, self.lines, envelope, clock=self.clock)
+        self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
         self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
         self.audit = Audit(self.store, clock=self.clock)
+        hypervisors, reach = self._far_sides()
+        self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
+        self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, clock=self.clock)
         self.engine = Engine(
-            self.store, self.feed, instance_operations.OPERATIONS + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
+            self.store, self.feed, instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + Upkeep.OPERATIONS,
+            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
         watch = Watch(self.store, self.drivers)
         self.agents.observe = watch.observe
         self._populate(provider)
+        self.links.start()
+        self._closers.append(self.links.stop)
         self.upkeep = Upkeep(site, watch)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
@@ -142,8 +154,9 @@ class Daemon:
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
             images=self.options.directories.images, site=self.describe,
         )
+        of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        return Dispatcher({**answers.table(), **people.handlers()}, users, audit)
+        return Dispatcher({**answers.table(), **of_hierarchy.table(), **people.handlers()}, users, audit)
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)
@@ -153,7 +166,9 @@ class Daemon:
 
     def ailing(self) -> Sequence[str]:
         """Parts that do not work, for ``/healthz``."""
-        return [name for name, well in (("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive)) if not well()]
+        return [name for name, well in (
+            ("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive), ("links", self.links.is_alive),
+        ) if not well()]
 
     def describe(self) -> SiteRecord:
         url = make_url(self.options.database)
@@ -171,26 +186,37 @@ class Daemon:
         if not self.options.simulate:
             return LocalProvider(self.options.directories)
         from fleet_tui.backend.faults import Faults
-        from fleet_tui.backend.hypervisors import fake as of_hosts
+        from fleet_tui.backend.hypervisors import fake as of_hypervisors
         from fleet_tui.backend.providers import faults as of_providers
         from fleet_tui.backend.providers.fake import FakeProvider
 
-        faults = Faults.parse(of_providers.VOCABULARY | of_hosts.VOCABULARY, self.options.faults)
+        faults = Faults.parse(of_providers.VOCABULARY | of_hypervisors.VOCABULARY, self.options.faults)
         fake = FakeProvider(self.options.directories.state / "fake", agents=self.agents, faults=faults)
         self._closers.append(fake.close)
+        self.world = of_hypervisors.FakeWorld(self.options.directories.state / "fake", faults)
+        self._closers.append(self.world.close)
         return fake
+
+    def _far_sides(self) -> tuple[Hypervisors, Reach]:
+        """The ways to hypervisors and to shells."""
+        if self.options.simulate:
+            return self.world, self.world.reach
+        from fleet_tui.backend.remote.ssh import SshReach
+
+        return Registry({}), SshReach()
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
             from fleet_tui.backend.simulation import populate
 
-            populate(self.store, provider, instances=self.options.instances, hosts=self.options.hosts, seed=self.options.seed)
+            options = self.options
+            populate(self.store, provider, self.world, self.envelope, instances=options.instances, hosts=options.hosts, seed=options.seed)
 
     def _live(self, provider: Provider) -> None:
         if self.options.simulate:
             from fleet_tui.backend.simulation import Life
 
-            life = Life(self.store, self.engine, provider, seed=self.options.seed)
+            life = Life(self.store, self.engine, provider, seed=self.options.seed, world=self.world)
             life.start()
             self._closers.append(life.stop)
 

@@ -18,6 +18,7 @@ from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.hosts import queries as hosts
+from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, queries
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
@@ -26,6 +27,7 @@ from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import ListOperations, OperationState
 from fleet_tui.backend.providers import MachineState
+from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.simulation import Life, populate
 from fleet_tui.backend.store import Base, Store
 from fleet_tui.backend.telemetry import ReadLines
@@ -33,6 +35,8 @@ from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
 from fleet_tui.backend.text import is_clean
 from tests.backend.providers.yard import Yard
 from tests.waiting import until
+
+SEALER = Envelope(b"k" * 32)
 
 
 class Frozen(SystemClock):
@@ -48,7 +52,7 @@ def yard(store: Store, tmp_path: Path) -> Iterator[Yard]:
     found.feed.close()
 
 
-SECRETS = ("token_hash", "key_hash")
+SECRETS = ("token_hash", "key_hash", "key_sealed")
 PLACES = ("path", "disk_path")
 
 
@@ -69,14 +73,14 @@ def wipe(store: Store) -> None:
 
 
 def test_the_same_seed_gives_the_same_site(yard: Yard, store: Store) -> None:
-    assert populate(store, yard.provider, instances=120, hosts=14, seed=3, clock=Frozen())
+    assert populate(store, yard.provider, yard.world, SEALER, instances=120, hosts=14, seed=3, clock=Frozen())
     first = everything(store)
-    assert not populate(store, yard.provider, instances=50, hosts=5, seed=4, clock=Frozen()), "a site that is there is left alone"
+    assert not populate(store, yard.provider, yard.world, SEALER, instances=50, hosts=5, seed=4, clock=Frozen()), "a site that is there is left alone"
     assert everything(store) == first
     labels = {row["label"] for row in first["instance"]}
     for seed, is_same in ((3, True), (4, False)):
         wipe(store)
-        populate(store, yard.provider, instances=120, hosts=14, seed=seed, clock=Frozen())
+        populate(store, yard.provider, yard.world, SEALER, instances=120, hosts=14, seed=seed, clock=Frozen())
         again = everything(store)
         ids = [{**row, "id": 0, "seq": 0} for row in again["line"]] == [{**row, "id": 0, "seq": 0} for row in first["line"]]
         assert (again["instance"] == first["instance"] and ids) is is_same
@@ -84,7 +88,7 @@ def test_the_same_seed_gives_the_same_site(yard: Yard, store: Store) -> None:
 
 
 def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=200, hosts=24, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=200, hosts=24, seed=7)
     with store.read() as tx:
         records = queries.list_instances(tx, ListInstances(limit=1000)).instances
         places = hosts.find(tx)
@@ -102,7 +106,7 @@ def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Stor
 
 
 def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=200, hosts=24, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=200, hosts=24, seed=7)
     with store.read() as tx:
         failed = queries.list_instances(tx, ListInstances(state="failed")).instances
     operations = {op.target: op for op in yard.engine.list(ListOperations(states=("failed",), limit=100))}
@@ -118,12 +122,12 @@ def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Ya
 
 @pytest.mark.parametrize("count", [0, 1, 5, 600])
 def test_a_site_of_any_size_hangs_together(yard: Yard, store: Store, count: int) -> None:
-    populate(store, yard.provider, instances=count, hosts=max(1, count // 50), seed=11)
+    populate(store, yard.provider, yard.world, SEALER, instances=count, hosts=max(1, count // 50), seed=11)
     hangs_together(yard, store, count)
 
 
 def test_ten_thousand_hang_together_are_listed_and_summed_up(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=10_000, hosts=200, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=10_000, hosts=200, seed=7)
     hangs_together(yard, store, 10_000)
     listed, after = [], ""
     while True:
@@ -174,12 +178,12 @@ def hangs_together(yard: Yard, store: Store, count: int) -> None:
 def test_only_the_fake_provider_carries_a_simulated_site(store: Store) -> None:
     other: Any = SimpleNamespace(name="other")
     with pytest.raises(InternalError, match="other"):
-        populate(store, other)
+        populate(store, other, FakeWorld(), SEALER)
 
 
 def test_it_lives(yard: Yard, store: Store) -> None:
     """Operations run on populated instances, one meets its fault, and whatever comes up leaves nothing in between."""
-    populate(store, yard.provider, instances=60, hosts=6, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=60, hosts=6, seed=7)
     yard.engine.start()
     life = Life(store, yard.engine, yard.provider, seed=7, every_s=3600.0)
     life.start()
@@ -206,7 +210,7 @@ def test_it_lives(yard: Yard, store: Store) -> None:
 
 
 def test_deprovisioned_ones_can_be_provisioned_again(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=60, hosts=6, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=60, hosts=6, seed=7)
     yard.engine.start()
     try:
         for state in ("deprovisioned", "new"):

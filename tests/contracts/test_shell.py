@@ -12,12 +12,14 @@ import pytest
 from fleet_tui.backend.errors import AuthFailed, FleetError, NotFound, TimedOut, Unreachable
 from fleet_tui.backend.remote import Shell
 from tests.contracts.benches import Bench, FakeBench
+from tests.lab.bench import lab_bench
+from tests.lab.fixtures import REAL_HOSTS
 from tests.waiting import until
 
 
-@pytest.fixture(params=["fake"])
+@pytest.fixture(params=["fake", pytest.param("lab", marks=REAL_HOSTS)])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    found = FakeBench(tmp_path)
+    found = FakeBench(tmp_path) if request.param == "fake" else lab_bench(request)
     try:
         yield found
     finally:

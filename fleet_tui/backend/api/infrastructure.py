@@ -28,6 +28,7 @@ METHODS: tuple[Method, ...] = (
     Method("host.degrade", "hosts.DeclareDegraded", _SUBMITTED, P.HOSTS_FORCE, False, danger="disruptive"),
     Method("host.cancel-degraded", "hosts.CancelDegraded", _SUBMITTED, P.HOSTS_FORCE, False, danger="changes"),
     Method("cluster.password", "hosts.SetClusterPassword", _SUBMITTED, P.SITE_ADMIN, False, danger="disruptive"),
+    Method("cluster.manage", "hosts.ManageCluster", _SUBMITTED, P.HOSTS_EDIT, False, danger="disruptive"),
     Method("offerings.list", "machines.ListOfferings", "machines.OfferingRecord*", P.STATES_READ, True),
     Method("vms.list", "machines.ListVms", "machines.VmPage", P.STATES_READ, True),
     Method("vms.show", "machines.ShowVm", "machines.VmRecord", P.STATES_READ, True),

@@ -18,7 +18,7 @@ from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.hypervisors import GuestSpec, GuestState
 from fleet_tui.backend.hypervisors import faults as hypervisors
 from fleet_tui.backend.hypervisors.fake_host import FakeHypervisor
-from fleet_tui.backend.hypervisors.fake_ledger import Guest, Host, WorldLedger, made
+from fleet_tui.backend.hypervisors.fake_ledger import MASTER_KINDS, File, Guest, Host, WorldLedger, made
 from fleet_tui.backend.hypervisors.fake_moves import Moves
 from fleet_tui.backend.remote import Login
 from fleet_tui.backend.remote import fake as remote
@@ -96,16 +96,16 @@ class FakeWorld:
         """Put a host up; the first XenServer of a pool becomes its master. ``machine``: how its shell behaves."""
         with self.lock:
             peers = [other for other in self.ledger.hosts.values() if other.pool == host.pool]
-            if host.kind == "xenserver" and not any(other.is_master for other in peers):
+            if host.kind in MASTER_KINDS and not any(other.is_master for other in peers):
                 host.is_master = True
             self.adopt([host], machines=[machine or Machine(host.address, host.id)])
         return host
 
-    def adopt(self, hosts: Iterable[Host] = (), guests: Iterable[Guest] = (), machines: Iterable[Machine] = ()) -> None:
+    def adopt(self, hosts: Iterable[Host] = (), guests: Iterable[Guest] = (), machines: Iterable[Machine] = (), files: Iterable[File] = ()) -> None:
         """Take over a ready-made fleet: everything with one sync."""
         with self.lock:
             found = list(hosts)
-            self.ledger.put(*found, *guests, *machines)
+            self.ledger.put(*found, *guests, *machines, *files)
             self._by_address.update((host.address, host.id) for host in found)
 
     def add_guest(self, host: str, spec: GuestSpec, *, is_running: bool = True) -> Guest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import NAMESPACE_DNS, uuid5
 
 from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.hypervisors import (
@@ -71,7 +72,7 @@ class FakeHypervisor:
             host = self.host
             return HostFacts(
                 host.id, host.kind, host.version, host.arch, host.serial, host.cores, host.mhz, host.memory_bytes, host.is_accelerated,
-                host.patch_level, tuple(host.storage), tuple(host.nics),
+                host.patch_level, tuple(host.storage), tuple(host.nics), host.uuid or str(uuid5(NAMESPACE_DNS, host.id)),
             )
 
     def figures(self) -> HostFigures:

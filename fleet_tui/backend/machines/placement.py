@@ -241,7 +241,7 @@ def refusal(wanted: Wanted, choice: Choice) -> NoCapacity:
 
 def summary(found: Iterable[tuple[Seat, Why | None]]) -> str:
     """``3 hosts without enough RAM, 1 host cannot be used now``."""
-    counts = Counter(why for _, why in found if why is not None)
+    counts = Counter(why for _, why in found if why not in (None, Why.SOURCE))
     listed = [f"{counts[why]} {'host' if counts[why] == 1 else 'hosts'} {why.value}" for why in Why if counts[why]]
     return ", ".join(listed) or "there is no host to look at"
 
