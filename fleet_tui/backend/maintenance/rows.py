@@ -33,6 +33,8 @@ class SessionRow(Base):
     announced_at: Mapped[datetime | None] = mapped_column(Utc)
     announced_to: Mapped[list[str]] = mapped_column(Json, default=list)
     operation_id: Mapped[str | None] = mapped_column(String(40))
+    own_mode: Mapped[str] = mapped_column(String(8), default="")
+    """XenServer and vSphere: whether the hypervisor's own maintenance mode was on (``on``, ``off``) when it was last asked."""
     version: Mapped[int] = mapped_column(Integer, default=1)
 
 
@@ -48,7 +50,9 @@ class EvacueeRow(Base):
     name: Mapped[str] = mapped_column(String(63))
     state: Mapped[str] = mapped_column(String(12))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
-    """Attempts begun."""
+    """Attempts begun. Within one operation a number is never used twice: it names the attempt."""
+    granted: Mapped[int] = mapped_column(Integer, default=0)
+    """Attempts that were begun when a person last had it tried anew: the allowance counts from there."""
     next_try_at: Mapped[datetime | None] = mapped_column(Utc)
     destination_id: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[str] = mapped_column(Text, default="")
@@ -56,3 +60,17 @@ class EvacueeRow(Base):
     elapsed_ms: Mapped[int | None] = mapped_column(Integer)
     downtime_ms: Mapped[int | None] = mapped_column(Integer)
     back: Mapped[str] = mapped_column(Text, default="")
+
+
+class AnnouncementRow(Base):
+    """One mail of one announcement. Written before it is handed over and again after, so that none is sent twice whatever dies in between."""
+
+    __tablename__ = "announcement"
+
+    operation_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    recipient: Mapped[str] = mapped_column(String(254), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("maintenance.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(String(12))
+    """``sending``, ``sent`` or ``refused``."""
+    error: Mapped[str] = mapped_column(Text, default="")
+    time: Mapped[datetime] = mapped_column(Utc)

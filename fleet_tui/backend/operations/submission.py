@@ -85,13 +85,7 @@ class Submission:
                     f"Operation {row.id} ({row.title} {row.target}) has ended already: {state.value}.",
                     hint="Nothing is left to cancel.", state=state.value, allowed=[],
                 )
-            if state is not OperationState.CANCELLING:
-                row.cancel_requested_at, row.cancel_requested_by = _clock.now(), user
-                if state is OperationState.RUNNING:
-                    transitions.move(row, OperationState.CANCELLING)
-                    transitions.changed(tx, row, "cancelling")
-                else:
-                    transitions.cancel(tx, row, self._kinds.get(row.kind))
+            ask_to_stop(tx, row, self._kinds.get(row.kind), user)
             tx.flush()
             return queries.record(row), row.state == OperationState.CANCELLING.value
 
@@ -158,6 +152,26 @@ class Submission:
         tx.flush()
         transitions.changed(tx, row, "submitted", f"{kind.title} {row.target} was submitted by {user}")
         return Submitted(queries.record(row))
+
+
+def ask_to_stop(tx: Session, row: OperationRow, kind: OperationKind | None, user: str) -> None:
+    """Cancel in the caller's transaction, of one that has not ended and is locked: at once what has not begun; a running one is told
+    by its daemon within a second, at its next look for cancels asked elsewhere."""
+    state = OperationState(row.state)
+    if state is OperationState.CANCELLING:
+        return
+    row.cancel_requested_at, row.cancel_requested_by = _clock.now(), user
+    if state is OperationState.RUNNING:
+        transitions.move(row, OperationState.CANCELLING)
+        transitions.changed(tx, row, "cancelling")
+    else:
+        transitions.cancel(tx, row, kind)
+
+
+def active_on(tx: Session, kind: str, target_ref: str) -> OperationRow | None:
+    """The active operation of a kind on a target, locked; at most one exists (ENG-4)."""
+    query = select(OperationRow).where(OperationRow.kind == kind, OperationRow.target_ref == target_ref, OperationRow.state.in_(queries.ACTIVE))
+    return tx.scalar(query.with_for_update().execution_options(populate_existing=True))
 
 
 def rebuild(kind: OperationKind, stored: Mapping[str, Any], request_id: str) -> OperationRequest:

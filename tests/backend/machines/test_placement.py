@@ -27,10 +27,8 @@ SMALL = Size(2, 2000, 4 * GIB)
 
 
 @pytest.fixture
-def fleet(sqlite_template: Path, tmp_path: Path) -> Fleet:
-    path = tmp_path / "fleet.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    return Fleet(Store(f"sqlite:///{path}"))
+def fleet(sqlite_store: Store) -> Fleet:
+    return Fleet(sqlite_store)
 
 
 def world(fleet: Fleet, **options) -> World:

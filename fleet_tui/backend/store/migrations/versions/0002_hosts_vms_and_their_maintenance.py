@@ -58,6 +58,7 @@ def upgrade() -> None:
     sa.Column('announced_at', Utc(), nullable=True),
     sa.Column('announced_to', Json, nullable=False),
     sa.Column('operation_id', sa.String(length=40), nullable=True),
+    sa.Column('own_mode', sa.String(length=8), nullable=False),
     sa.Column('version', sa.Integer(), nullable=False),
     sa.ForeignKeyConstraint(['host_id'], ['host.id'], name=op.f('fk_maintenance_host_id_host'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_maintenance')),
@@ -120,6 +121,7 @@ def upgrade() -> None:
     sa.Column('name', sa.String(length=63), nullable=False),
     sa.Column('state', sa.String(length=12), nullable=False),
     sa.Column('attempt', sa.Integer(), nullable=False),
+    sa.Column('granted', sa.Integer(), nullable=False),
     sa.Column('next_try_at', Utc(), nullable=True),
     sa.Column('destination_id', sa.String(length=40), nullable=True),
     sa.Column('error', sa.Text(), nullable=False),
@@ -132,6 +134,19 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('evacuee', schema=None) as batch_op:
         batch_op.create_index('evacuee_by_session', ['session_id', 'position'], unique=False)
+
+    op.create_table('announcement',
+    sa.Column('operation_id', sa.String(length=40), nullable=False),
+    sa.Column('recipient', sa.String(length=254), nullable=False),
+    sa.Column('session_id', sa.String(length=40), nullable=False),
+    sa.Column('state', sa.String(length=12), nullable=False),
+    sa.Column('error', sa.Text(), nullable=False),
+    sa.Column('time', Utc(), nullable=False),
+    sa.ForeignKeyConstraint(['session_id'], ['maintenance.id'], name=op.f('fk_announcement_session_id_maintenance'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('operation_id', 'recipient', name=op.f('pk_announcement'))
+    )
+    with op.batch_alter_table('announcement', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_announcement_session_id'), ['session_id'], unique=False)
 
     op.create_table('move',
     sa.Column('id', sa.String(length=40), nullable=False),
