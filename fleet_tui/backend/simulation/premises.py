@@ -53,7 +53,7 @@ def enter(tx: Session, world: FakeWorld, sealer: Sealer, clusters: Sequence[Clus
     on: dict[str, list[VmPlan]] = {}
     for vm in vms:
         on.setdefault(vm.host.id, []).append(vm)
-    machines = {host.id: Machine(host.address, host.name) for host in hosts}
+    machines = {host.id: Machine(host.address, host.name, link="unreachable" if host.reason in ("unreachable", "off") else "") for host in hosts}
     masters = {cluster.hosts[0].id for cluster in clusters if cluster.has_masters}
     _insert_hierarchy(tx, clusters)
     insert_rows(tx, HostRow, [_host(host, machines[host.id], on.get(host.id, ()), host.id in masters, sealer, now) for host in hosts])
