@@ -7,7 +7,7 @@ from typing import Any
 
 from fleet_tui.actions.row import Action, Reason, verb, view
 from fleet_tui.backend.api import METHODS
-from fleet_tui.backend.hosts.states import MOVES, Allocation, ConnectionState, HostEvent, ResourceState
+from fleet_tui.backend.hosts.states import MOVES, Allocation, ConnectionState, HostEvent, ManagedState, ResourceState
 
 NO_POWER = "comes with power control"
 
@@ -65,6 +65,15 @@ def _allocation(enabled: bool) -> Callable[[Any, str], Any]:
     return lambda row, rid: METHODS["branches.allocate"].request(row.kind, row.name if row.kind == "host" else row.id, enabled, request_id=rid)
 
 
+def _managed(now: bool) -> Reason:
+    def why(row: Any) -> str:
+        if said := _one_of("cluster")(row):
+            return said
+        return "" if (row.record.managed == ManagedState.MANAGED.value) is now else f"it is {row.record.managed}"
+
+    return why
+
+
 def _empty(row: Any) -> str:
     return _one_of("zone", "pod", "cluster")(row) or (f"it still holds {row.holds}" if row.holds else "")
 
@@ -106,6 +115,10 @@ BRANCH = (
          aims="branch", words=("ratio",), asks=True),
     verb("branch.password", "Cluster password", "W", "cluster.password", "one password on every host of the cluster", _one_of("cluster"),
          aims="branch", words=("password",), asks=True),
+    verb("branch.unmanage", "Let go", "", "cluster.manage", "send no more commands to its hosts", _managed(True), aims="branch",
+         words=("unmanage",), managed=False),
+    verb("branch.manage", "Take back", "", "cluster.manage", "send commands to its hosts again", _managed(False), aims="branch",
+         words=("manage",), managed=True),
     verb("branch.rolling", "Rolling maintenance", "M", "cluster.maintain", "every host of the cluster in turn, group by group",
          _one_of("cluster"), aims="branch", words=("rolling",), asks=True),
     Action("branch.delete", "Delete", "branch", (), "verb", "branches.delete",

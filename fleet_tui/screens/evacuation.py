@@ -17,12 +17,13 @@ _STATUS = {
     MoveState.BLOCKED: "failed", MoveState.STOPPED: "off", MoveState.LOST: "failed", MoveState.GONE: "well",
 }  # fmt: skip
 _ORDER = tuple(MoveState(name) for name in ("lost", "failed", "blocked", "retry", "moving", "waiting", "stopped", "moved", "gone"))
+_BACK = {"back": "well", "failed": "failed", "waiting": "off"}
 _WORDS = {MoveState.MOVED: "moved", MoveState.STOPPED: "stopped", MoveState.LOST: "lost", MoveState.GONE: "made anew"}
 
 
 def status_of(row: Evacuee) -> str:
-    if row.back.startswith("failed"):
-        return "failed"
+    if row.back:
+        return _BACK.get(row.back.partition(":")[0], "moving")
     return _STATUS[row.state]
 
 
@@ -63,7 +64,8 @@ class EvacuationTable(Table):
 
         def phase(row: Evacuee) -> Cell:
             if row.back:
-                return ("moved back", "") if row.back == "back" else ("not back", "failed")
+                word = row.back.partition(":")[0]
+                return {"back": "is back", "failed": "not back", "waiting": "to go back"}.get(word, row.phase or "going back"), _style(row)
             if not row.attempts:
                 return ("would move", "") if row.destination else ("stays", "failed")
             if row.state is MoveState.MOVING:
@@ -71,12 +73,12 @@ class EvacuationTable(Table):
             if row.state is MoveState.RETRY:
                 left = (row.next_try_at - clock.now()).total_seconds() if row.next_try_at else 0.0
                 return f"again in {span(left)}" if left >= 5 else "again now", "attention"
-            return _WORDS.get(row.state, row.state.value), status_of(row) if status_of(row) == "failed" else ""
+            return _WORDS.get(row.state, row.state.value), _style(row)
 
         def progress(row: Evacuee) -> Cell:
             if row.back.startswith("failed"):
-                return row.back, "failed"
-            if row.state is MoveState.MOVING:
+                return row.back.partition(":")[2].strip() or "failed", "failed"
+            if row.state is MoveState.MOVING or row.back.startswith("moving"):
                 return f"{bar(row.percent / 100, 16, glyphs)} {row.percent:>3} %", "moving"
             if row.error:
                 return row.error, "failed" if row.state in (MoveState.FAILED, MoveState.BLOCKED, MoveState.LOST) else "attention"
@@ -103,6 +105,12 @@ class EvacuationTable(Table):
             status_of=status_of, matches=_matches, search_of=lambda r: f"{r.vm} {r.destination} {r.state.value} {r.error}",
             glyphs=glyphs, id=id, empty=empty,
         )  # fmt: skip
+
+
+def _style(row: Evacuee) -> str:
+    """Words get a colour only where something goes on, or went wrong."""
+    status = status_of(row)
+    return status if status in ("failed", "moving") else ""
 
 
 def _matches(row: Any, term: str) -> bool:

@@ -99,7 +99,12 @@ class FleetScreen(Screen[None]):
         group: str = "",
     ) -> None:
         """Have ``work`` done with the session on a thread, and ``then`` painted; a later one of the group wins."""
-        self.console.ask(work, then, failed or self.failed, f"{id(self)}:{group}" if group else "")
+
+        def paint(found: Any) -> None:
+            if self.children:  # the console may be ending: then there is nothing left to paint on
+                then(found)
+
+        self.console.ask(work, paint, failed or self.failed, f"{id(self)}:{group}" if group else "")
 
     def fetch(self, request: Any, then: Callable[[Any], None], group: str = "", failed: Callable[[FleetError], None] | None = None) -> None:
         self.ask(lambda session: session.fetch(request), then, failed, group)

@@ -95,7 +95,8 @@ def forecast_lines(reply: mt.ForecastRecord) -> list[Line]:
 
 
 def _wrapped(mark: str, blocker: mt.Blocker, style: str) -> list[Line]:
-    said = textwrap.wrap(f"{blocker.subject} {blocker.text}", ROOM) + textwrap.wrap(blocker.hint, ROOM)
+    subject = "" if blocker.text.startswith(blocker.subject) else f"{blocker.subject} "
+    said = textwrap.wrap(f"{subject}{blocker.text}", ROOM) + textwrap.wrap(blocker.hint, ROOM)
     return [[(f" {mark if n == 0 else ' '} {part}", style if part not in blocker.hint else "muted")] for n, part in enumerate(said)]
 
 

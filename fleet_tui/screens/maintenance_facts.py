@@ -173,7 +173,8 @@ def todo(
         lines.append([(titled_rule([_title(session, blockers)], [], width, glyphs), "title")])
     for blocker in blockers[:MOST_BLOCKERS]:
         mark, style = marks.get(id(blocker), (glyphs.attention, "attention"))
-        said = textwrap.wrap(f"{blocker.subject} {blocker.text} {blocker.hint}", max(20, width - 4))[:2]
+        subject = "" if blocker.text.startswith(blocker.subject) else f"{blocker.subject} "
+        said = textwrap.wrap(f"{subject}{blocker.text} {blocker.hint}", max(20, width - 4))[:2]
         lines += [[(f" {mark} {part}" if n == 0 else f"   {part}", style if n == 0 else "")] for n, part in enumerate(said)]
     lines.append([(" M", "key"), (f" {follows.text}", "muted")] if follows.action or follows.to else [(f"   {follows.text}", "muted")])
     return lines
