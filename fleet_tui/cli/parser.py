@@ -14,7 +14,7 @@ from fleet_tui.cli.context import Context
 
 Run = Callable[[Context], int]
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
-_PANES = ("dashboard", "instances", "operations", "logs")
+_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "operations", "logs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,7 +90,7 @@ def _common() -> argparse.ArgumentParser:
 def _pane(tree: _Tree) -> None:
     pane = tree.leaf("pane", console.open_pane, "one panel as a small read-only program, for a split of a terminal multiplexer")
     pane.add_argument("pane", choices=_PANES)
-    pane.add_argument("target", nargs="?", default="", metavar="NAME", help="instance whose log is shown")
+    pane.add_argument("target", nargs="?", default="", metavar="NAME", help="instance whose log is shown; host whose maintenance is")
 
 
 def _console(tree: _Tree) -> None:

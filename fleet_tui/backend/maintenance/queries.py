@@ -114,6 +114,6 @@ def _blockers(host: HostRow, evacuees: Sequence[Evacuee]) -> tuple[Blocker, ...]
     for one in evacuees:
         if one.state in (MoveState.BLOCKED, MoveState.FAILED, MoveState.LOST):
             code = "capacity" if one.state is MoveState.BLOCKED else "partial"
-            hint = one.hint or "try it again now (T), move it by hand (g), or stop it"
+            hint = one.hint or "try it again now (T), move it by hand (m), or stop it"
             found.append(Blocker(code, one.vm, f"{one.vm}: {one.error}", hint))
     return tuple(found)
