@@ -155,7 +155,7 @@ def summary_hosts(store: Store) -> tuple[Any, ...]:
 
 def test_attention_tells_since_when_something_is_wrong(yard: Yard, store: Store) -> None:
     """A failure of an old instance is new; a measurement of an old failure is not."""
-    populate(store, yard.provider, instances=60, hosts=4, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=60, hosts=4, seed=7)
     with store.read() as tx:
         well = queries.list_instances(tx, ListInstances(state="running")).instances[0]
     with store.write() as tx:

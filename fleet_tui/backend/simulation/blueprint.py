@@ -151,7 +151,7 @@ def _host(number: int, half: int, count: int, resource: str, connection: str, re
         address=f"10.{10 + within // 250}.{1 if letter == 'a' else 2}.{within % 250 + 1}",
         resource_state=resource, connection_state=connection, reason=reason, cores=cores, memory_gib=cores * 8,
         disk_gib=rng.choice((3840, 7680)), disk_used=rng.uniform(0.25, 0.8), load=0.0 if reason else round(rng.uniform(0.08, 0.86), 2),
-        patches=rng.choice((3, 3, 3, 2, 2, 1)), serial=f"CZ2{rng.randint(1, 9)}{identity(rng, '')[1:7].upper()}",
+        patches=rng.choice((3,) * 8 + (2, 2, 1)), serial=f"CZ2{rng.randint(1, 9)}{identity(rng, '')[1:7].upper()}",
         note=f"row {'AB'[letter == 'b']}{cluster + 1}, rack unit {4 + within % _HOSTS_IN_CLUSTER * 2}",
     )
 
