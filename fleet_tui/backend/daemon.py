@@ -50,6 +50,8 @@ from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.machines.drivers import Machines
+from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
@@ -135,7 +137,9 @@ class Daemon:
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
-        self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, clock=self.clock)
+        self.machines = Machines(self.links, clock=self.clock)
+        tenants = VmTenants(self.machines, lambda: self.engine)
+        self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.engine = Engine(
             self.store, self.feed, instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + Upkeep.OPERATIONS,
             {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},

@@ -55,7 +55,7 @@ class Signals:
 
 
 class RunningStep:
-    """One attempt of one step, or of its undo (which is never cancelled)."""
+    """One attempt of one step, or of its undo (which is never cancelled). A body may use it from several threads at once."""
 
     def __init__(
         self, *, store: Store, claim: Claim, operation: OperationFacts, step: Step, attempt: int,
@@ -67,6 +67,7 @@ class RunningStep:
         self._said = ""
         self._round = "undo" if undoing else str(failures)
         self._times: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self.operation = operation
         self.step = step.name
         self.attempt = attempt
@@ -80,8 +81,9 @@ class RunningStep:
     def say(self, text: str, level: str = "info") -> None:
         with self.read():
             pass
-        self._times[text] += 1  # what a body says several times on purpose is kept as often
-        once = f"{self.token}:{self._round}:{self._times[text]}:{text}"
+        with self._counting:  # a body may have threads of its own
+            self._times[text] += 1  # what a body says several times on purpose is kept as often
+            once = f"{self.token}:{self._round}:{self._times[text]}:{text}"
         self._lines.append(self.operation.target_ref, self.operation.id, self.step, level, text, once)
 
     def progress(self, text: str) -> None:
