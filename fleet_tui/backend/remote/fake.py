@@ -1,6 +1,6 @@
 """Machines that are not there: scripted shells, with files, passwords and host keys that can change, and links that break.
 
-A command is answered by what was scripted for it (`Machine.on`, `FakeReach.on`), else by the few that every machine knows: ``echo``,
+A command is answered by what was scripted for it (`FakeReach.on`), else by the few that every machine knows: ``echo``,
 ``cat``, ``rm -f``, ``test -e``, ``hostname``, ``sleep``, ``true``, ``false``, ``exit N``, ``sudo -n``, and ``chpasswd``, which changes passwords
 (``user:password`` lines on standard input). Anything else is "not found", exit code 127.
 """

@@ -127,7 +127,7 @@ def identity(rng: random.Random, prefix: str) -> str:
 def hosts(count: int, seed: int) -> tuple[HostPlan, ...]:
     """Hosts of two zones, in clusters of four; of a dozen or more one does not answer and one is in maintenance.
 
-    The last cluster of a larger site is a pool of XenServers, and one of its hosts is disabled.
+    The last clusters of a larger site are of vSphere and a pool of XenServers, one of whose hosts is disabled.
     """
     rng = random.Random(f"hosts:{seed}")
     half = (count + 1) // 2
@@ -142,8 +142,8 @@ def hosts(count: int, seed: int) -> tuple[HostPlan, ...]:
 def _host(number: int, half: int, count: int, resource: str, connection: str, reason: str, rng: random.Random) -> HostPlan:
     letter, within = ("a", number) if number < half else ("b", number - half)
     cluster = within // _HOSTS_IN_CLUSTER
-    kind = "xenserver" if count >= 20 and letter == "b" and cluster == (count - half - 1) // _HOSTS_IN_CLUSTER else "kvm"
-    short = "xen" if kind == "xenserver" else "kvm"
+    is_last = cluster == ((half if letter == "a" else count - half) - 1) // _HOSTS_IN_CLUSTER
+    short, kind = ("kvm", "kvm") if count < 20 or not is_last else ("esx", "vsphere") if letter == "a" else ("xen", "xenserver")
     cores = rng.choice((32, 32, 48, 64))
     return HostPlan(
         id=identity(rng, "h"), name=f"{short}-{number + 1:0{max(2, len(str(count)))}}", zone=f"zone-{letter}",
