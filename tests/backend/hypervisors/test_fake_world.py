@@ -311,8 +311,9 @@ def test_who_hears_of_a_loss_may_ask_back_and_wait_for_the_answer() -> None:
         asker = threading.Thread(target=lambda: answered.append(site.connect("h1").find("id-web-1").state), daemon=True)
         asker.start()
         asker.join(5.0)
+        answered.append(asker.is_alive())
 
     site.connect("h2", lost)
     with pytest.raises(Unreachable):
         move(site)
-    assert answered == [GuestState.RUNNING]
+    assert answered == [GuestState.RUNNING, False]
