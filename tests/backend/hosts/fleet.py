@@ -99,8 +99,7 @@ class Fleet:
 
     def connections(self, name: str) -> list[Any]:
         """Open ones to a host."""
-        with self.world.lock:
-            return [connection for connection in self.world._connections if connection.host.id == name]
+        return [connection for connection in tuple(self.world._connections) if connection.host.id == name]
 
     def told(self, ref: str = "") -> list[tuple[str, str]]:
         """Level and sentence of every event that has one."""
