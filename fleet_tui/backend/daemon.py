@@ -39,6 +39,7 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import Busy, FleetError, InternalError, UsageError
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.hosts import access as host_access
 from fleet_tui.backend.hosts import drivers as of_hosts
 from fleet_tui.backend.hosts import operations as host_operations
 from fleet_tui.backend.hosts.links import Links
@@ -50,6 +51,7 @@ from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.operations.engine import Engine
@@ -126,7 +128,7 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store))
+        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
@@ -141,8 +143,12 @@ class Daemon:
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.engine = Engine(
-            self.store, self.feed, instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
+            self.store, self.feed,
+            (*instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS, *Upkeep.OPERATIONS),
+            {
+                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, Site: site, Lines: self.lines,
+                Feed: self.feed, Audit: self.audit,
+            },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
