@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The libvirt driver compiles against libvirt-dev: installed where that is.
+EXTRAS := dev$(shell pkg-config --exists libvirt 2>/dev/null && command -v cc >/dev/null && echo ,libvirt)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast lint bench wheel clean
+.PHONY: help run demo test test-fast lint bench lab lab-stop wheel clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
 
 run: $(STAMP) ## open the console on this machine's own site
@@ -34,6 +36,12 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 
 bench: $(STAMP) ## the product's figures beside their yardsticks, in one table
 	$(BIN)/python -m bench
+
+lab: $(STAMP) ## three real libvirt/QEMU hosts in namespaces of this machine; needs root
+	$(BIN)/python -m tests.lab start
+
+lab-stop: $(STAMP) ## end them, and remove every trace
+	$(BIN)/python -m tests.lab stop
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

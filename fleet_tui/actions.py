@@ -6,7 +6,7 @@ come from the method table of the door, so the console cannot disagree with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -255,21 +255,19 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
 }
 """Scopes that each screen draws its keys from. A later scope wins a key from ``global`` (digits in logs)."""
 
+_MENDS = ("instance.cancel", "instance.retry", "instance.provision")
 HINTS: Mapping[str, tuple[str, ...]] = {
-    "dashboard": ("instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "instance.logs"),
-    "instances": (
-        "instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "list.problems", "list.mark",
-    ),
-    "instance": (
-        "instance.cancel", "instance.retry", "instance.provision", "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump",
-    ),
-    "instance/settings": ("tabs.save", "page.jump", "instance.reprovision", "tabs.next"),
+    "dashboard": (*_MENDS, "list.open", "instance.new", "list.filter", "instance.logs"),
+    "instances": (*_MENDS, "list.open", "list.problems", "instance.new", "list.filter", "list.mark", "list.wide"),
+    "instance": (*_MENDS, "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump"),
+    "instance/settings": ("tabs.save", "instance.edit", "instance.reprovision", "tabs.next"),
     "instance/logs": ("log.follow", "log.filter", "log.wrap", "log.full", "log.mark", "tabs.next"),
     "instance/data": ("instance.snapshot", "tabs.next"),
     "operations": ("operation.cancel", "operation.retry", "list.open", "list.filter", "operation.target", "list.problems"),
     "operation": ("operation.cancel", "operation.retry", "page.jump", "operation.target", "log.filter", "log.full"),
     "events": ("list.open", "list.filter", "list.problems", "list.describe"),
-    "hosts": ("list.open", "list.filter", "list.wide"),
+    "hosts": ("list.open", "list.problems", "list.filter", "list.wide"),
+    "form": ("tabs.save",),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
 }  # fmt: skip
@@ -361,17 +359,22 @@ def resolve(action: Action, row: Any) -> Action:
 
 
 def hints(
-    place: str, row: Any, session: SessionRecord | None, keymap: Mapping[str, str] | None = None, width: int = 80
+    place: str, row: Any, session: SessionRecord | None, keymap: Mapping[str, str] | None = None, width: int = 80, idle: Container[str] = ()
 ) -> list[tuple[str, str]]:
-    """The keys that matter here and now, for a footer of that width: (key, title). ``place`` is a screen, or a tab of one."""
+    """(key, title) of what matters here and now, for a footer of that width.
+
+    ``place`` is a screen, a tab of one, or the editor of a form that has the focus; ``idle`` holds ids of actions that would do nothing.
+    """
     always = [("x", "actions")] if "instance" in place or "operation" in place or place == "dashboard" else []
+    always += {"form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")]}.get(place, [])
     always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in ROOTS else []
-    always += [("?", "keys")]
+    always += [("?", "keys")] if place != "form/text" else []
     room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
     told = []
-    for action in (ACTIONS[id_] for id_ in HINTS.get(place, HINTS[place.partition("/")[0]])):
+    for id_ in HINTS.get(place, HINTS[place.partition("/")[0]]):
+        action = ACTIONS[id_]
         keys = keys_of(action, keymap)
-        if not keys or why_not(action, row, session):
+        if not keys or id_ in idle or (action.aims and row is None) or why_not(action, row, session):
             continue
         title = resolve(action, row).title.lower()
         if (room := room - len(keys[0]) - len(title) - 4) < 0:

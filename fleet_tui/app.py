@@ -79,7 +79,7 @@ class FleetApp(App[int], inherit_bindings=False):
         self.glyphs = glyphs.ASCII if settings.ascii else glyphs.choose(os.environ, getattr(sys.__stderr__, "encoding", None))
         themes.register(self)  # type: ignore[arg-type]
         wanted = settings.theme or themes.pick_theme(os.environ)
-        self.theme = wanted if wanted in self.available_themes else themes.pick_theme({})
+        themes.begin(self, wanted if wanted in self.available_themes else themes.pick_theme({}))  # type: ignore[arg-type]
         self.animation_level = "none"
         self.session: Session | None = None
         self.record: SessionRecord | None = None
@@ -122,6 +122,10 @@ class FleetApp(App[int], inherit_bindings=False):
         elif self.link_error is not None:
             failed(self.link_error)
 
+    def bring(self, paint: Callable[[], None]) -> None:
+        """From any thread: have ``paint`` called by the next drain."""
+        self.errands.bring(paint)
+
     def _wake(self) -> None:
         self.post_message(self.Arrived())
 
@@ -144,13 +148,13 @@ class FleetApp(App[int], inherit_bindings=False):
     # The link; these three are called from its thread
 
     def link_up(self, session: Session, record: SessionRecord) -> None:
-        self.errands.bring(lambda: self._up(session, record))
+        self.bring(lambda: self._up(session, record))
 
     def link_lost(self, error: FleetError, next_try_s: float) -> None:
-        self.errands.bring(lambda: self._lost(error))
+        self.bring(lambda: self._lost(error))
 
     def fleet_changed(self, changed: FleetChanged) -> None:
-        self.errands.bring(lambda: self._changed(changed))
+        self.bring(lambda: self._changed(changed))
 
     def _up(self, session: Session, record: SessionRecord) -> None:
         self.session, self.record = session, record
@@ -205,6 +209,8 @@ class FleetApp(App[int], inherit_bindings=False):
         """
         made: FleetScreen = getattr(importlib.import_module(f"fleet_tui.screens.{kind}"), PLACES[kind])()
         made._css_update_count = self._css_update_count
+        if not self.styles.has_rule("color"):
+            self.stylesheet.apply(self)  # what is painted first inherits from here
         return made
 
     def _fleet_screens(self) -> list[FleetScreen]:

@@ -6,10 +6,11 @@ import dataclasses
 import os
 import stat
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet_tui.backend.api import embedded
 from fleet_tui.backend.api.client import Client
@@ -19,6 +20,12 @@ from fleet_tui.backend.errors import Unreachable, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
 from fleet_tui.backend.identity import MakeReadOnly, SessionRecord
 from fleet_tui.backend.telemetry import LineBatch, ReadLines
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.api.relay import Relay
+
+AHEAD_S = 3.0
+"""How long an answer that was fetched ahead is good for. What changed since is told by events, as for every other answer."""
 
 
 class Session(Protocol):
@@ -51,6 +58,10 @@ class Session(Protocol):
         """Batches as they come, until the iterator is closed or the daemon goes away."""
         ...
 
+    def console(self, target: str) -> Relay:
+        """A VM's serial console, bytes both ways; close it when done. A read-only session is refused."""
+        ...
+
     def make_read_only(self) -> SessionRecord:
         """Give up the right to change anything. There is no way back within this session."""
         ...
@@ -78,7 +89,7 @@ class SocketSession:
 
     def __init__(self, path: Path, *, read_only: bool = False, with_session: bool = True, client: str = "fleet") -> None:
         self._client = Client(path, read_only=read_only, with_session=with_session, client=client)
-        self._ahead: tuple[Any, Any] | None = None
+        self._ahead: tuple[Any, Any, float] | None = None
 
     @property
     def record(self) -> SessionRecord:
@@ -89,12 +100,19 @@ class SocketSession:
         return self._client.read_only
 
     def fetch(self, request: Any) -> Any:
-        ahead, self._ahead = self._ahead, None
-        return ahead[1] if ahead is not None and ahead[0] == request else self._client.call(request)
+        ahead = self._ahead
+        if ahead is not None:
+            asked, reply, until = ahead
+            if time.monotonic() > until:
+                self._ahead = None
+            elif asked == request:
+                self._ahead = None
+                return reply
+        return self._client.call(request)
 
     def fetch_ahead(self, request: Any) -> None:
-        """Ask now what will be asked first: the next ``fetch`` has the answer at once when it asks just that, else it is dropped."""
-        self._ahead = (request, self._client.call(request))
+        """Ask now what will be asked first: the first ``fetch`` of just that has the answer at once, if it comes within `AHEAD_S`."""
+        self._ahead = (request, self._client.call(request), time.monotonic() + AHEAD_S)
 
     def submit(self, request: Any) -> Any:
         if getattr(request, "request_id", None) == "":
@@ -107,6 +125,9 @@ class SocketSession:
 
     def follow(self, request: ReadLines | EventsAfter) -> Iterator[LineBatch | EventBatch]:
         return self._client.stream("lines.follow" if isinstance(request, ReadLines) else "events.follow", request)
+
+    def console(self, target: str) -> Relay:
+        return self._client.console(target)
 
     def make_read_only(self) -> SessionRecord:
         record: SessionRecord = self._client.call(MakeReadOnly())
@@ -144,7 +165,7 @@ def ensure(settings: Wanted, *, arguments: Sequence[str] = (), say: Callable[[st
         return own
     if not settings.start_daemon:
         raise Unreachable(f"no fleetd answers at {own}", hint="`fleet daemon start` starts one", path=str(own))
-    pid = embedded.start(settings.directories, arguments)
+    pid = embedded.start(settings.directories, arguments, say=say or _say)
     if pid is not None:
         (say or _say)(f"started fleetd (pid {pid}), state in {settings.directories.state}")
     return own

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab.fixtures import lab, standing_lab  # noqa: F401
+
 OURS = ("FLEET_TEST_", "TEXTUAL_SNAPSHOT_")
 for name in [name for name in os.environ if name == "NO_COLOR" or name.startswith(("TEXTUAL_", "FLEET_", "FLEETD_"))]:
     if not name.startswith(OURS):

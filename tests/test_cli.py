@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -16,12 +15,12 @@ from fleet_tui.backend import instances as i
 from fleet_tui.backend.api import METHODS, Summarize
 from fleet_tui.backend.errors import BY_CODE, NotFound
 from fleet_tui.backend.events import EventBatch
-from fleet_tui.backend.operations import ErrorRecord, OperationRecord, OperationRequest, Plan, Submitted
+from fleet_tui.backend.operations import ErrorRecord, ListOperations, OperationRecord, OperationRequest, Plan, Submitted
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch, LogLine
 from fleet_tui.cli import console, context, main
 from fleet_tui.cli.parser import build
-from fleet_tui.screens import pulse
+from fleet_tui.screens import instances, operations, pulse
 from tests.doors import Door
 from tests.fleet_stub import instance, operation
 
@@ -407,8 +406,12 @@ def test_a_pane_is_read_only(fleet: Fleet, capsys: pytest.CaptureFixture[str], m
     assert seen[1][2].read_only is False
 
 
-def test_the_console_asks_ahead_what_its_dashboard_asks_first() -> None:
-    assert Summarize(pulse.BOARD_ROWS, pulse.BOARD_LINES) == console.FIRST
+def test_the_console_asks_ahead_what_its_screen_asks_first() -> None:
+    assert {
+        "dashboard": Summarize(pulse.BOARD_ROWS, pulse.BOARD_LINES),
+        "instances": i.ListInstances(limit=instances.PAGE),
+        "operations": ListOperations(limit=operations.KEPT),
+    } == console.FIRST
 
 
 def test_the_parser_of_the_console_alone_says_the_same_as_the_whole() -> None:
@@ -418,24 +421,6 @@ def test_the_parser_of_the_console_alone_says_the_same_as_the_whole() -> None:
         assert len(small.format_help()) < len(whole.format_help())
     for words in (["--help"], ["--theme", "pane"], ["host", "list"], ["instance", "show", "pane"]):
         assert build(words).format_help() == build().format_help()
-
-
-def test_completion_is_made_from_the_parser(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    script = run(capsys, "completion", "bash")[1]
-    for word in ("restart-app", "--keep-snapshots", "--dry-run"):
-        assert word in script
-    program = tmp_path / "try.sh"
-    program.write_text(
-        script + '\ntry() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fleet; echo "${COMPREPLY[*]}"; }\n'
-        "fleet() { echo web-1; echo web-2; }\n"
-        'try fleet ins; try fleet instance re; try fleet instance delete --keep-; try fleet instance show ""; try fleet pane d\n'
-    )
-    said = subprocess.run(["bash", str(program)], capture_output=True, text=True, timeout=30, check=True)
-    assert said.stdout.splitlines() == [
-        "instance", "reprovision restart-app replay-actions retry", "--keep-disk --keep-snapshots", "web-1 web-2", "dashboard",
-    ]  # fmt: skip
-    for shell in ("zsh", "fish"):
-        assert "restart-app" in run(capsys, "completion", shell)[1]
 
 
 def test_the_fixed_forms_parse() -> None:

@@ -83,7 +83,7 @@ class Week:
             return InstancePage(found, "", len(self.rows))
         if isinstance(request, Summarize):
             return Summary(
-                hosts={"total": 1, "Up": 1}, instances={"total": len(self.rows), "running": len(self.rows)}, kinds={"design": len(self.rows)},
+                hosts={"total": 1, "up": 1}, instances={"total": len(self.rows), "running": len(self.rows)}, kinds={"design": len(self.rows)},
                 operations={}, disk_used_bytes=0, disk_size_bytes=0, attention=(), attention_total=self.minute, running=(),
                 rows=tuple(self.rows[:50]), host_rows=(), lines=(), cursor=1,
             )  # fmt: skip

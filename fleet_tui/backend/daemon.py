@@ -22,37 +22,55 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
+from fleet_tui.backend.api.hosts_answers import HostAnswers
+from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import Busy, FleetError, UsageError
+from fleet_tui.backend.errors import Busy, FleetError, InternalError, UsageError
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.hosts import drivers as of_hosts
+from fleet_tui.backend.hosts import operations as host_operations
+from fleet_tui.backend.hosts.links import Links
+from fleet_tui.backend.hypervisors import Hypervisors
+from fleet_tui.backend.hypervisors.registry import Registry
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.machines import operations as machine_operations
+from fleet_tui.backend.machines.drivers import Machines
+from fleet_tui.backend.machines.watch import Watch as VmWatch
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.remote import Reach
+from fleet_tui.backend.remote.late import LateReach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.store.schema import prepare as prepare_schema
-from fleet_tui.backend.telemetry.agents import Agents
+from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
 from fleet_tui.backend.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.remote.ssh import SshReach
 
 log = logging.getLogger("fleetd")
 
@@ -111,24 +129,37 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        envelope = Envelope.from_file(places.master_key)
+        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store))
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
-        self.agents = Agents(self.store, self.lines, envelope, clock=self.clock)
+        self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
         self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
         self.audit = Audit(self.store, clock=self.clock)
+        hypervisors, reach = self._far_sides()
+        self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
+        self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, clock=self.clock)
+        self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
+        self.consoles = Consoles(self.audit)
+        self._closers.append(self.consoles.close)
         self.engine = Engine(
-            self.store, self.feed, instance_operations.OPERATIONS + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
+            self.store, self.feed,
+            instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + machine_operations.OPERATIONS + Upkeep.OPERATIONS,
+            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, Site: site, Lines: self.lines, Feed: self.feed,
+             Audit: self.audit},
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
         watch = Watch(self.store, self.drivers)
         self.agents.observe = watch.observe
         self._populate(provider)
+        self.links.start()
+        self._closers.append(self.links.stop)
+        self.vm_watch = VmWatch(self.store, self.machines)
+        self.vm_watch.start()
+        self._closers.append(self.vm_watch.stop)
         self.upkeep = Upkeep(site, watch)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
@@ -142,8 +173,10 @@ class Daemon:
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
             images=self.options.directories.images, site=self.describe,
         )
+        of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
+        of_machines = MachineAnswers(self.store, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        return Dispatcher({**answers.table(), **people.handlers()}, users, audit)
+        return Dispatcher({**answers.table(), **of_hierarchy.table(), **of_machines.table(), **people.handlers()}, users, audit)
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)
@@ -153,7 +186,10 @@ class Daemon:
 
     def ailing(self) -> Sequence[str]:
         """Parts that do not work, for ``/healthz``."""
-        return [name for name, well in (("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive)) if not well()]
+        return [name for name, well in (
+            ("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive), ("links", self.links.is_alive),
+            ("vm-watch", self.vm_watch.is_alive),
+        ) if not well()]
 
     def describe(self) -> SiteRecord:
         url = make_url(self.options.database)
@@ -171,28 +207,50 @@ class Daemon:
         if not self.options.simulate:
             return LocalProvider(self.options.directories)
         from fleet_tui.backend.faults import Faults
-        from fleet_tui.backend.hypervisors import fake as of_hosts
+        from fleet_tui.backend.hypervisors import fake as of_hypervisors
         from fleet_tui.backend.providers import faults as of_providers
         from fleet_tui.backend.providers.fake import FakeProvider
 
-        faults = Faults.parse(of_providers.VOCABULARY | of_hosts.VOCABULARY, self.options.faults)
+        faults = Faults.parse(of_providers.VOCABULARY | of_hypervisors.VOCABULARY, self.options.faults)
         fake = FakeProvider(self.options.directories.state / "fake", agents=self.agents, faults=faults)
         self._closers.append(fake.close)
+        self.world = of_hypervisors.FakeWorld(self.options.directories.state / "fake", faults)
+        self._closers.append(self.world.close)
         return fake
+
+    def _far_sides(self) -> tuple[Hypervisors, Reach]:
+        """The ways to hypervisors and to shells."""
+        if self.options.simulate:
+            return self.world, self.world.reach
+        reach = LateReach(_ssh)
+        return Registry({"kvm": lambda: _libvirt(reach.loaded())}), reach
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
             from fleet_tui.backend.simulation import populate
 
-            populate(self.store, provider, instances=self.options.instances, hosts=self.options.hosts, seed=self.options.seed)
+            options = self.options
+            populate(self.store, provider, self.world, self.envelope, instances=options.instances, hosts=options.hosts, seed=options.seed)
 
     def _live(self, provider: Provider) -> None:
         if self.options.simulate:
             from fleet_tui.backend.simulation import Life
 
-            life = Life(self.store, self.engine, provider, seed=self.options.seed)
+            life = Life(self.store, self.engine, provider, seed=self.options.seed, world=self.world)
             life.start()
             self._closers.append(life.stop)
+
+
+def _ssh() -> SshReach:
+    from fleet_tui.backend.remote.ssh import SshReach
+
+    return SshReach()
+
+
+def _libvirt(reach: SshReach) -> Hypervisors:
+    from fleet_tui.backend.hypervisors.libvirt import Libvirt
+
+    return Libvirt(reach)
 
 
 def _serve(daemon: Daemon) -> None:
@@ -201,13 +259,14 @@ def _serve(daemon: Daemon) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopped.set())
     signal.signal(signal.SIGHUP, lambda *_: _reopen_logs())
-    server = Server(daemon.dispatcher(), daemon.ailing)
+    server = Server(daemon.dispatcher(), daemon.ailing, consoles=daemon.consoles)
     server.start([UnixListener(daemon.options.socket, daemon.options.socket_mode)])
     log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
     stopped.wait()
     log.info("stopping: current steps get %.0f s", GRACE_S)
-    daemon.stop()
+    # First the door: who comes now must find nobody, and wait for the next daemon, rather than one that is about to go.
     server.stop()
+    daemon.stop()
 
 
 @contextmanager
@@ -294,6 +353,26 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     return options, given
 
 
+def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
+    """The daemon, running; what is wrong with its files and its database is said in a sentence, with the trace at level debug."""
+    try:
+        daemon = Daemon(options, checkpoint)
+        daemon.start()
+    except SQLAlchemyError as problem:
+        log.debug("start failed", exc_info=problem)
+        place = make_url(options.database).render_as_string(hide_password=True)
+        files = f" (or {options.directories.state / 'engine.db'})" if options.database.startswith("sqlite") else ""
+        why = str(getattr(problem, "orig", None) or problem).strip().partition("\n")[0]
+        raise InternalError(
+            f"the database {place}{files} cannot be used: {why}",
+            hint=f"restore it from a backup ({options.directories.backups} has what was kept before migrations); engine.db alone may be moved away",
+        ) from problem
+    except OSError as problem:
+        log.debug("start failed", exc_info=problem)
+        raise InternalError(f"fleetd cannot start: {problem}", hint="free, give or put back what is named there") from problem
+    return daemon
+
+
 def _timeouts(text: str) -> Timeouts:
     told: dict[str, float] = {}
     for part in filter(None, text.split(",")):
@@ -315,8 +394,7 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
             log_file = options.directories.daemon_log if options.slot == 1 else options.directories.logs / f"fleetd-{options.slot}.log"
             _configure_logs(log_file, given.log_level, given.log_stderr)
             threading.excepthook = lambda args: log.error("thread %s failed", args.thread and args.thread.name, exc_info=args.exc_value)
-            daemon = Daemon(options, checkpoint)
-            daemon.start()
+            daemon = _started(options, checkpoint)
             _serve(daemon)
             log.info("stopped")
             if not daemon.drained:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import os
@@ -12,18 +11,24 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fleet_tui import session as sessions
 from fleet_tui.backend import directories
 from fleet_tui.backend.api import Summarize, embedded
 from fleet_tui.backend.errors import FleetError, UsageError
+from fleet_tui.backend.instances import ListInstances
+from fleet_tui.backend.operations import ListOperations
 from fleet_tui.cli.context import Context
 from fleet_tui.session import Session
 from fleet_tui.settings import Settings
 
-FIRST = Summarize(rows=50, lines=100)
-"""What the dashboard asks first. Were it another question, the answer would only be of no use."""
+FIRST: Mapping[str, Any] = {
+    "dashboard": Summarize(rows=50, lines=100), "instances": ListInstances(limit=500), "operations": ListOperations(limit=500),
+}  # fmt: skip
+"""What each screen asks first. Were it another question, the answer would only be of no use."""
 SETTLED_S = 3.0
 """From when on garbage is collected; by then the first picture stands."""
 _SET_DEATH_SIGNAL = 1
@@ -65,7 +70,7 @@ def _run(settings: Settings, pane: tuple[str, ...] | None) -> int:
     """Find or start the daemon while there is still a plain terminal to say so on; then draw."""
     _need_terminal()
     sessions.ensure(settings)
-    early = _Early(dataclasses.replace(settings, start_daemon=False), board=pane in (None, ("dashboard",)))
+    early = _Early(dataclasses.replace(settings, start_daemon=False), first=FIRST.get(pane[0] if pane else "dashboard"))
     from fleet_tui.app import run
 
     settled = threading.Timer(SETTLED_S, _settled)
@@ -75,11 +80,11 @@ def _run(settings: Settings, pane: tuple[str, ...] | None) -> int:
 
 
 class _Early:
-    """The console's first session, opened while the screens are still being loaded; with ``board``, what its dashboard will ask too."""
+    """The console's first session, opened while the screens are still being loaded, and the answer to what its screen asks ``first``."""
 
-    def __init__(self, settings: Settings, *, board: bool) -> None:
+    def __init__(self, settings: Settings, *, first: Any) -> None:
         self._settings = settings
-        self._board = board
+        self._first = first
         self._session: Session | None = None
         self._given: Session | None = None
         self._thread = threading.Thread(target=self._open, name="early-session", daemon=True)
@@ -102,8 +107,8 @@ class _Early:
             session = sessions.connect(self._settings)
             _ = session.record
             self._session = session
-            if self._board:
-                session.fetch_ahead(FIRST)
+            if self._first is not None:
+                session.fetch_ahead(self._first)
 
 
 def _settled() -> None:
@@ -119,4 +124,6 @@ def _need_terminal() -> None:
 
 def _die_with_parent() -> None:
     """Runs in the new daemon: it gets SIGTERM when this process is killed, so that a demonstration never outlives its console."""
+    import ctypes
+
     ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fleet_tui.backend.instances import InstancePage, InstanceRecord, ListInstances
@@ -24,6 +25,8 @@ class InstancesScreen(ResourceScreen):
         self._coming: dict[str, InstanceRecord] = {}
         self._is_filling = False
         self._total = 0
+        self._loads = 0
+        """Counts loads: pages of an earlier one are worth nothing."""
 
     def crumbs(self) -> list[str]:
         return [f"instances {self._total:,}" if self._total else "instances"]
@@ -32,25 +35,35 @@ class InstancesScreen(ResourceScreen):
         """The first page is shown at once, the rest as it comes; rows that are gone leave when all have come."""
         self._coming = {}
         self._is_filling = True
-        self._ask_page("")
+        self._loads += 1
+        number = self._loads
 
-    def _ask_page(self, after: str) -> None:
-        self.fetch(ListInstances(after=after, limit=PAGE), self._have_page, "page", failed=lambda error: self.failed(error))
+        def work(session: Any) -> InstancePage:
+            """Page after page without waiting for the one before to be painted."""
+            page: InstancePage = session.fetch(ListInstances(limit=PAGE))
+            while page.next and number == self._loads:
+                self.console.bring(partial(self._have_page, number, page))
+                page = session.fetch(ListInstances(after=page.next, limit=PAGE))
+            return page
 
-    def _have_page(self, page: InstancePage) -> None:
-        self._total = page.total
-        for row in page.instances:
-            self._coming[f"instance:{row.id}"] = row
-        if page.next:
+        self.ask(work, partial(self._have_last, number), self.failed, "pages")
+
+    def _have_page(self, number: int, page: InstancePage) -> None:
+        if number == self._loads:
+            self._total = page.total
+            self._coming.update((f"instance:{row.id}", row) for row in page.instances)
             for row in page.instances:
                 self.list.update_row(f"instance:{row.id}", row)
-            self._ask_page(page.next)
             self.chrome()
-            return
-        self._is_filling = False
-        self.list.set_rows(list(self._coming.items()))
-        self._coming = {}
-        self.chrome()
+
+    def _have_last(self, number: int, page: InstancePage) -> None:
+        if number == self._loads:
+            self._total = page.total
+            self._coming.update((f"instance:{row.id}", row) for row in page.instances)
+            self._is_filling = False
+            self.list.set_rows(list(self._coming.items()))
+            self._coming = {}
+            self.chrome()
 
     def changed(self, changed: FleetChanged) -> None:
         refs = sorted(ref for ref in changed.refs if ref.startswith("instance:"))

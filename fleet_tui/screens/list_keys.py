@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from textual.containers import ScrollableContainer
 from textual.widget import Widget
@@ -10,9 +10,21 @@ from textual.widget import Widget
 from fleet_tui.screens import tables
 from fleet_tui.screens.frame import FleetScreen
 from fleet_tui.screens.instance_keys import InstanceKeys
-from fleet_tui.widgets.log_view import LogView
 from fleet_tui.widgets.prompt import Prompt
 from fleet_tui.widgets.resource_table import ResourceTable
+
+NEEDS_ROWS = frozenset({"list.open", "list.filter", "list.problems", "list.mark", "list.describe", "list.wide"})
+"""Keys of a list that do nothing in an empty one."""
+
+
+@runtime_checkable
+class Walked(Protocol):
+    """A panel that has lines of its own to walk: a table or a log. Said without loading either."""
+
+    def move(self, by: int, /) -> None: ...
+    def page(self, by: int, /) -> None: ...
+    def top(self) -> None: ...
+    def bottom(self) -> None: ...
 
 
 class MovingScreen(FleetScreen):
@@ -20,18 +32,18 @@ class MovingScreen(FleetScreen):
 
     def _moved(self) -> Widget | None:
         focused = self.focused
-        return focused if isinstance(focused, ResourceTable | LogView | ScrollableContainer) else self.home()
+        return focused if isinstance(focused, ScrollableContainer | Walked) else self.home()
 
     def _step(self, by: int) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.move(by)
         elif panel is not None:
             panel.scroll_relative(y=by, animate=False)
 
     def _page(self, by: int) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.page(by)
         elif panel is not None:
             panel.scroll_relative(y=by * max(1, panel.size.height - 1), animate=False)
@@ -50,14 +62,14 @@ class MovingScreen(FleetScreen):
 
     def act_move_top(self) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.top()
         elif panel is not None:
             panel.scroll_home(animate=False)
 
     def act_move_bottom(self) -> None:
         panel = self._moved()
-        if isinstance(panel, ResourceTable | LogView):
+        if isinstance(panel, Walked):
             panel.bottom()
         elif panel is not None:
             panel.scroll_end(animate=False)
@@ -110,6 +122,10 @@ class ListScreen(InstanceKeys, MovingScreen):
         else:
             return False
         return True
+
+    def idle(self) -> frozenset[str]:
+        table = self.table
+        return NEEDS_ROWS if table is None or not table.row_count else frozenset()
 
     def chip(self) -> str:
         table = self.table

@@ -115,6 +115,7 @@ class ResourceTable(TableLines, can_focus=True):
             self._row_changed(key)
         self._drop_marks()
         self._settle()
+        self._told()
         if not self._is_preparing and self.is_mounted:
             self._is_preparing = True
             self.set_timer(PREPARE_AFTER_S, self._prepare)
@@ -198,9 +199,10 @@ class ResourceTable(TableLines, can_focus=True):
 
     def sort(self, key: str | None, reverse: bool = False) -> None:
         """Sort by a column, or by none."""
-        self._set.sort_column = next((c for c in self._set.columns if c.key == key), None)
+        column = next((c for c in self._set.columns if c.key == key), None)
+        is_other, self._set.sort_column = column is not self._set.sort_column, column
         self._set.sort_reverse = reverse
-        self._reorder(sort=True)
+        self._reorder(sort=is_other)
 
     def sort_next(self, delta: int = 1) -> None:
         """Sort by the next column shown, or the one before."""

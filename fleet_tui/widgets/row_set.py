@@ -52,7 +52,7 @@ class RowSet:
         self.sort_column: Column | None = None
         self.sort_reverse = False
         self._texts: dict[Key, str] = {}
-        self._sort_keys: dict[Key, Any] = {}
+        self._sort_values: dict[Key, Any] = {}
         self._places: dict[Key, int] | None = None
         self._stale = False
 
@@ -66,7 +66,7 @@ class RowSet:
         moved = len(before) != len(after) or not all(map(operator.eq, before, after))
         if moved:
             self._stale = True
-            for cache in (self._texts, self._sort_keys):
+            for cache in (self._texts, self._sort_values):
                 for key in cache.keys() - after.keys():
                     del cache[key]
         for key in changed:
@@ -90,7 +90,7 @@ class RowSet:
         if self.rows.pop(key, None) is None:
             return False
         self._texts.pop(key, None)
-        self._sort_keys.pop(key, None)
+        self._sort_values.pop(key, None)
         self._stale = True
         return True
 
@@ -100,14 +100,14 @@ class RowSet:
         if self.terms or self.problems_only:
             self._stale = True
         if self.sort_column is not None and not self._stale:
-            self._stale = self._sort_keys.get(key) != self.sort_column.sort_key(self.rows[key])
-        self._sort_keys.pop(key, None)
+            self._stale = self._sort_values.get(key) != self.sort_column.sort_value(self.rows[key])
+        self._sort_values.pop(key, None)
 
     def disturb(self, *, sort: bool = False, texts: bool = False) -> None:
         """Filter, sort or columns were changed from outside."""
         self._stale = True
         if sort:
-            self._sort_keys.clear()
+            self._sort_values.clear()
         if texts:
             self._texts.clear()
 
@@ -165,19 +165,19 @@ class RowSet:
         return "\n".join([column.cell(row)[0] for column in self.columns]).lower()
 
     def _sorted(self, keys: list[Key], column: Column) -> list[Key]:
-        rows, sort_keys = self.rows, self._sort_keys
-        if len(sort_keys) < len(rows):
-            sort_key = column.sort_key
+        rows, values = self.rows, self._sort_values
+        if len(values) < len(rows):
+            value_of = column.sort_value
             for key in keys:
-                if key not in sort_keys:
-                    sort_keys[key] = sort_key(rows[key])
+                if key not in values:
+                    values[key] = value_of(rows[key])
         # What has no value comes last both ways round.
-        absent = [key for key in keys if sort_keys[key][0]]
-        present = [key for key in keys if not sort_keys[key][0]] if absent else keys
+        absent = [key for key in keys if values[key] is None]
+        present = [key for key in keys if values[key] is not None] if absent else keys
         try:
-            present = sorted(present, key=sort_keys.__getitem__, reverse=self.sort_reverse)
+            present = sorted(present, key=values.__getitem__, reverse=self.sort_reverse)
         except TypeError:
-            present = sorted(present, key=lambda key: str(sort_keys[key][1]), reverse=self.sort_reverse)
+            present = sorted(present, key=lambda key: str(values[key]), reverse=self.sort_reverse)
         return present + absent
 
 

@@ -105,6 +105,16 @@ def register(app: App[object]) -> None:
     app._filters[:] = [NoColor() if isinstance(f, Monochrome) else f for f in app._filters]
 
 
+def begin(app: App[object], name: str) -> None:
+    """Start in a theme. Setting it the ordinary way would have every stylesheet read, and every widget styled, a second time."""
+    app.set_reactive(type(app).theme, name)
+    theme = app.current_theme
+    for style_class, is_set in ((f"-theme-{name}", True), ("-dark-mode", theme.dark), ("-light-mode", not theme.dark)):
+        app.set_class(is_set, style_class, update=False)
+    app._refresh_truecolor_filter(app.ansi_theme)
+    app.stylesheet.set_variables(app.get_css_variables())
+
+
 def pick_theme(environ: Mapping[str, str]) -> str:
     """The theme to start with when the settings name none.
 

@@ -18,6 +18,7 @@ from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.hosts import queries as hosts
+from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, queries
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
@@ -26,6 +27,7 @@ from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import ListOperations, OperationState
 from fleet_tui.backend.providers import MachineState
+from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.simulation import Life, populate
 from fleet_tui.backend.store import Base, Store
 from fleet_tui.backend.telemetry import ReadLines
@@ -33,6 +35,8 @@ from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
 from fleet_tui.backend.text import is_clean
 from tests.backend.providers.yard import Yard
 from tests.waiting import until
+
+SEALER = Envelope(b"k" * 32)
 
 
 class Frozen(SystemClock):
@@ -48,7 +52,7 @@ def yard(store: Store, tmp_path: Path) -> Iterator[Yard]:
     found.feed.close()
 
 
-SECRETS = ("token_hash", "key_hash")
+SECRETS = ("token_hash", "key_hash", "key_sealed")
 PLACES = ("path", "disk_path")
 
 
@@ -69,14 +73,14 @@ def wipe(store: Store) -> None:
 
 
 def test_the_same_seed_gives_the_same_site(yard: Yard, store: Store) -> None:
-    assert populate(store, yard.provider, instances=120, hosts=14, seed=3, clock=Frozen())
+    assert populate(store, yard.provider, yard.world, SEALER, instances=120, hosts=14, seed=3, clock=Frozen())
     first = everything(store)
-    assert not populate(store, yard.provider, instances=50, hosts=5, seed=4, clock=Frozen()), "a site that is there is left alone"
+    assert not populate(store, yard.provider, yard.world, SEALER, instances=50, hosts=5, seed=4, clock=Frozen()), "a site that is there is left alone"
     assert everything(store) == first
     labels = {row["label"] for row in first["instance"]}
     for seed, is_same in ((3, True), (4, False)):
         wipe(store)
-        populate(store, yard.provider, instances=120, hosts=14, seed=seed, clock=Frozen())
+        populate(store, yard.provider, yard.world, SEALER, instances=120, hosts=14, seed=seed, clock=Frozen())
         again = everything(store)
         ids = [{**row, "id": 0, "seq": 0} for row in again["line"]] == [{**row, "id": 0, "seq": 0} for row in first["line"]]
         assert (again["instance"] == first["instance"] and ids) is is_same
@@ -84,7 +88,7 @@ def test_the_same_seed_gives_the_same_site(yard: Yard, store: Store) -> None:
 
 
 def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=200, hosts=24, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=200, hosts=24, seed=7)
     with store.read() as tx:
         records = queries.list_instances(tx, ListInstances(limit=1000)).instances
         places = hosts.find(tx)
@@ -102,14 +106,15 @@ def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Stor
 
 
 def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=200, hosts=24, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=200, hosts=24, seed=7)
     with store.read() as tx:
         failed = queries.list_instances(tx, ListInstances(state="failed")).instances
     operations = {op.target: op for op in yard.engine.list(ListOperations(states=("failed",), limit=100))}
     assert failed
     for record in failed:
         operation = operations[record.label]
-        assert operation.error is not None and operation.error.message == record.failure
+        assert operation.error is not None and record.failure and operation.error.message.endswith(record.failure)
+        assert not record.failure.startswith("start-up failed"), "the stage is told beside it"
         lines = yard.lines.read(ReadLines(target=f"instance:{record.id}", limit=500)).lines
         assert any(line.level == "error" and line.operation_id == operation.id for line in lines)
         assert sum(step.error is not None for step in operation.steps) == 1
@@ -118,12 +123,12 @@ def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Ya
 
 @pytest.mark.parametrize("count", [0, 1, 5, 600])
 def test_a_site_of_any_size_hangs_together(yard: Yard, store: Store, count: int) -> None:
-    populate(store, yard.provider, instances=count, hosts=max(1, count // 50), seed=11)
+    populate(store, yard.provider, yard.world, SEALER, instances=count, hosts=max(1, count // 50), seed=11)
     hangs_together(yard, store, count)
 
 
 def test_ten_thousand_hang_together_are_listed_and_summed_up(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=10_000, hosts=200, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=10_000, hosts=200, seed=7)
     hangs_together(yard, store, 10_000)
     listed, after = [], ""
     while True:
@@ -136,9 +141,36 @@ def test_ten_thousand_hang_together_are_listed_and_summed_up(yard: Yard, store: 
     summary = Dashboard(store, yard.feed, yard.lines, yard.clock).summarize(Summarize(lines=20, rows=10))
     assert summary.instances["total"] == 10_000 and summary.hosts["total"] == 200
     assert 50 < summary.attention_total < 500
+    down = {row.name for row in summary_hosts(store) if row.connection_state != "up"}
+    assert down and down == {a.label for a in summary.attention if a.ref.startswith("host:")}
     assert summary.rows[0].state is InstanceState.FAILED
     times = [line.time for line in summary.lines]
     assert len(times) == 20 and times == sorted(times)
+
+
+def summary_hosts(store: Store) -> tuple[Any, ...]:
+    with store.read() as tx:
+        return hosts.find(tx)
+
+
+def test_attention_tells_since_when_something_is_wrong(yard: Yard, store: Store) -> None:
+    """A failure of an old instance is new; a measurement of an old failure is not."""
+    populate(store, yard.provider, instances=60, hosts=4, seed=7)
+    with store.read() as tx:
+        well = queries.list_instances(tx, ListInstances(state="running")).instances[0]
+    with store.write() as tx:
+        row = tx.get(InstanceRow, well.id)
+        assert row is not None
+        row.disk_used_bytes = (row.disk_used_bytes or 0) + 1
+    with store.read() as tx:
+        assert queries.describe(tx, well.id).updated_at == well.updated_at
+    with store.write() as tx:
+        row = tx.get(InstanceRow, well.id)
+        assert row is not None
+        row.state, row.failed_stage, row.failure = InstanceState.FAILED.value, "stop", "it does not stop"
+    summary = Dashboard(store, yard.feed, yard.lines, yard.clock).summarize(Summarize(rows=10))
+    assert summary.attention[0].label == well.label
+    assert summary.attention[0].since > well.updated_at.timestamp()
 
 
 def hangs_together(yard: Yard, store: Store, count: int) -> None:
@@ -174,12 +206,12 @@ def hangs_together(yard: Yard, store: Store, count: int) -> None:
 def test_only_the_fake_provider_carries_a_simulated_site(store: Store) -> None:
     other: Any = SimpleNamespace(name="other")
     with pytest.raises(InternalError, match="other"):
-        populate(store, other)
+        populate(store, other, FakeWorld(), SEALER)
 
 
 def test_it_lives(yard: Yard, store: Store) -> None:
     """Operations run on populated instances, one meets its fault, and whatever comes up leaves nothing in between."""
-    populate(store, yard.provider, instances=60, hosts=6, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=60, hosts=6, seed=7)
     yard.engine.start()
     life = Life(store, yard.engine, yard.provider, seed=7, every_s=3600.0)
     life.start()
@@ -206,7 +238,7 @@ def test_it_lives(yard: Yard, store: Store) -> None:
 
 
 def test_deprovisioned_ones_can_be_provisioned_again(yard: Yard, store: Store) -> None:
-    populate(store, yard.provider, instances=60, hosts=6, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=60, hosts=6, seed=7)
     yard.engine.start()
     try:
         for state in ("deprovisioned", "new"):

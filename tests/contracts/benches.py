@@ -95,7 +95,7 @@ class FakeBench:
         return "first password"
 
     def spec(self, name: str, *, cmdline: str = "", disks: tuple[Disk, ...] = ()) -> GuestSpec:
-        return GuestSpec(f"00000000-0000-4000-8000-{name.encode().hex():0>12}", name, 1, 96 * MIB, 96 * MIB, 1000, kernel="/boot/vmlinuz",
+        return GuestSpec(_uuid(name), name, 1, 96 * MIB, 96 * MIB, 1000, kernel="/boot/vmlinuz",
                          initrd="/boot/initrd", cmdline=cmdline, disks=disks)
 
     def shared(self, name: str) -> str:
@@ -161,3 +161,7 @@ class Flight:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._thread.join(60.0)
         assert not self._thread.is_alive(), "the migration did not come back"
+
+
+def _uuid(name: str) -> str:
+    return f"00000000-0000-4000-8000-{name.encode().hex():0>12}"

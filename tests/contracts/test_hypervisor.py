@@ -12,14 +12,16 @@ import pytest
 from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.hypervisors import Disk, GuestSpec, GuestState, Hypervisor, MoveOptions, Progress
 from tests.contracts.benches import MIB, SLOW, Bench, FakeBench, Flight
+from tests.lab.bench import lab_bench
+from tests.lab.fixtures import REAL_HOSTS
 from tests.waiting import until
 
 OFF, RUNNING, ABSENT = GuestState.OFF, GuestState.RUNNING, GuestState.ABSENT
 
 
-@pytest.fixture(params=["fake"])
+@pytest.fixture(params=["fake", pytest.param("lab", marks=REAL_HOSTS)])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    found = FakeBench(tmp_path)
+    found = FakeBench(tmp_path) if request.param == "fake" else lab_bench(request)
     try:
         yield found
     finally:

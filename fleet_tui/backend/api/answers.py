@@ -8,16 +8,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend import hosts, instances
-from fleet_tui.backend.api import DescribeSite, SiteRecord, Summarize, Summary
+from fleet_tui.backend import instances
+from fleet_tui.backend.api import METHODS, DescribeSite, SiteRecord, Summarize, Summary
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.events.feed import Feed
-from fleet_tui.backend.hosts import queries as host_queries
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import queries, registers, settings
-from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
@@ -52,8 +50,6 @@ class Answers:
             "operations.list": lambda caller, r: self._engine.list(r),
             "operations.show": lambda caller, r: self._engine.show(r.id),
             "schedules.list": lambda caller, r: self._query(lambda tx: schedule.find(tx, r.limit)),
-            "hosts.list": self._list_hosts,
-            "hosts.show": self._show_host,
             "instances.list": lambda caller, r: self._query(lambda tx: queries.list_instances(tx, r)),
             "instances.show": lambda caller, r: self._query(lambda tx: queries.describe(tx, r.target)),
             "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
@@ -76,10 +72,12 @@ class Answers:
         }
 
     def _operations(self) -> Mapping[str, Handler]:
+        """Every kind of the engine that is a method of the table. What a slice answers itself it puts over these."""
+
         def submit(kind: str) -> Handler:
             return lambda caller, request: self._engine.submit(kind, request, caller.user)
 
-        return {kind: submit(kind) for kind in self._engine.kinds if kind.startswith("instance.")}
+        return {kind: submit(kind) for kind in self._engine.kinds if kind in METHODS}
 
     def _query(self, ask: Callable[[Session], Any]) -> Any:
         with self._store.read() as tx:
@@ -94,13 +92,6 @@ class Answers:
 
     def _summarize(self, caller: Caller, request: Summarize) -> Summary:
         return self._dashboard.summarize(request)
-
-    def _list_hosts(self, caller: Caller, request: hosts.ListHosts) -> tuple[hosts.HostRecord, ...]:
-        return tuple(self._query(lambda tx: host_queries.find(tx, request.limit, instances=queries.count(tx, InstanceRow.host))))
-
-    def _show_host(self, caller: Caller, request: hosts.ShowHost) -> hosts.HostRecord:
-        found: hosts.HostRecord = self._query(lambda tx: host_queries.describe(tx, request.name, queries.count(tx, InstanceRow.host)))
-        return found
 
     def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.InstanceRecord:
         def act(tx: Session) -> instances.InstanceRecord:

@@ -330,5 +330,13 @@ class SetClusterPassword(OperationRequest):
     confirmed: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManageCluster(OperationRequest):
+    """Send commands to a cluster's hosts, or none any more (HST-5)."""
+
+    managed: bool
+    confirmed: bool = False
+
+
 HOST_STATES = tuple(state.value for state in ResourceState)
 LINK_STATES = tuple(state.value for state in ConnectionState)

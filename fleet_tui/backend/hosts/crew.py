@@ -31,14 +31,14 @@ class Crew:
                 return
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
             self._threads.append(thread)
-        thread.start()
+            thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Let what runs end, for so long; what still waits in line is left."""
+        """Let what runs, and what is urgent, end, for so long; what else waits in line is left."""
         with self._lock:
             threads = tuple(self._threads)
         for _ in threads:
-            self._jobs.put((-1, next(self._order), None))
+            self._jobs.put((0, next(self._order), None))
         for thread in threads:
             thread.join(timeout=max(0.0, timeout_s / len(threads)))
 

@@ -31,6 +31,7 @@ from fleet_tui.backend.store.turn import Turn
 log = logging.getLogger("fleetd.links")
 
 _TURN = 0x6C696E6B73  # "links"
+_UP = (ConnectionState.UP.value, "")
 _BREATH_S, _WRITE_S = 0.2, 1.0
 """Shortest pause between two looks, so that a burst of news is written together; longest that figures wait to be written."""
 
@@ -77,7 +78,7 @@ class Links:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         for hypervisor in open_ones:
-            self._askers.give(lambda hypervisor=hypervisor: _close(hypervisor))  # type: ignore[misc]
+            self._askers.give(lambda hypervisor=hypervisor: _close(hypervisor), urgent=True)  # type: ignore[misc]
         self._askers.stop(5.0)
         self._dialers.stop(1.0)
         self._turn.close()
@@ -196,10 +197,11 @@ class Links:
         pace = self._pace
         if link.hypervisor is None:
             wanted = link.waiting or (dials and link.place.is_watched)
+            if wanted:
+                self._ask_power(link, now)
             if not wanted or link.is_dialing:
                 return now + pace.roster_s
             if link.due > now:
-                self._ask_power(link, now)
                 return link.due
             self._dial(link)
             return now + pace.roster_s
@@ -258,6 +260,8 @@ class Links:
             for host_id, place in by_id.items():
                 link = self._links.setdefault(host_id, Link(place))
                 link.place = place
+                if place.state == ConnectionState.CONNECTING.value and link.hypervisor is not None and link.told == _UP:
+                    self._give_up(link, None)  # somebody asked, perhaps of another daemon, that it be built anew
                 link.told = (place.state, place.reason) if writes else None
                 if not place.is_watched and link.hypervisor is not None and place.state != ConnectionState.CREATING.value:
                     self._give_up(link, None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fleet_tui.backend.clock import Clock, SystemClock
@@ -18,7 +19,7 @@ from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.hypervisors import GuestSpec, GuestState
 from fleet_tui.backend.hypervisors import faults as hypervisors
 from fleet_tui.backend.hypervisors.fake_host import FakeHypervisor
-from fleet_tui.backend.hypervisors.fake_ledger import Guest, Host, WorldLedger, made
+from fleet_tui.backend.hypervisors.fake_ledger import MASTER_KINDS, File, Guest, Host, WorldLedger, made
 from fleet_tui.backend.hypervisors.fake_moves import Moves
 from fleet_tui.backend.remote import Login
 from fleet_tui.backend.remote import fake as remote
@@ -47,9 +48,12 @@ class FakeWorld:
         self.faults = faults or Faults(VOCABULARY)
         self.pace = pace
         self.clock = clock or SystemClock()
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._due: list[Callable[[], None]] = []
+        """Losses to be told once nobody holds the lock: who is told may ask something back."""
         self.ledger = WorldLedger(directory)
-        self.reach = FakeReach(self.faults, self.ledger)
+        self.reach = FakeReach(self.faults, self.ledger, self._lock)
         self.moves = Moves(self)
         self.double_starts: list[str] = []
         """Guests that were started while they ran elsewhere: what must never be."""
@@ -69,7 +73,7 @@ class FakeWorld:
         name = self._by_address.get(login.address, "")
         with self.faults.at("host:open", name, login.address, pause=self.pause):
             self.reach.admit(login)
-            with self.lock:
+            with self.locked():
                 host = self.host(name)
                 if host.kind != kind:
                     raise Unreachable(f"{name} runs no {kind} but {host.kind}", hint="choose the right hypervisor", reason="no-service")
@@ -87,30 +91,30 @@ class FakeWorld:
         self._closed.set()
         self.faults.release()
         self.drop_connections()
-        with self.lock:
+        with self.locked():
             self.ledger.close()
 
     # --- what stands there -------------------------------------------------------------------------------------------
 
     def add_host(self, host: Host, machine: Machine | None = None) -> Host:
         """Put a host up; the first XenServer of a pool becomes its master. ``machine``: how its shell behaves."""
-        with self.lock:
+        with self.locked():
             peers = [other for other in self.ledger.hosts.values() if other.pool == host.pool]
-            if host.kind == "xenserver" and not any(other.is_master for other in peers):
+            if host.kind in MASTER_KINDS and not any(other.is_master for other in peers):
                 host.is_master = True
             self.adopt([host], machines=[machine or Machine(host.address, host.id)])
         return host
 
-    def adopt(self, hosts: Iterable[Host] = (), guests: Iterable[Guest] = (), machines: Iterable[Machine] = ()) -> None:
+    def adopt(self, hosts: Iterable[Host] = (), guests: Iterable[Guest] = (), machines: Iterable[Machine] = (), files: Iterable[File] = ()) -> None:
         """Take over a ready-made fleet: everything with one sync."""
-        with self.lock:
+        with self.locked():
             found = list(hosts)
-            self.ledger.put(*found, *guests, *machines)
+            self.ledger.put(*found, *guests, *machines, *files)
             self._by_address.update((host.address, host.id) for host in found)
 
     def add_guest(self, host: str, spec: GuestSpec, *, is_running: bool = True) -> Guest:
         """A guest without any ceremony."""
-        with self.lock:
+        with self.locked():
             guest = made(spec, host)
             if is_running:
                 guest.state, guest.booted, guest.arrived = GuestState.RUNNING.value, self.now(), self.now()
@@ -135,19 +139,19 @@ class FakeWorld:
     def running_on(self, guest_id: str) -> tuple[str, ...]:
         """Hosts on which the guest runs, or is held in a switch-over: exactly one, if all is well. Does not take moves further."""
         alive = (GuestState.RUNNING.value, GuestState.PAUSED.value)
-        with self.lock:
+        with self.locked():
             return tuple(sorted(guest.host for guest in self.ledger.places(guest_id) if guest.state in alive))
 
     def places(self, guest_id: str) -> dict[str, GuestState]:
         """The guest's state on every host that knows it."""
-        with self.lock:
+        with self.locked():
             return {guest.host: GuestState(guest.state) for guest in self.ledger.places(guest_id)}
 
     # --- what can happen to it ---------------------------------------------------------------------------------------
 
     def power_off(self, name: str) -> None:
         """A power cut: guests stop at once, definitions and disks stay."""
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             host.is_on = False
             self.moves.host_ended(host, "lost its power")
@@ -163,7 +167,7 @@ class FakeWorld:
 
     def power_on(self, name: str) -> None:
         """Guests are there, and off. What was changed about its network while it was off, holds."""
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             host.is_on, host.is_hung = True, False
             self.ledger.put(host)
@@ -171,7 +175,7 @@ class FakeWorld:
 
     def cut_link(self, name: str, reason: str = "unreachable") -> None:
         """Its hypervisor cannot be reached any more; guests run on, moves end. ``unreachable``: its shell neither; ``no-service``: only that."""
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             host.link = reason
             self.ledger.put(host)
@@ -183,7 +187,7 @@ class FakeWorld:
             self._lose(name, reason, after_s=KEEPALIVE_S if reason == "unreachable" else 0.0)
 
     def mend_link(self, name: str) -> None:
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             host.link = ""
             self.ledger.put(host)
@@ -191,7 +195,7 @@ class FakeWorld:
 
     def hang(self, name: str) -> None:
         """Its hypervisor takes calls and answers none; guests run on, moves to and from it break."""
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             host.is_hung = True
             self.ledger.put(host)
@@ -199,14 +203,14 @@ class FakeWorld:
         self._lose(name, "no-rpc", after_s=KEEPALIVE_S)
 
     def wake(self, name: str) -> None:
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             host.is_hung = False
             self.ledger.put(host)
 
     def change_guest(self, guest_id: str, **values: object) -> None:
         """Any field of :class:`Guest`, wherever it is: ``dirty_rate``, ``has_device``, ``is_deaf``, ``state="crashed"``."""
-        with self.lock:
+        with self.locked():
             for guest in self.ledger.places(guest_id):
                 for name, value in values.items():
                     setattr(guest, name, value)
@@ -214,7 +218,7 @@ class FakeWorld:
 
     def change_host(self, name: str, **values: object) -> None:
         """Any field of :class:`Host`: ``in_mode`` (as somebody in vCenter would), ``patch_level``, ``can_be_master``."""
-        with self.lock:
+        with self.locked():
             host = self.host(name)
             for field, value in values.items():
                 setattr(host, field, value)
@@ -222,7 +226,7 @@ class FakeWorld:
 
     def drop_connections(self) -> None:
         """As when the daemon is killed: nobody is told, moves that somebody waited for go on by themselves."""
-        with self.lock:
+        with self.locked():
             for connection in self._connections:
                 connection.forget()
             self._connections.clear()
@@ -240,6 +244,26 @@ class FakeWorld:
         self.ledger.put(host, chosen)
         self.say(chosen.id, f"is master of {host.pool} now")
         return chosen.id
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone with the world; who lost a connection meanwhile is told afterwards."""
+        due: list[Callable[[], None]] = []
+        try:
+            with self._lock:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                    if not self._depth:
+                        due, self._due = self._due, due
+        finally:
+            for tell in due:
+                tell()
+
+    def tell(self, what: Callable[[], None]) -> None:
+        self._due.append(what)
 
     def now(self) -> float:
         return self.clock.now().timestamp()
@@ -269,12 +293,8 @@ class FakeWorld:
         self.pause(KEEPALIVE_S)
 
     def forget(self, connection: FakeHypervisor) -> None:
-        with self.lock:
+        with self.locked():
             self._connections.discard(connection)
-
-    def connections(self, name: str) -> Sequence[FakeHypervisor]:
-        with self.lock:
-            return [connection for connection in self._connections if connection.host.id == name]
 
     def _mend(self, host: Host) -> None:
         if host.is_on and host.link in ("", "no-service", "no-rpc"):
@@ -287,5 +307,6 @@ class FakeWorld:
             timer.daemon = True
             timer.start()
             return
-        for connection in self.connections(name):
-            connection.lose(reason)
+        with self.locked():
+            for connection in [connection for connection in self._connections if connection.host.id == name]:
+                connection.lose(reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import NAMESPACE_DNS, uuid5
 
 from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.hypervisors import (
@@ -48,11 +49,11 @@ class FakeHypervisor:
 
     def lose(self, reason: str) -> None:
         """It broke: every verb fails from now on, and who opened it is told, once."""
-        with self.world.lock:
-            is_first, self._reason = not self._reason, self._reason or reason
-            self.world.forget(self)
-        if is_first:
-            self._lost(reason)
+        with self.world.locked():
+            if not self._reason:
+                self._reason = reason
+                self.world.forget(self)
+                self.world.tell(lambda: self._lost(reason))
 
     def forget(self) -> None:
         """Its owner is gone."""
@@ -71,7 +72,7 @@ class FakeHypervisor:
             host = self.host
             return HostFacts(
                 host.id, host.kind, host.version, host.arch, host.serial, host.cores, host.mhz, host.memory_bytes, host.is_accelerated,
-                host.patch_level, tuple(host.storage), tuple(host.nics),
+                host.patch_level, tuple(host.storage), tuple(host.nics), host.uuid or str(uuid5(NAMESPACE_DNS, host.id)),
             )
 
     def figures(self) -> HostFigures:
@@ -211,35 +212,35 @@ class FakeHypervisor:
         origin = self._ours(source)
         guest = self.world.ledger.guest(origin.id, guest_id)
         with self.world.faults.at("move:check", guest_id, guest.name if guest else "", self.host.id, origin.id, pause=self.world.pause):
-            with self.world.lock:
-                self._check()
+            with self.world.locked():
+                self._check(waits=False)
                 if guest is None:
                     raise NotFound(f"{origin.id} has no guest {guest_id}", hint="ask the other hosts of the cluster")
                 self.world.moves.check(guest, origin, self.host)
 
     def migrate(self, guest_id: str, destination: Hypervisor, options: MoveOptions, told: Callable[[Progress], None]) -> Moved:
         self._check()
-        with self.world.lock:
-            self._check()
+        with self.world.locked():
+            self._check(waits=False)
             flight = self.world.moves.begin(self._known(guest_id), self.host, self._ours(destination), options)
         try:
             return self._attend(flight, options, told)
         except FleetError:
             raise
         except Exception:
-            with self.world.lock:
+            with self.world.locked():
                 self._give_up(flight, WrongState("the migration was aborted", hint="it runs on at the source", state="aborted"))
             if flight.moved is not None:
                 return flight.moved  # it had arrived before
             raise
         finally:
-            with self.world.lock:
+            with self.world.locked():
                 self.world.moves.leave(flight)
 
     def _attend(self, flight: Flight, options: MoveOptions, told: Callable[[Progress], None]) -> Moved:
         moves = self.world.moves
         while True:
-            with self.world.lock:
+            with self.world.locked():
                 moves.advance(flight)
                 if not flight.has_ended and moves.is_overdue(flight, options.timeout_s):
                     late = TimedOut(f"the migration did not end within {options.timeout_s:.0f} s", hint="allow it to converge, or stop the guest")
@@ -248,11 +249,12 @@ class FakeHypervisor:
                     raise flight.error
                 if flight.moved is not None:
                     return flight.moved
+                self._check(waits=False)
                 progress, rest = moves.progress(flight), moves.rest(flight)
             try:
                 told(progress)
             except FleetError as stop:
-                with self.world.lock:
+                with self.world.locked():
                     self._give_up(flight, stop)
             flight.looks += 1
             self.world.pause(rest)
@@ -326,17 +328,18 @@ class FakeHypervisor:
         names = (guest_id, name or (guest.name if guest is not None else ""), self.host.id)
         point = f"guest:{verb}" if guest_id else f"host:{verb}"
         with self.world.faults.at(point, *filter(None, names), pause=self.world.pause):
-            with self.world.lock:
-                self._check()
+            with self.world.locked():
+                self._check(waits=False)
                 yield
 
-    def _check(self) -> None:
+    def _check(self, *, waits: bool = True) -> None:
         """Whether the host can be asked at all now. A hypervisor that hangs is given up once the keepalive is over."""
         if self._reason:
             reason = "unreachable" if self._reason == "closed" else self._reason
             raise Unreachable(f"the connection to {self.host.id} is gone", hint="connect again", reason=reason)
         if self.host.is_hung:
-            self.world.await_keepalive()
+            if waits:
+                self.world.await_keepalive()
             if self.host.is_hung:
                 self.lose("no-rpc")
                 raise TimedOut(f"{self.host.id} did not answer", hint="look at its hypervisor", reason="no-rpc")

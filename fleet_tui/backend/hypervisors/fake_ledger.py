@@ -13,6 +13,8 @@ from fleet_tui.backend.journal import Entry, Journal
 from fleet_tui.backend.remote.fake import Machine
 
 GIB = 1024**3
+MASTER_KINDS = ("xenserver",)
+"""Kinds whose pools have a master."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class Host:
     arch: str = "x86_64"
     version: str = "9.0.0"
     serial: str = ""
+    uuid: str = ""
     patch_level: str = ""
     is_accelerated: bool = True
     nics: list[str] = field(default_factory=lambda: ["eth0", "eth1"])

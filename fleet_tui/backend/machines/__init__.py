@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fleet_tui.backend.machines.states import MovePhase, VmState
+from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.records import dataclass
 
@@ -82,7 +82,7 @@ class MoveRecord:
     """``1.9 GiB/s, 4.6 GiB left``."""
     attempt: int
     outcome: str
-    """Empty while under way; ``moved``, ``failed`` (it runs at the source), ``lost``."""
+    """Empty while under way; ``moved``, ``failed`` (it runs at the source), ``lost``, ``unknown`` (a host that could say does not answer)."""
     error: str
     downtime_ms: int | None
     elapsed_ms: int | None
@@ -237,6 +237,13 @@ class PreviewRatio:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """Ask for the way to a VM's serial console. The ticket is good once, for a minute, for the same user."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadGuestLog:
     """A VM's serial log, from a byte on."""
 
@@ -344,6 +351,8 @@ class MigrateVm(OperationRequest):
 
     host: str = ""
     bandwidth_mib_s: int = 0
+    copy_local_disks: bool = False
+    """Move disks on the host's own storage along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,3 +369,7 @@ class SetRatio(OperationRequest):
     cpu: float | None = None
     ram: float | None = None
     confirmed: bool = False
+
+
+VM_STATES = tuple(state.value for state in VmState)
+TAKING_ROOM = tuple(sorted(state.value for state in ON_HOST))

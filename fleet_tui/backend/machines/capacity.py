@@ -135,7 +135,7 @@ def count(tx: Session, rules: Rules, now: datetime, hosts: Collection[str] | Non
             load.add(cpu_ratio, ram_ratio, int(cpu), int(memory_mib) * MIB, int(cores), int(vms), most * MIB)
 
     gather(VmRow.host_id, "used", VmRow.state.in_(TAKING))
-    gather(VmRow.destination_id, "used", (VmRow.destination_id != VmRow.host_id) | VmRow.host_id.is_(None))
+    gather(VmRow.destination_id, "used", (VmRow.destination_id != VmRow.host_id) | VmRow.host_id.is_(None) | VmRow.state.not_in(TAKING))
     gather(VmRow.last_host_id, "reserved", *reserving(rules, now))
     return found
 

@@ -76,11 +76,12 @@ class FakeReach:
 
     Args:
         journal: where machines are kept; in memory only when there is none. Its kinds must include :class:`Machine`.
+        lock: guards the journal, when it is shared.
     """
 
-    def __init__(self, faults: Faults | None = None, journal: Journal | None = None) -> None:
+    def __init__(self, faults: Faults | None = None, journal: Journal | None = None, lock: threading.RLock | None = None) -> None:
         self.faults = faults or Faults(VOCABULARY)
-        self.lock = threading.RLock()
+        self.lock = lock or threading.RLock()
         self._journal = journal or Journal(None, Machine)
         self._machines = self._journal.of(Machine)
         self._replies: list[tuple[str, str, Reply]] = []

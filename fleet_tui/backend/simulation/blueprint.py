@@ -51,15 +51,21 @@ class HostPlan:
     zone: str
     pod: str
     cluster: str
+    hypervisor: str
     address: str
     resource_state: str
     connection_state: str
+    reason: str
+    """Of a link that is broken."""
     cores: int
     memory_gib: int
-    memory_used: float
     disk_gib: int
     disk_used: float
     load: float
+    patches: int
+    """How many of its hypervisor's patches it has, of the ledger's."""
+    serial: str
+    note: str
 
     @property
     def takes_machines(self) -> bool:
@@ -119,27 +125,34 @@ def identity(rng: random.Random, prefix: str) -> str:
 
 
 def hosts(count: int, seed: int) -> tuple[HostPlan, ...]:
-    """Hosts of two zones, in clusters of four; of a dozen or more one is not connected and one is in maintenance."""
+    """Hosts of two zones, in clusters of four; of a dozen or more one does not answer and one is in maintenance.
+
+    The last cluster of a larger site is a pool of XenServers, and one of its hosts is disabled.
+    """
     rng = random.Random(f"hosts:{seed}")
     half = (count + 1) // 2
-    odd = {half // 2: ("Enabled", "disconnected"), half + half // 3: ("Maintenance", "up")} if count >= 12 else {}
+    odd = {half // 2: ("Enabled", "alert", "unreachable"), half + half // 3: ("Maintenance", "up", "")} if count >= 12 else {}
+    if count >= 20:
+        odd[count - 2] = ("Disabled", "up", "")
     if count >= 40:
-        odd[count - 3] = ("Enabled", "alert")
-    return tuple(_host(n, half, count, *odd.get(n, ("Enabled", "up")), rng) for n in range(count))
+        odd |= {count - 9: ("Enabled", "alert", "no-service"), count - 12: ("Enabled", "disconnected", "off")}
+    return tuple(_host(n, half, count, *odd.get(n, ("Enabled", "up", "")), rng) for n in range(count))
 
 
-def _host(number: int, half: int, count: int, resource: str, connection: str, rng: random.Random) -> HostPlan:
+def _host(number: int, half: int, count: int, resource: str, connection: str, reason: str, rng: random.Random) -> HostPlan:
     letter, within = ("a", number) if number < half else ("b", number - half)
     cluster = within // _HOSTS_IN_CLUSTER
+    kind = "xenserver" if count >= 20 and letter == "b" and cluster == (count - half - 1) // _HOSTS_IN_CLUSTER else "kvm"
+    short = "xen" if kind == "xenserver" else "kvm"
     cores = rng.choice((32, 32, 48, 64))
-    away = connection != "up" or resource != "Enabled"
     return HostPlan(
-        id=identity(rng, "h"), name=f"kvm-{number + 1:0{max(2, len(str(count)))}}", zone=f"zone-{letter}",
-        pod=f"pod-{letter}{cluster // _CLUSTERS_IN_POD + 1}", cluster=f"kvm-{letter}{cluster + 1}",
+        id=identity(rng, "h"), name=f"{short}-{number + 1:0{max(2, len(str(count)))}}", zone=f"zone-{letter}",
+        pod=f"pod-{letter}{cluster // _CLUSTERS_IN_POD + 1}", cluster=f"{short}-{letter}{cluster + 1}", hypervisor=kind,
         address=f"10.{10 + within // 250}.{1 if letter == 'a' else 2}.{within % 250 + 1}",
-        resource_state=resource, connection_state=connection, cores=cores, memory_gib=cores * 8,
-        memory_used=rng.uniform(0.02, 0.06) if away else rng.uniform(0.42, 0.88), disk_gib=rng.choice((3840, 7680)),
-        disk_used=rng.uniform(0.25, 0.8), load=0.0 if connection != "up" else round(rng.uniform(0.08, 0.86), 2),
+        resource_state=resource, connection_state=connection, reason=reason, cores=cores, memory_gib=cores * 8,
+        disk_gib=rng.choice((3840, 7680)), disk_used=rng.uniform(0.25, 0.8), load=0.0 if reason else round(rng.uniform(0.08, 0.86), 2),
+        patches=rng.choice((3, 3, 3, 2, 2, 1)), serial=f"CZ2{rng.randint(1, 9)}{identity(rng, '')[1:7].upper()}",
+        note=f"row {'AB'[letter == 'b']}{cluster + 1}, rack unit {4 + within % _HOSTS_IN_CLUSTER * 2}",
     )
 
 

@@ -14,8 +14,12 @@ from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.hosts.register import record_figures
 from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import Health, InstanceState
+from fleet_tui.backend.machines import MigrateVm
+from fleet_tui.backend.machines.rows import VmRow
+from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.providers import Provider
@@ -55,8 +59,8 @@ class Life:
     """One thread that does something now and then, as the user ``sim``. What is refused is left alone."""
 
     def __init__(self, store: Store, engine: Engine, provider: Provider, *, seed: int = 7, every_s: float = EVERY_S,
-                 clock: Clock | None = None) -> None:
-        self._store, self._engine, self._provider = store, engine, provider
+                 clock: Clock | None = None, world: FakeWorld | None = None) -> None:
+        self._store, self._engine, self._provider, self._world = store, engine, provider, world
         self._rng = random.Random(f"life:{seed}")
         self._every_s, self._clock = every_s, clock or SystemClock()
         self._cast: frozenset[str] = frozenset()
@@ -80,8 +84,12 @@ class Life:
 
     def step(self) -> str:
         """Let one thing happen; says what, for the curious and for tests."""
-        kind = self._rng.choices(("operation", "outage", "fill", "empty", "hosts"), (10, 1, 1, 2, 3))[0]
-        return {"operation": self._operate, "outage": self._disturb, "fill": self._fill, "empty": self._empty, "hosts": self._measure}[kind]()
+        kind = self._rng.choices(("operation", "outage", "fill", "empty", "hosts", "move"), (10, 1, 1, 2, 3, 1.5))[0]
+        acts = {
+            "operation": self._operate, "outage": self._disturb, "fill": self._fill, "empty": self._empty, "hosts": self._measure,
+            "move": self._move,
+        }
+        return acts[kind]()
 
     # --- what can happen -----------------------------------------------------------------------------------------
 
@@ -107,9 +115,18 @@ class Life:
             self._provider.faults.fail(self._rng.choice(_FAULTY_PHASES), label)
         return self._submit(action, request(label))
 
-    def _submit(self, action: str, request: OperationRequest) -> str:
+    def _move(self) -> str:
+        """A VM goes to a better place; which, placement says."""
+        with self._store.read() as tx:
+            query = select(VmRow.name).where(VmRow.state == VmState.RUNNING.value, VmRow.kind == "guest", VmRow.has_device.is_(False))
+            names = tx.scalars(query.where(VmRow.has_local_disk.is_(False)).order_by(VmRow.id).limit(400)).all()
+        if not names or self._engine.active() >= MOST_ACTIVE:
+            return "nothing to migrate"
+        return self._submit("migrate", MigrateVm(target=self._rng.choice(names)), "vm")
+
+    def _submit(self, action: str, request: OperationRequest, family: str = "instance") -> str:
         try:
-            self._engine.submit(f"instance.{action}", request, USER)
+            self._engine.submit(f"{family}.{action}", request, USER)
         except FleetError as refusal:
             return f"{action} of {request.target} was refused: {refusal.message}"
         return f"{action} of {request.target}"
@@ -142,12 +159,10 @@ class Life:
             connected = list(tx.scalars(select(HostRow).where(HostRow.connection_state == "up").order_by(HostRow.name)))
             chosen = self._rng.sample(connected, min(3, len(connected)))
             for host in chosen:
-                memory = host.memory_used_bytes + int(host.memory_bytes * self._rng.uniform(-0.03, 0.03))
-                figures = {
-                    "load": round(min(0.98, max(0.02, host.load + self._rng.uniform(-0.12, 0.12))), 2),
-                    "memory_used_bytes": min(int(host.memory_bytes * 0.96), max(int(host.memory_bytes * 0.02), memory)),
-                }
-                record_figures(tx, host.name, figures, self._clock)
+                load = round(min(0.98, max(0.02, host.load + self._rng.uniform(-0.12, 0.12))), 2)
+                record_figures(tx, host.name, {"load": load}, self._clock)
+                if self._world is not None:
+                    self._world.change_host(host.name, load=load)
         return f"{len(chosen)} hosts measured"
 
     # --- whom it meets -------------------------------------------------------------------------------------------

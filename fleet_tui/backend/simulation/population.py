@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.events.rows import EventRow
-from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
+from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances import settings
 from fleet_tui.backend.instances.fields import defaults
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
@@ -25,20 +27,25 @@ from fleet_tui.backend.providers import MachineState, Provider
 from fleet_tui.backend.providers.actor import VERSION, fingerprint
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.providers.ledger import Disk, Machine, Snapshot
-from fleet_tui.backend.simulation import blueprint, history, past_operations
-from fleet_tui.backend.simulation.blueprint import GIB, HostPlan, InstancePlan
+from fleet_tui.backend.secrets import Sealer
+from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, vm_plans
+from fleet_tui.backend.simulation.blueprint import GIB, InstancePlan
 from fleet_tui.backend.simulation.history import Past
+from fleet_tui.backend.simulation.premises import insert_rows
 from fleet_tui.backend.simulation.registers import TEMPLATE_VERSION, Registers, enter
-from fleet_tui.backend.store import Base, Store
+from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
 from fleet_tui.backend.text import clean
+
+_log = logging.getLogger(__name__)
 
 DETAILED = 250
 """Instances that are well and have their whole log all the same."""
 
 
-def populate(store: Store, provider: Provider, *, instances: int = 200, hosts: int = 24, seed: int = 7, clock: Clock | None = None) -> bool:
+def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer, *, instances: int = 200, hosts: int = 24, seed: int = 7,
+             clock: Clock | None = None) -> bool:
     """Make the site, once; a store that has hosts already is left as it is. Says whether it was made.
 
     The same numbers and seed give the same site, at whatever time it is made.
@@ -52,50 +59,29 @@ def populate(store: Store, provider: Provider, *, instances: int = 200, hosts: i
     with store.read() as tx:
         if tx.scalar(select(HostRow.id).limit(1)) is not None:
             return False
+    _log.info("making up a fleet of %d instances on %d hosts", instances, hosts)
     plans = blueprint.instances(instances, places, seed)
     done, failures = past_operations.make(plans, now, seed)
     with store.write() as tx:
-        _insert_hosts(tx, places, now)
+        clusters = vm_plans.clusters(places)
+        premises.enter(tx, world, sealer, clusters, vm_plans.make(clusters, seed), now, seed)
+        _log.info("making up their past")
         registers = enter(tx, provider.directory / "bundles", now)
         pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
+        _log.info("storing %d instances", instances)
         _insert_instances(tx, provider, plans, pasts, registers, now)
+        _log.info("storing their logs")
         _insert_lines(tx, plans, pasts)
-        _insert(tx, OperationRow, [past.operation for past in done])
-        _insert(tx, StepRow, [step for past in done for step in past.steps])
-        _insert(tx, EventRow, sorted([past.event for past in done] + _complaints(plans, pasts, now), key=lambda event: event["time"]))
+        _log.info("storing %d past operations", len(done))
+        insert_rows(tx, OperationRow, [past.operation for past in done])
+        insert_rows(tx, StepRow, [step for past in done for step in past.steps])
+        insert_rows(tx, EventRow, sorted([past.event for past in done] + _complaints(plans, pasts, now), key=lambda event: event["time"]))
     return True
 
 
 def _owner(store: Store, disk_id: str) -> str:
     with store.read() as tx:
         return tx.scalar(select(InstanceRow.label).where(InstanceRow.disk_id == disk_id)) or ""
-
-
-def _insert(tx: Session, kind: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Many rows as one statement on the table itself: through the mapper, each pattern of absent values would be one of its own."""
-    if rows:
-        tx.execute(insert(kind.__table__), list(rows))  # type: ignore[arg-type]
-
-
-def _insert_hosts(tx: Session, places: Sequence[HostPlan], now: datetime) -> None:
-    zones = sorted({host.zone for host in places})
-    pods = sorted({(host.zone, host.pod) for host in places})
-    clusters = sorted({(host.pod, host.cluster) for host in places})
-    _insert(tx, ZoneRow, [{"id": f"z-{zone}", "name": zone, "allocation": "Enabled"} for zone in zones])
-    _insert(tx, PodRow, [{"id": f"p-{pod}", "name": pod, "zone_id": f"z-{zone}", "allocation": "Enabled"} for zone, pod in pods])
-    _insert(tx, ClusterRow, [
-        {"id": f"c-{cluster}", "name": cluster, "pod_id": f"p-{pod}", "hypervisor": "kvm", "allocation": "Enabled"} for pod, cluster in clusters
-    ])
-    _insert(tx, HostRow, [
-        {
-            "id": host.id, "name": host.name, "cluster_id": f"c-{host.cluster}", "address": host.address, "resource_state": host.resource_state,
-            "connection_state": host.connection_state, "cores": host.cores, "memory_bytes": host.memory_gib * GIB,
-            "memory_used_bytes": int(host.memory_gib * GIB * host.memory_used), "disk_bytes": host.disk_gib * GIB,
-            "disk_used_bytes": int(host.disk_gib * GIB * host.disk_used), "load": host.load,
-            "measured_at": now - timedelta(minutes=47) if host.connection_state != "up" else now,
-        }
-        for host in places
-    ])
 
 
 def _past(plan: InstancePlan, number: int, registers: Registers, now: datetime, failures: Any) -> Past:
@@ -108,13 +94,13 @@ def _past(plan: InstancePlan, number: int, registers: Registers, now: datetime, 
 
 def _insert_instances(tx: Session, provider: FakeProvider, plans: Sequence[InstancePlan], pasts: dict[str, Past], registers: Registers,
                       now: datetime) -> None:
-    _insert(tx, InstanceRow, [_instance(plan, provider, registers, now) for plan in plans])
+    insert_rows(tx, InstanceRow, [_instance(plan, provider, registers, now) for plan in plans])
     machines = [_machine(plan, pasts[plan.id]) for plan in plans if plan.has_machine]
     by_id = {plan.machine: plan for plan in plans}
-    _insert(tx, AgentRow, [_agent(by_id[machine.id], machine, pasts[by_id[machine.id].id], now) for machine in machines])
+    insert_rows(tx, AgentRow, [_agent(by_id[machine.id], machine, pasts[by_id[machine.id].id], now) for machine in machines])
     disks = {plan.id: _disk(plan, now) for plan in plans if plan.has_disk}
     snapshots = [(plan, f"s-{plan.id[2:]}") for plan in plans if plan.has_disk and plan.role.name == "db"][:40]
-    _insert(tx, SnapshotRow, [
+    insert_rows(tx, SnapshotRow, [
         {
             "id": name, "instance_id": plan.id, "instance_label": plan.label, "disk_id": plan.disk, "provider": provider.name,
             "reason": "before the upgrade", "automatic": False, "size_bytes": disks[plan.id].used_bytes, "created_at": now - timedelta(days=2),
@@ -144,7 +130,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
     moment = now - timedelta(days=min(plan.booted_days, plan.age_days))
     return {
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
-        "failure": history.failure_of(plan)[2] if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
+        "failure": history.cause_of(plan) if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
         "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
         "settings": {**applied, **changed}, "applied": {**applied, settings.TEMPLATE_VERSION: version} if has_run else None,
         "pending": list(plan.pending),
@@ -165,7 +151,7 @@ def _detail(plan: InstancePlan) -> str:
         return history.outage_of(plan)
     if plan.health is Health.AGENT_SILENT:
         return "no word from its agent for 90 s"
-    return f"data disk {plan.used:.0%} full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
+    return f"data disk {plan.used * 100:.0f} % full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
 
 
 def _used(plan: InstancePlan) -> int:
@@ -224,10 +210,10 @@ def _insert_lines(tx: Session, plans: Sequence[InstancePlan], pasts: dict[str, P
                 "text": clean(masker.mask(line.text)), "operation_id": line.operation,
             })
     rows.sort(key=lambda row: row["time"])
-    _insert(tx, StreamRow, [
+    insert_rows(tx, StreamRow, [
         {"ref": f"instance:{plan.id}", "label": plan.label, "last_seq": len(pasts[plan.id].lines), "pruned_seq": 0} for plan in plans
     ])
-    _insert(tx, LineRow, rows)
+    insert_rows(tx, LineRow, rows)
 
 
 def _complaints(plans: Sequence[InstancePlan], pasts: dict[str, Past], now: datetime) -> list[dict[str, Any]]:

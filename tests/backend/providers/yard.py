@@ -9,6 +9,7 @@ from pathlib import Path
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.faults import Faults
+from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances import CreateInstance, InstanceRecord, operations, queries
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.registers import ensure_network
@@ -39,6 +40,7 @@ class Yard:
         self.lines = Lines(store, self.feed)
         self.agents = Agents(store, self.lines, Envelope(b"k" * 32))
         self.provider = FakeProvider(folder / "fake", self.agents, faults, pace=pace)
+        self.world = FakeWorld(folder / "fake", pace=pace)
         self.drivers = Drivers(Providers(self.provider), self.agents, self.lines, "unix:/nowhere", self.clock, timeouts)
         self.agents.observe = Watch(store, self.drivers).observe
         self.engine = Engine(store, self.feed, operations.OPERATIONS, {Drivers: self.drivers}, self.lines, "yard-1", directory=folder)
