@@ -97,6 +97,11 @@ class Fleet:
             for name, value in values.items():
                 setattr(row, name, value)
 
+    def connections(self, name: str) -> list[Any]:
+        """Open ones to a host."""
+        with self.world.lock:
+            return [connection for connection in self.world._connections if connection.host.id == name]
+
     def told(self, ref: str = "") -> list[tuple[str, str]]:
         """Level and sentence of every event that has one."""
         with self.store.read() as tx:
