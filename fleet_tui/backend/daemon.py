@@ -35,6 +35,7 @@ from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
 from fleet_tui.backend.api.machines_answers import MachineAnswers
+from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
@@ -57,6 +58,10 @@ from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.machines.watch import Watch as VmWatch
+from fleet_tui.backend.maintenance import drivers as of_maintenance
+from fleet_tui.backend.maintenance import operations as maintenance_operations
+from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy_of
+from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
@@ -97,6 +102,8 @@ class Options:
     dead_s: float = 60.0
     socket_mode: int = 0o600
     timeouts: Timeouts = field(default_factory=Timeouts)
+    policy: Policy = field(default_factory=Policy)
+    mail: Mail = field(default_factory=Mail)
 
     @property
     def socket(self) -> Path:
@@ -143,16 +150,20 @@ class Daemon:
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
         self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
-        self.consoles = Consoles(self.audit)
-        self._closers.append(self.consoles.close)
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
+        self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
+        self.consoles = Consoles(self.audit)
+        self._closers.append(self.consoles.close)
         self.engine = Engine(
             self.store, self.feed,
-            (*instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS, *Upkeep.OPERATIONS),
+            (
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS,
+                *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
+            ),
             {
-                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, Site: site, Lines: self.lines,
-                Feed: self.feed, Audit: self.audit,
+                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, of_maintenance.Drivers: self.maintenance,
+                Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -165,7 +176,7 @@ class Daemon:
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
-        self.upkeep = Upkeep(site, watch)
+        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -181,7 +192,10 @@ class Daemon:
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        return Dispatcher({**answers.table(), **of_hierarchy.table(), **of_machines.table(), **people.handlers()}, users, audit)
+        of_work = MaintenanceAnswers(self.store, self.maintenance)
+        return Dispatcher(
+            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit
+        )
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)
@@ -344,6 +358,10 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--heartbeat", type=float, default=float(env("FLEETD_HEARTBEAT", "10")), help="seconds between a daemon's heartbeats")
     parser.add_argument("--dead-after", type=float, default=float(env("FLEETD_DEAD_AFTER", "60")), help="seconds without one: its work is taken over")
     parser.add_argument("--timeouts", default=env("FLEETD_TIMEOUTS", ""), help="name=seconds,… of: " + ", ".join(Timeouts.__dataclass_fields__))
+    parser.add_argument("--smtp-server", default=env("FLEETD_SMTP_SERVER", ""), help="host[:port] that mail is handed to; no mail when empty")
+    parser.add_argument("--mail-from", default=env("FLEETD_MAIL_FROM", ""), help="who announcements come from")
+    parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
+    parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
     if given.runtime_dir:
@@ -352,6 +370,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         directories=places, database=given.database or sqlite_url(places.database), slot=given.slot, site=given.site, simulate=given.simulate,
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
+        policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
         raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")
