@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
@@ -382,7 +382,7 @@ def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
     try:
         daemon = Daemon(options, checkpoint)
         daemon.start()
-    except SQLAlchemyError as problem:
+    except DBAPIError as problem:
         log.debug("start failed", exc_info=problem)
         place = make_url(options.database).render_as_string(hide_password=True)
         files = f" (or {options.directories.state / 'engine.db'})" if options.database.startswith("sqlite") else ""
