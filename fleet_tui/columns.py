@@ -42,6 +42,8 @@ class ColumnSpec:
     fraction: Callable[[Any], float | None] | None = None
     grow: bool = False
     """Takes what width is left."""
+    roomy: int = 0
+    """Cells it takes where there is room; 0 for no more than ``width``."""
 
 
 def ago(then: datetime | None, now: datetime) -> str:
@@ -208,6 +210,11 @@ def pending(row: InstanceRecord, badge: str = "⟳") -> str:
     return f"{badge} {len(row.pending_changes)}" if row.pending_changes else ""
 
 
+def disk_use(row: InstanceRecord) -> str:
+    """How full the data disk is; ``-`` before there is one."""
+    return "-" if row.state is InstanceState.NEW else percent(row.data_disk.used_fraction)
+
+
 def address(row: InstanceRecord) -> str:
     return row.public_ip or row.private_ip or "-"
 
@@ -217,8 +224,13 @@ def whereabouts(row: InstanceRecord) -> str:
     if row.operation:
         return row.operation
     if row.state is InstanceState.FAILED:
-        return f"{row.failed_stage or 'failed'}: {row.failure}" if row.failure else row.failed_stage or "-"
-    return row.url or "-"
+        return because(row.failed_stage or "failed", row.failure)
+    return (row.url or "-").removesuffix("/")
+
+
+def because(where: str, message: str) -> str:
+    """Where it failed and why; a message that names the place already stands alone."""
+    return f"{where}: {message}" if message and not message.startswith(where) else message or where
 
 
 def progress(row: OperationRecord) -> tuple[int, int, str]:
@@ -226,7 +238,7 @@ def progress(row: OperationRecord) -> tuple[int, int, str]:
     done = sum(step.state is StepState.DONE for step in row.steps)
     now = next((s for s in row.steps if s.state is StepState.RUNNING), None)
     if row.state is OperationState.FAILED:
-        said = f"{row.failed_step}: {row.error.message}" if row.error and row.failed_step else row.error.message if row.error else ""
+        said = because(row.failed_step or "failed", row.error.message if row.error else "")
     elif row.state is OperationState.WAITING:
         said = "waits for " + ", ".join(row.waiting_for) if row.waiting_for else "waits"
     elif now is not None:
@@ -252,12 +264,12 @@ def _doing(row: OperationRecord, _now: datetime) -> str:
 _STATE_ORDER = {s: n for n, s in enumerate(("failed", "attention", "moving", "off", "well"))}
 
 INSTANCES: tuple[ColumnSpec, ...] = (
-    ColumnSpec("label", "INSTANCE", 14, lambda r, _: r.label, lambda r: r.label.lower()),
+    ColumnSpec("label", "INSTANCE", 13, lambda r, _: r.label, lambda r: r.label.lower(), roomy=20),
     ColumnSpec("kind", "KIND", 9, lambda r, _: r.kind, lambda r: r.kind, priority=4),
     ColumnSpec("state", "STATE", 14, lambda r, _: f"{instance_state(r)} {pending(r)}".strip(), lambda r: _STATE_ORDER.get(instance_status(r), 9)),
     ColumnSpec("address", "ADDRESS", 15, lambda r, _: address(r), lambda r: r.public_ip or r.private_ip, priority=5),
-    ColumnSpec("url", "URL / DOING", 22, lambda r, _: whereabouts(r), whereabouts, priority=2, grow=True),
-    ColumnSpec("disk", "DATA DISK", 13, lambda r, _: percent(r.data_disk.used_fraction), lambda r: -(r.data_disk.used_fraction or 0.0), priority=1,
+    ColumnSpec("url", "URL / DOING", 22, lambda r, _: whereabouts(r), whereabouts, priority=2, grow=True, roomy=66),
+    ColumnSpec("disk", "DATA DISK", 12, lambda r, _: disk_use(r), lambda r: -(r.data_disk.used_fraction or 0.0), priority=1,
                fraction=lambda r: r.data_disk.used_fraction),
     ColumnSpec("size", "SIZE", 8, lambda r, _: f"{r.data_disk.size_gb} GiB", lambda r: -r.data_disk.size_gb, right=True, priority=6),
     ColumnSpec("agent", "AGENT", 5, lambda r, now: ago(r.agent.last_seen, now),
@@ -270,10 +282,10 @@ INSTANCES: tuple[ColumnSpec, ...] = (
 )  # fmt: skip
 
 OPERATIONS: tuple[ColumnSpec, ...] = (
-    ColumnSpec("title", "OPERATION", 11, lambda r, _: r.title),
-    ColumnSpec("target", "TARGET", 12, lambda r, _: r.target, lambda r: r.target.lower()),
+    ColumnSpec("title", "OPERATION", 11, lambda r, _: r.title, roomy=20),
+    ColumnSpec("target", "TARGET", 9, lambda r, _: r.target, lambda r: r.target.lower(), roomy=20),
     ColumnSpec("state", "STATE", 10, lambda r, _: r.state.value),
-    ColumnSpec("doing", "STEP", 17, _doing, grow=True, priority=1),
+    ColumnSpec("doing", "STEP", 14, _doing, grow=True, priority=1, roomy=60),
     ColumnSpec("time", "TOOK", 7, operation_time, right=True, sort=lambda r: r.submitted_at.timestamp(), priority=2),
     ColumnSpec("since", "AGE", 4, lambda r, now: ago(r.submitted_at, now), lambda r: -r.submitted_at.timestamp(), right=True, priority=1),
     ColumnSpec("user", "USER", 10, lambda r, _: r.user, priority=3),
@@ -313,7 +325,7 @@ HOSTS: tuple[ColumnSpec, ...] = (
     ColumnSpec("operation", "DOING", 16, lambda r, _: r.operation or r.error or r.why_not, priority=4),
     ColumnSpec("version", "VERSION", 10, lambda r, _: r.version or "-", priority=5),
     ColumnSpec("load", "LOAD", 6, lambda r, _: percent(r.load), lambda r: -r.load, right=True, priority=6),
-    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=7),
+    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=7, roomy=28),
     ColumnSpec("disk", "DISK", 13, lambda r, _: percent(disk_share(r)), lambda r: -(disk_share(r) or 0.0), priority=8, fraction=disk_share),
     ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=9),
     ColumnSpec("has", "ALL RAM", 8, lambda r, _: size(r.memory_bytes), lambda r: -r.memory_bytes, right=True, priority=9),

@@ -155,7 +155,7 @@ def ensure(settings: Wanted, *, arguments: Sequence[str] = (), say: Callable[[st
         return own
     if not settings.start_daemon:
         raise Unreachable(f"no fleetd answers at {own}", hint="`fleet daemon start` starts one", path=str(own))
-    pid = embedded.start(settings.directories, arguments)
+    pid = embedded.start(settings.directories, arguments, say=say or _say)
     if pid is not None:
         (say or _say)(f"started fleetd (pid {pid}), state in {settings.directories.state}")
     return own

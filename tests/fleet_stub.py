@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -117,9 +118,9 @@ class StubSession(InfrastructureStub):
                 self.touch(record.stream, "lines.stored")
         return self
 
-    def touch(self, ref: str, type_: str = "object.changed", text: str = "") -> None:
+    def touch(self, ref: str, type_: str = "object.changed", text: str = "", level: str = "info") -> None:
         with self._changed:
-            self.events.append(events.Event(len(self.events) + 1, NOW, "info", type_, ref, None, "op1", text))
+            self.events.append(events.Event(len(self.events) + 1, NOW, level, type_, ref, None, "op1", text))
             self._changed.notify_all()
 
     def remove(self, id_: str) -> None:
@@ -203,10 +204,20 @@ class StubSession(InfrastructureStub):
             )
             for r in rows
             if r.pending_changes
+        ) + tuple(
+            api.Attention("attention", r.label, f"instance:{r.id}", f"{r.health.value}: {r.health_detail}", "enter opens it", NOW.timestamp() - 7200)
+            for r in rows
+            if r.health not in (None, Health.OK)
+        ) + tuple(
+            api.Attention("failed", h.name, f"host:{h.id}", f"host is {h.connection_state.lower()}", "3 shows the hosts", NOW.timestamp() - 2820)
+            for h in self.hosts
+            if h.connection_state != "up"
         )  # fmt: skip
+        attention = tuple(sorted(attention, key=lambda a: a.severity != "failed"))
+        links = [h.connection_state for h in self.hosts]
         ops = sorted(self.operations.values(), key=lambda op: op.state.is_final)
         return api.Summary(
-            {"total": len(self.hosts), "up": len(self.hosts)}, states, {"design": len(rows)},
+            {"total": len(links), **{link: links.count(link) for link in links}}, states, dict(Counter(r.kind for r in rows)),
             {"running": sum(not op.state.is_final for op in ops), "waiting": 0, "failed": sum(op.state.value == "failed" for op in ops)},
             sum(r.data_disk.used_bytes or 0 for r in rows), sum(r.data_disk.size_gb for r in rows) * GIB,
             attention, len(attention), tuple(ops), tuple(rows[: request.rows]), tuple(self.hosts),
@@ -243,8 +254,8 @@ class StubSession(InfrastructureStub):
     def _ListEvents(self, request: events.ListEvents) -> tuple[events.Event, ...]:
         return tuple(reversed([e for e in self.events if e.text][-request.limit :]))
 
-    def _ListSnapshots(self, _request: Any) -> tuple[instances.SnapshotRecord, ...]:
-        return tuple(self.snapshots)
+    def _ListSnapshots(self, request: instances.ListSnapshots) -> tuple[instances.SnapshotRecord, ...]:
+        return tuple(s for s in self.snapshots if s.instance == self._one(request.target).id)
 
     def _ReadLines(self, request: telemetry.ReadLines) -> telemetry.LineBatch:
         with self._changed:
@@ -261,7 +272,7 @@ class StubSession(InfrastructureStub):
     def _ShowSettings(self, request: instances.ShowSettings) -> instances.InstanceSettings:
         row = self._one(request.target) if request.target else None
         values = {**defaults(), **({"label": row.label, "kind": row.kind, "template": row.template} if row else {})}
-        choices = {"template": ("hello", "web-small"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
+        choices = {"template": ("hello", "web-small", "web-tiny"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
         locked = {"kind": "fixed since first provision", "virtual_network": "fixed since first provision"} if row and row.machine else {}
         applied = {"template": "web-tiny"} if row and row.pending_changes else {}
         return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices)
@@ -312,7 +323,10 @@ class StubSession(InfrastructureStub):
         if request.dry_run:
             refused = refusal(action, row.state, row.failed_stage, row.machine is not None)
             wrong = (operations.ErrorRecord("wrong_state", f"{row.label}: {refused}"),) if refused else ()
-            said = (f"The machine of {row.label} ends; {row.url or 'its URL'} stops answering.", "The data disk is kept (50 GiB, 12 % used).")
+            if action == "delete":
+                said = (f"{row.label} is forgotten for ever.", "The data disk is deleted (50 GiB, 12 % used), with its snapshots.")
+            else:
+                said = (f"The machine of {row.label} ends; {row.url or 'its URL'} stops answering.", "The data disk is kept (50 GiB, 12 % used).")
             plan = operations.Plan(kind, action, row.label, STEPS, (row.label,), said, wrong, "provision it again")
             return operations.Submitted(plan=plan)
         if row.operation_id:

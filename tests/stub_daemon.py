@@ -1,6 +1,8 @@
 """Stands for ``fleetd`` where only its start and end matter: takes the lock, answers on the socket, ends at SIGTERM.
 
-Run as the interpreter of the real one, so it ignores its arguments. ``STUB_DAEMON=die`` ends with a last word instead.
+Run as the interpreter of the real one, so it ignores its arguments. ``STUB_DAEMON`` has it behave otherwise: ``die`` ends with a last
+word; ``slow`` says what it does, again and again, and answers only when there is a file ``go``, or ends when there is a file ``die``;
+``lingering`` answers nobody after SIGTERM but ends only when there is a file ``end``.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 
@@ -26,6 +29,14 @@ def main() -> int:
     except BlockingIOError:
         return 7
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    if os.environ.get("STUB_DAEMON") == "slow":
+        for number in range(1000):
+            print(f"2026-01-01T00:00:00.000Z INFO fleetd: part {number}", file=sys.stderr, flush=True)
+            time.sleep(0.05)
+            if (home / "go").exists():
+                break
+            if (home / "die").exists():
+                return 7
     (home / "run").mkdir(exist_ok=True)
     path = home / "run" / "fleetd.sock"
     path.unlink(missing_ok=True)
@@ -33,6 +44,9 @@ def main() -> int:
         listening.bind(str(path))
         listening.listen()
         signal.sigwait({signal.SIGTERM})
+    path.unlink()
+    while os.environ.get("STUB_DAEMON") == "lingering" and not (home / "end").exists():
+        time.sleep(0.01)
     return 0
 
 

@@ -180,3 +180,22 @@ def test_the_design_keeps_its_keys_on_hosts() -> None:
 def test_actions_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ACTIONS["go.hosts"].title = "x"  # type: ignore[misc]
+
+
+def test_a_footer_names_no_key_that_would_do_nothing() -> None:
+    record = StubSession().record
+    assert not {"logs", "retry start-up"} & {title for _, title in actions.hints("dashboard", None, record, width=160)}
+    told = actions.hints("instances", instance("web"), record, width=160, idle=frozenset({"list.problems"}))
+    assert ("enter", "open") in told and ("z", "problems only") not in told
+
+
+def test_while_letters_go_into_a_field_only_control_keys_are_named() -> None:
+    told = dict(actions.hints("form/text", instance("web"), StubSession().record))
+    assert told == {"ctrl+o": "save", "tab": "next field", "esc": "back"}
+    assert ("enter", "choose") in actions.hints("form/choice", instance("web"), StubSession().record)
+
+
+def test_in_80_columns_a_list_names_the_key_that_finds_what_is_wrong() -> None:
+    for place in ("instances", "hosts", "events"):
+        row = instance("web") if place == "instances" else None
+        assert ("z", "problems only") in actions.hints(place, row, StubSession().record, width=80)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -422,24 +421,6 @@ def test_the_parser_of_the_console_alone_says_the_same_as_the_whole() -> None:
         assert len(small.format_help()) < len(whole.format_help())
     for words in (["--help"], ["--theme", "pane"], ["host", "list"], ["instance", "show", "pane"]):
         assert build(words).format_help() == build().format_help()
-
-
-def test_completion_is_made_from_the_parser(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    script = run(capsys, "completion", "bash")[1]
-    for word in ("restart-app", "--keep-snapshots", "--dry-run"):
-        assert word in script
-    program = tmp_path / "try.sh"
-    program.write_text(
-        script + '\ntry() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fleet; echo "${COMPREPLY[*]}"; }\n'
-        "fleet() { echo web-1; echo web-2; }\n"
-        'try fleet ins; try fleet instance re; try fleet instance delete --keep-; try fleet instance show ""; try fleet pane d\n'
-    )
-    said = subprocess.run(["bash", str(program)], capture_output=True, text=True, timeout=30, check=True)
-    assert said.stdout.splitlines() == [
-        "instance", "reprovision restart-app replay-actions retry", "--keep-disk --keep-snapshots", "web-1 web-2", "dashboard",
-    ]  # fmt: skip
-    for shell in ("zsh", "fish"):
-        assert "restart-app" in run(capsys, "completion", shell)[1]
 
 
 def test_the_fixed_forms_parse() -> None:

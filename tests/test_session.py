@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +71,7 @@ def test_two_consoles_at_once_share_one_daemon(home: Settings) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
+    assert len((home.directories.state / "starts").read_text().splitlines()) == 1, "the others wait for it"
     assert said == [f"started fleetd (pid {embedded.holder(home.directories)}), state in {home.directories.state}"]
 
 
@@ -83,6 +87,67 @@ def test_one_that_never_answers_is_given_up(home: Settings, monkeypatch: pytest.
     with pytest.raises(embedded.TimedOut, match="does not answer"):
         embedded.start(home.directories, timeout_s=0.3)
     until(lambda: embedded.holder(home.directories))  # it is there all the same, and the fixture ends it
+
+
+def test_one_that_gets_on_is_waited_for_and_said_what_for(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_DAEMON", "slow")
+    monkeypatch.setattr(embedded, "_QUIET_S", 0.0)
+    begun = time.monotonic()
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        if time.monotonic() - begun > 4.0:  # twice as long as one without a word would be waited for
+            (tmp_path / "go").touch()
+
+    assert embedded.start(home.directories, timeout_s=2.0, say=hear) == embedded.holder(home.directories)
+    assert all(text.startswith("waiting for fleetd: ") for text in said) and len(set(said)) == len(said)
+
+
+def test_one_that_dies_after_a_while_is_missed_at_once(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_DAEMON", "slow")
+    monkeypatch.setattr(embedded, "_QUIET_S", 0.0)
+
+    def hear(text: str) -> None:
+        if ": part " in text:
+            (tmp_path / "die").touch()
+
+    with pytest.raises(InternalError, match="status 7") as caught:
+        embedded.start(home.directories, timeout_s=60.0, say=hear)
+    assert any(": part " in line for line in caught.value.details["log"])
+
+
+def test_one_that_works_without_a_word_is_waited_for(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = iter(range(1000))
+    monkeypatch.setattr(embedded, "_processor_s", lambda _pid: float(next(worked)))
+    answers = iter([False] * 30)
+    monkeypatch.setattr(embedded, "answers", lambda path: next(answers, True))
+    assert embedded.start(home.directories, timeout_s=0.3) == embedded.holder(home.directories)
+
+
+def test_who_comes_while_a_daemon_ends_gets_the_next_one(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_DAEMON", "lingering")
+    sessions.ensure(home, say=lambda _text: None)
+    first = embedded.holder(home.directories)
+    assert first
+    os.kill(first, signal.SIGTERM)
+    until(lambda: not embedded.answers(home.directories.socket))
+    waiting = threading.Event()
+    monkeypatch.setattr(embedded, "_QUIET_S", 0.0)
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        waiting.set()
+
+    coming = threading.Thread(target=lambda: sessions.ensure(home, say=hear))
+    coming.start()
+    assert waiting.wait(20)
+    assert embedded.holder(home.directories) == first
+    (tmp_path / "end").touch()
+    coming.join(30)
+    second = embedded.holder(home.directories)
+    assert second and second != first and said[-1] == f"started fleetd (pid {second}), state in {home.directories.state}"
 
 
 def test_stopping_waits_for_the_end(home: Settings) -> None:

@@ -6,7 +6,7 @@ come from the method table of the door, so the console cannot disagree with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from fleet_tui.actions.everywhere import BOARD, GLOBAL, LIST, LOG, MOVE, PAGES, SINCE, TEXT
@@ -56,15 +56,12 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Scopes, and single actions by id, that each screen draws its keys from. A later scope wins a key from ``global`` (digits in logs)."""
 
+_MENDS = ("instance.cancel", "instance.retry", "instance.provision")
 HINTS: Mapping[str, tuple[str, ...]] = {
-    "dashboard": ("instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "instance.logs"),
-    "instances": (
-        "instance.cancel", "instance.retry", "instance.provision", "list.open", "instance.new", "list.filter", "list.problems", "list.mark",
-    ),
-    "instance": (
-        "instance.cancel", "instance.retry", "instance.provision", "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump",
-    ),
-    "instance/settings": ("tabs.save", "page.jump", "instance.reprovision", "tabs.next"),
+    "dashboard": (*_MENDS, "list.open", "instance.new", "list.filter", "instance.logs"),
+    "instances": (*_MENDS, "list.open", "list.problems", "instance.new", "list.filter", "list.mark", "list.wide"),
+    "instance": (*_MENDS, "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump"),
+    "instance/settings": ("tabs.save", "instance.edit", "instance.reprovision", "tabs.next"),
     "instance/logs": ("log.follow", "log.filter", "log.wrap", "log.full", "log.mark", "tabs.next"),
     "instance/data": ("instance.snapshot", "tabs.next"),
     "operations": ("operation.cancel", "operation.retry", "list.open", "list.filter", "operation.target", "list.problems"),
@@ -83,6 +80,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "serial": ("serial.leave",),
     "patches": ("list.open", "list.filter", "list.problems", "add.patches"),
     "offerings": ("list.open", "list.filter", "add.offering"),
+    "form": ("tabs.save",),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
 }  # fmt: skip
@@ -179,21 +177,25 @@ def resolve(action: Action, row: Any) -> Action:
 
 
 def hints(
-    place: str, row: Any, session: SessionRecord | None, keymap: Mapping[str, str] | None = None, width: int = 80
+    place: str, row: Any, session: SessionRecord | None, keymap: Mapping[str, str] | None = None, width: int = 80, idle: Container[str] = ()
 ) -> list[tuple[str, str]]:
-    """The keys that matter here and now, for a footer of that width: (key, title).
+    """(key, title) of what matters here and now, for a footer of that width.
 
-    ``place`` is a screen, or a tab of one; ``row`` what is selected, or a mapping of it by what actions aim at.
+    ``place`` is a screen, a tab of one, or the editor of a form that has the focus; ``row`` what is selected, or a mapping of it by what
+    actions aim at; ``idle`` holds ids of actions that would do nothing.
     """
-    always = [("x", "actions")] if any(a.aims for a in of_screen(place.partition("/")[0])) else []
+    screen = place.partition("/")[0]
+    always = [("x", "actions")] if screen in SCREENS and any(a.aims for a in of_screen(screen)) else []
+    always += {"form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")]}.get(place, [])
     always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in ROOTS else []
-    always += [("?", "keys")]
+    always += [("?", "keys")] if place != "form/text" else []
     room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
     told = []
-    for action in (ACTIONS[id_] for id_ in HINTS.get(place, HINTS[place.partition("/")[0]])):
+    for id_ in HINTS.get(place, HINTS[screen]):
+        action = ACTIONS[id_]
         keys = keys_of(action, keymap)
         aimed = row.get(action.aims) if isinstance(row, Mapping) else row
-        if not keys or why_not(action, aimed, session):
+        if not keys or id_ in idle or (action.aims and aimed is None) or why_not(action, aimed, session):
             continue
         title = resolve(action, aimed).title.lower()
         if (room := room - len(keys[0]) - len(title) - 4) < 0:

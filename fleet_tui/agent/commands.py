@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from pathlib import Path
@@ -78,5 +79,6 @@ class Commands:
             self._results[result["id"]] = result
             for old in list(self._results)[:-_KEPT]:
                 del self._results[old]
-            write_json(self._path, self._results)
+            with contextlib.suppress(OSError):  # on a full disk it is told all the same, and known until this agent ends
+                write_json(self._path, self._results)
         self._standing.add_result(result)

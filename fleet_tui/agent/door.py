@@ -14,18 +14,23 @@ from fleet_tui.agent.failures import DoorRefused, DoorUnreachable, Fatal
 _SUN_PATH = 107
 """Bytes a Unix socket's path may have on Linux."""
 
+ANSWER_S = 15.0
+"""Longest silence of the door before a call is given up, on top of what it was asked to wait."""
+
 _WORTH_A_RETRY = frozenset({"internal", "busy", "timeout", "unreachable", "interrupted", "read_only", "capacity"})
 """Refusals that say nothing about who we are."""
 
 
-def connect(path: str, timeout: float) -> socket.socket:
-    """A connected Unix socket, however long its path is. A pattern (``fleetd*.sock``) stands for whichever daemon answers."""
-    if "*" not in path:
-        return _connect(path, timeout)
+def connect(path: str, timeout: float, last: str = "") -> tuple[socket.socket, str]:
+    """A connected Unix socket, however long its path is, and where it is. A pattern (``fleetd*.sock``) stands for whichever daemon answers.
+
+    Args:
+        last: the one to try after all others: a daemon that is frozen takes connections and answers none.
+    """
     failure: OSError = FileNotFoundError(f"no socket {path}")
-    for candidate in sorted(glob.glob(path)):
+    for candidate in sorted(glob.glob(path), key=lambda found: (found == last, found)) if "*" in path else [path]:
         try:
-            return _connect(candidate, timeout)
+            return _connect(candidate, timeout), candidate
         except OSError as error:
             failure = error
     raise failure
@@ -50,12 +55,14 @@ def _connect(path: str, timeout: float) -> socket.socket:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float, last: str) -> None:
         super().__init__("localhost", timeout=timeout)
-        self._path = path
+        self._path, self._last = path, last
+        self.reached = ""
+        """The socket that took the connection."""
 
     def connect(self) -> None:
-        self.sock = connect(self._path, float(self.timeout or 10.0))
+        self.sock, self.reached = connect(self._path, float(self.timeout or 10.0), self._last)
 
 
 class Door:
@@ -71,7 +78,9 @@ class Door:
             raise Fatal(f"this agent cannot call at {address!r}: it knows unix:/path only")
         self._path = address[len("unix:") :]
         self._machine = machine
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: _UnixConnection | None = None
+        self._silent = ""
+        """The daemon that answered nothing when it was asked last."""
 
     def call(self, method: str, request: Mapping[str, Any], wait_s: float = 0.0) -> dict[str, Any]:
         """Ask and wait for the reply.
@@ -85,8 +94,9 @@ class Door:
         """
         body = json.dumps(request, ensure_ascii=False).encode("utf-8", "backslashreplace")
         try:
-            status, answer = self._exchange(method, body, 15.0 + wait_s)
+            status, answer = self._exchange(method, body, ANSWER_S + wait_s)
         except (OSError, http.client.HTTPException) as error:
+            self._silent = self._connection.reached if self._connection is not None else ""
             self.close()
             raise DoorUnreachable(f"{self._path}: {error or type(error).__name__}") from error
         try:
@@ -116,7 +126,7 @@ class Door:
 
     def _once(self, method: str, body: bytes, timeout: float) -> tuple[int, bytes]:
         if self._connection is None:
-            self._connection = _UnixConnection(self._path, timeout)
+            self._connection = _UnixConnection(self._path, timeout, self._silent)
         self._connection.timeout = timeout
         if self._connection.sock is not None:
             self._connection.sock.settimeout(timeout)

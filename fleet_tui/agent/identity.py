@@ -33,6 +33,8 @@ class Identity:
         self.boot = str(state["boot"]) if same and state.get("boot") else uuid.uuid4().hex
         self.key = str(state.get("key", "")) if same else ""
         self.document: dict[str, Any] = dict(state.get("document") or {}) if same else {}
+        self.life = int(state.get("life", 0)) + 1
+        """How often this boot's agent was started."""
         self.heartbeat_s = float(state.get("heartbeat_s", 30.0))
         self.disk_use_s = float(state.get("disk_use_s", 60.0))
 
@@ -101,7 +103,7 @@ class Identity:
         write_json(
             self._layout.state,
             {
-                "token_sha256": self._token_sha256, "boot": self.boot, "key": self.key, "document": self.document,
+                "token_sha256": self._token_sha256, "boot": self.boot, "key": self.key, "document": self.document, "life": self.life,
                 "heartbeat_s": self.heartbeat_s, "disk_use_s": self.disk_use_s,
             },
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -47,4 +48,5 @@ def notice(text: str) -> None:
             os.ftruncate(sys.stderr.fileno(), 0)
     except (OSError, ValueError):
         pass  # a terminal or a pipe: not ours to bound
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk costs the word, not the machine
+        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)

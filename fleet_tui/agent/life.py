@@ -33,7 +33,7 @@ class Life:
         self._layout = layout
         self._identity = Identity.load(layout)
         self._spool = Spool(layout.spools / self._identity.boot)
-        self._standing = Standing(PHASES, self._wake)
+        self._standing = Standing(PHASES, self._wake, self._identity.life)
         self._journal = Journal(self._spool, self._wake)
         self._reporter: Reporter | None = None
         self._machine: Machine | None = None

@@ -104,7 +104,7 @@ class Reporter:
         while not self._ending.is_set():
             try:
                 fields, _ = self._standing.take()
-                held = {"health": fields["health"], "health_detail": fields["health_detail"], "wait_s": POLL_S}
+                held = {"health": fields["health"], "health_detail": fields["health_detail"], "standing": fields["standing"], "wait_s": POLL_S}
                 reply = door.call("agent.report", {**self._who(), **held}, wait_s=POLL_S)
             except (DoorUnreachable, DoorRefused):
                 self._ending.wait(pause)

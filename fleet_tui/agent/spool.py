@@ -7,6 +7,7 @@ killed agent loses none, and a torn last line (machine crash) is cut off at the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -189,6 +190,11 @@ class Spool:
             return
 
     def _save_counts(self) -> None:
+        """On a full disk they stay as they were: what is sent again after a crash, the door knows by its number."""
+        with contextlib.suppress(OSError):
+            self._write_counts()
+
+    def _write_counts(self) -> None:
         write_json(self._counts, {"acknowledged": self._acknowledged, "dropped": self._dropped})
 
 

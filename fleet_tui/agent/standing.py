@@ -15,9 +15,10 @@ class Standing:
 
     Args:
         wake: called after every change.
+        life: how often this boot's agent was started; what a later life tells is newer.
     """
 
-    def __init__(self, phases: Sequence[str], wake: Callable[[], None]) -> None:
+    def __init__(self, phases: Sequence[str], wake: Callable[[], None], life: int = 0) -> None:
         self._lock = threading.Lock()
         self._wake = wake
         self._phases: dict[str, dict[str, Any]] = {name: _pending(name) for name in phases}
@@ -26,8 +27,8 @@ class Standing:
         self._disk_used: int | None = None
         self._facts: dict[str, Any] = {}
         self._results: dict[str, dict[str, Any]] = {}
-        self._changes = 1
-        self._told = 0
+        self._told = life << 32
+        self._changes = self._told + 1
 
     @property
     def health(self) -> str:
@@ -80,6 +81,7 @@ class Standing:
         with self._lock:
             fields: dict[str, Any] = {
                 "health": self._health, "health_detail": self._health_detail, "results": list(self._results.values()),
+                "standing": self._changes,
             }
             if everything or self._changes > self._told:
                 fields["phases"] = [row for row in self._phases.values() if row["state"] != "pending"]

@@ -6,6 +6,7 @@ lost as it would be by cutting it while the application writes. How far was read
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -89,7 +90,8 @@ class Tail:
             found = True
             self._splitter.feed(data)
             self._offset += len(data)
-            os.pwrite(self._position, b"%-20d" % self._offset, 0)
+            with contextlib.suppress(OSError):  # a full disk: after a crash a little would be read again
+                os.pwrite(self._position, b"%-20d" % self._offset, 0)
             if self._offset - self._hole >= _HOLE_EVERY:
                 self._punch()
 

@@ -22,8 +22,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
@@ -35,7 +37,7 @@ from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import Busy, FleetError, UsageError
+from fleet_tui.backend.errors import Busy, FleetError, InternalError, UsageError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import drivers as of_hosts
 from fleet_tui.backend.hosts import operations as host_operations
@@ -48,18 +50,24 @@ from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.machines.drivers import Machines
+from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.remote import Reach
+from fleet_tui.backend.remote.late import LateReach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.store.schema import prepare as prepare_schema
-from fleet_tui.backend.telemetry.agents import Agents
+from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
 from fleet_tui.backend.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.remote.ssh import SshReach
 
 log = logging.getLogger("fleetd")
 
@@ -118,7 +126,7 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key)
+        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store))
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
@@ -129,7 +137,9 @@ class Daemon:
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
-        self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, clock=self.clock)
+        self.machines = Machines(self.links, clock=self.clock)
+        tenants = VmTenants(self.machines, lambda: self.engine)
+        self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.engine = Engine(
             self.store, self.feed, instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + Upkeep.OPERATIONS,
             {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
@@ -201,9 +211,8 @@ class Daemon:
         """The ways to hypervisors and to shells."""
         if self.options.simulate:
             return self.world, self.world.reach
-        from fleet_tui.backend.remote.ssh import SshReach
-
-        return Registry({}), SshReach()
+        reach = LateReach(_ssh)
+        return Registry({"kvm": lambda: _libvirt(reach.loaded())}), reach
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
@@ -221,6 +230,18 @@ class Daemon:
             self._closers.append(life.stop)
 
 
+def _ssh() -> SshReach:
+    from fleet_tui.backend.remote.ssh import SshReach
+
+    return SshReach()
+
+
+def _libvirt(reach: SshReach) -> Hypervisors:
+    from fleet_tui.backend.hypervisors.libvirt import Libvirt
+
+    return Libvirt(reach)
+
+
 def _serve(daemon: Daemon) -> None:
     """Open the door and keep it open until told to stop."""
     stopped = threading.Event()
@@ -232,8 +253,9 @@ def _serve(daemon: Daemon) -> None:
     log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
     stopped.wait()
     log.info("stopping: current steps get %.0f s", GRACE_S)
-    daemon.stop()
+    # First the door: who comes now must find nobody, and wait for the next daemon, rather than one that is about to go.
     server.stop()
+    daemon.stop()
 
 
 @contextmanager
@@ -320,6 +342,26 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     return options, given
 
 
+def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
+    """The daemon, running; what is wrong with its files and its database is said in a sentence, with the trace at level debug."""
+    try:
+        daemon = Daemon(options, checkpoint)
+        daemon.start()
+    except SQLAlchemyError as problem:
+        log.debug("start failed", exc_info=problem)
+        place = make_url(options.database).render_as_string(hide_password=True)
+        files = f" (or {options.directories.state / 'engine.db'})" if options.database.startswith("sqlite") else ""
+        why = str(getattr(problem, "orig", None) or problem).strip().partition("\n")[0]
+        raise InternalError(
+            f"the database {place}{files} cannot be used: {why}",
+            hint=f"restore it from a backup ({options.directories.backups} has what was kept before migrations); engine.db alone may be moved away",
+        ) from problem
+    except OSError as problem:
+        log.debug("start failed", exc_info=problem)
+        raise InternalError(f"fleetd cannot start: {problem}", hint="free, give or put back what is named there") from problem
+    return daemon
+
+
 def _timeouts(text: str) -> Timeouts:
     told: dict[str, float] = {}
     for part in filter(None, text.split(",")):
@@ -341,8 +383,7 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
             log_file = options.directories.daemon_log if options.slot == 1 else options.directories.logs / f"fleetd-{options.slot}.log"
             _configure_logs(log_file, given.log_level, given.log_stderr)
             threading.excepthook = lambda args: log.error("thread %s failed", args.thread and args.thread.name, exc_info=args.exc_value)
-            daemon = Daemon(options, checkpoint)
-            daemon.start()
+            daemon = _started(options, checkpoint)
             _serve(daemon)
             log.info("stopped")
             if not daemon.drained:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fleet_tui import session as sessions
 from fleet_tui import settings as preferences
+from fleet_tui.backend.errors import TimedOut, Unreachable
 from fleet_tui.backend.text import clean
 from fleet_tui.session import Session
 from fleet_tui.settings import Settings
@@ -17,6 +19,9 @@ from fleet_tui.settings import Settings
 if TYPE_CHECKING:
     from fleet_tui.cli.printing import Printer
 
+AWAY_S = 120.0
+"""How long who follows something waits for a daemon that went away."""
+_LOOK_S = 0.25
 _FLAGS = ("site", "read_only", "theme", "ascii")
 
 
@@ -28,6 +33,8 @@ class Context:
         self.farewell = ""
         """Added to the last word when a person interrupts: what goes on without us."""
         self._session: Session | None = None
+        self._reached = False
+        """Whether a daemon has answered what we follow."""
 
     def flag(self, name: str, otherwise: Any = None) -> Any:
         """A flag's value; common flags are absent when not given."""
@@ -44,6 +51,34 @@ class Context:
         if self._session is None:
             self._session = sessions.connect(self.settings, with_session=False)
         return self._session
+
+    def follow(self, request: Any, until: float | None = None) -> Any:
+        """The reply of a read, for who follows something: a daemon that goes away meanwhile is waited for, as it is usually started again.
+
+        Args:
+            until: monotonic time after which not to wait any more.
+
+        Raises:
+            Unreachable: nobody came back within ``AWAY_S``, or there was nobody from the beginning.
+        """
+        limit = time.monotonic() + AWAY_S
+        told = False
+        while True:
+            try:
+                found = self.session.fetch(request)
+            except (Unreachable, TimedOut) as problem:
+                now = time.monotonic()
+                if not self._reached or now > limit or (until is not None and now > until):
+                    raise
+                if not told:
+                    self.say(f"fleet: {problem.message}; waiting for it to come back")
+                told = True
+                time.sleep(_LOOK_S)
+                continue
+            if told:
+                self.say("fleet: fleetd is back")
+            self._reached = True
+            return found
 
     @cached_property
     def out(self) -> Printer:

@@ -26,7 +26,7 @@ def start(context: Context) -> int:
     if (pid := embedded.holder(directories)) and answers(directories.socket):
         context.say(f"fleetd runs already (pid {pid}), state in {directories.state}")
         return 0
-    embedded.start(directories, context.given.flags)
+    embedded.start(directories, context.given.flags, say=context.say)
     context.say(f"started fleetd (pid {embedded.holder(directories)}), state in {directories.state}")
     return 0
 

@@ -103,7 +103,8 @@ def logs(context: Context) -> int:
     try:
         while True:
             hold_s = _HOLD_S if given.follow else 0.0
-            batch = context.session.fetch(ReadLines(target=given.name, after=after, limit=_PAGE, wait_s=hold_s))
+            request = ReadLines(target=given.name, after=after, limit=_PAGE, wait_s=hold_s)
+            batch = context.follow(request) if given.follow else context.session.fetch(request)
             if batch.dropped:
                 context.say(f"fleet: {batch.dropped} lines are gone: they were older than what is kept")
             if context.out.is_json and not given.follow:

@@ -146,7 +146,7 @@ def _instance(tree: _Tree) -> None:
                 one.add_argument(option, action="store_true")
     logs = _named(verb("logs", instances.logs, "its log"))
     logs.add_argument("--follow", "-f", action="store_true")
-    logs.add_argument("--since", type=int, default=0, metavar="SEQ", help="only lines after this number")
+    logs.add_argument("--since", type=_natural, default=0, metavar="SEQ", help="only lines after this number")
     logs.add_argument("--timestamps", action="store_true")
 
 
@@ -217,6 +217,13 @@ def _count(word: str) -> int:
     number = int(word)
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1 is needed")
+    return number
+
+
+def _natural(word: str) -> int:
+    number = int(word)
+    if number < 0:
+        raise argparse.ArgumentTypeError("0 or more is needed")
     return number
 
 

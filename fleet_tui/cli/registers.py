@@ -94,7 +94,7 @@ def list_events(context: Context) -> int:
     for event in reversed([event for event in found if event.seq <= cursor]):
         _print_event(context, event)
     while True:
-        batch = context.session.fetch(events.EventsAfter(cursor=cursor, wait_s=20.0, audible=True))
+        batch = context.follow(events.EventsAfter(cursor=cursor, wait_s=20.0, audible=True))
         cursor = batch.cursor
         for event in batch.events:
             _print_event(context, event)

@@ -15,6 +15,7 @@ from fleet_tui.cli.context import Context
 _HOLD_S = 10.0
 """How long one call waits for news; the operation is looked at anyway after that."""
 CANCELLED_EXIT = 1
+_UNDONE = {"done": "what it had made was undone", "failed": "what it had made could not all be undone: its log says more"}
 
 
 def finish(context: Context, submitted: Submitted) -> int:
@@ -46,7 +47,7 @@ def wait(context: Context, operation: OperationRecord, *, tell: bool, as_records
     cursor = context.session.events_after(-1).cursor
     seen = 0
     while True:
-        operation = context.session.fetch(ShowOperation(operation.id))
+        operation = context.follow(ShowOperation(operation.id), deadline)
         if tell or as_records:
             seen = _tell(context, operation.id, seen, as_records)
         if operation.state.is_final:
@@ -73,8 +74,9 @@ def verdict(context: Context, operation: OperationRecord) -> int:
     if not context.wants_json:
         at = f" at {operation.failed_step}" if operation.failed_step else ""
         context.say(f"fleet: {clean(f'{operation.title} {operation.target} failed{at}: {error.message}')}")
-        if error.hint:
-            context.say(f"  {clean(error.hint)}")
+        for words in (clean(error.hint), _UNDONE.get(operation.rollback, "")):
+            if words:
+                context.say(f"  {words}")
     kind = BY_CODE.get(error.code)
     return kind.exit_code if kind else 1
 
@@ -105,7 +107,7 @@ def line_text(line: LogLine, *, timestamps: bool) -> str:
 def _tell(context: Context, operation: str, seen: int, as_records: bool) -> int:
     """Everything the operation has said since; returns how far we are."""
     while True:
-        batch = context.session.fetch(ReadLines(operation=operation, after=seen))
+        batch = context.follow(ReadLines(operation=operation, after=seen))
         for line in batch.lines:
             if not as_records:
                 context.say(clean(line_text(line, timestamps=False)))
@@ -123,7 +125,7 @@ def _news(context: Context, operation: OperationRecord, cursor: int, wait_s: flo
     refs = (f"operation:{operation.id}", operation.target_ref)
     deadline = time.monotonic() + wait_s
     while (left := deadline - time.monotonic()) > 0:
-        batch = context.session.fetch(EventsAfter(cursor=cursor, wait_s=left))
+        batch = context.follow(EventsAfter(cursor=cursor, wait_s=left), deadline)
         cursor = batch.cursor
         if any(event.ref in refs or event.operation_id == operation.id for event in batch.events):
             break

@@ -8,7 +8,7 @@ from fleet_tui.backend.api import Summary
 from fleet_tui.columns import percent
 from fleet_tui.widgets.charts import status_of_fraction
 from fleet_tui.widgets.glyphs import Glyphs, bar
-from fleet_tui.widgets.paint import Span
+from fleet_tui.widgets.paint import Span, width_of
 
 Line = list[Span]
 
@@ -34,9 +34,10 @@ def _counts(states: Mapping[str, int], glyphs: Glyphs, words: bool) -> Line:
 def _hosts(summary: Summary, glyphs: Glyphs) -> Line:
     total = summary.hosts.get("total", 0)
     up = sum(count for state, count in summary.hosts.items() if state.lower() in ("up", "connected"))
-    line: Line = [(f"{total:,} {'host' if total == 1 else 'hosts'}", ""), (f"  {glyphs.well} {up:,} up", "well")]
+    line: Line = [(f"{total:,} {'host' if total == 1 else 'hosts'}", "")]
     if total - up > 0:
         line.append((f"  {glyphs.failed} {total - up:,} not up", "failed"))
+    line.append((f"  {glyphs.well} {up:,} up", "well"))
     if summary.in_maintenance:
         line.append((f"  {glyphs.maintenance} {summary.in_maintenance:,}", "maintenance"))
     if vms := summary.vms.get("total", 0):
@@ -85,15 +86,27 @@ def fleet_lines(summary: Summary, glyphs: Glyphs, width: int) -> list[Line]:
         second.append((f"  {word} ", "muted"))
         second.append((f"{drawn}{percent(fraction)}", status_of_fraction(fraction)))
     second += [("    ", ""), disks]
-    return [first, second]
+    return [_whole(first, width), _whole(second, width)]
 
 
-def fleet_column(summary: Summary, glyphs: Glyphs, height: int) -> list[Line]:
+def _whole(line: Line, width: int) -> Line:
+    """As many of the pieces as fit; half a count would be another number."""
+    kept: Line = []
+    for text, style in line:
+        width -= width_of(text)
+        if width < 0:
+            break
+        kept.append((text, style))
+    return kept
+
+
+def fleet_column(summary: Summary, glyphs: Glyphs) -> list[Line]:
     """A column for a broad terminal."""
     total = summary.instances.get("total", 0)
     lines: list[Line] = [
         [(" FLEET", "title")],
-        [(f" {total:,} {'instance' if total == 1 else 'instances'}", ""), *_counts(summary.instances, glyphs, False)],
+        [(f" {total:,} {'instance' if total == 1 else 'instances'}", "")],
+        [(text[index == 0 :], style) for index, (text, style) in enumerate(_counts(summary.instances, glyphs, False))],
         [(" ", ""), *_hosts(summary, glyphs)],
         [(" ", ""), _disks(summary)],
         [(f" {_host_name(summary).upper()}", "title")],
@@ -101,6 +114,6 @@ def fleet_column(summary: Summary, glyphs: Glyphs, height: int) -> list[Line]:
     for word, fraction in _figures(summary):
         lines.append([(f" {word:<5}", "muted"), (f"{bar(fraction, 16, glyphs)} {percent(fraction):>5}", status_of_fraction(fraction))])
     kinds = "  ".join(f"{kind} {count:,}" for kind, count in sorted(summary.kinds.items()))
-    if kinds and height > len(lines):
-        lines.insert(2, [(f" {kinds}", "muted")])
-    return lines[:height]
+    if kinds:
+        lines.insert(3, [(f" {kinds}", "muted")])
+    return [line for line in lines if line]

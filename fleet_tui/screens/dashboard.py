@@ -6,6 +6,8 @@ stacked below, with attention first in every arrangement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -30,6 +32,8 @@ from fleet_tui.widgets.paint import Lines
 from fleet_tui.widgets.resource_table import ResourceTable
 
 BROAD, NORMAL = 140, 100
+TOLD = 38
+"""Letters of a text and its cause that fit into one line of the attention panel beside others."""
 
 
 class DashboardScreen(ListScreen):
@@ -52,7 +56,7 @@ class DashboardScreen(ListScreen):
             yield Lines(glyphs=glyphs, id="fleet")
         yield Lines(glyphs=glyphs, id="capacity")
         yield tables.table_of("instances", glyphs, clock, id="instances", empty="no instances yet · n makes the first one")
-        yield PhaseLog("agent log · all", id="log", glyphs=glyphs, max_lines=2000, classes="panel")
+        yield PhaseLog("agent log · all", id="log", glyphs=glyphs, max_lines=2000, classes="panel", empty="no agent has said anything yet")
 
     def on_mount(self) -> None:
         self.instances.add_class("panel")
@@ -63,7 +67,7 @@ class DashboardScreen(ListScreen):
         return self.query_one("#instances", ResourceTable)
 
     def home(self) -> Widget | None:
-        return self.instances
+        return self.instances if self.instances.display else self.query_one("#attention")
 
     def kind_of(self, table: ResourceTable) -> str:
         return str(table.id)
@@ -77,14 +81,16 @@ class DashboardScreen(ListScreen):
         glyphs, clock = self.console.glyphs, self.console.clock
 
         def said(row: Attention) -> Cell:
+            if not row.label:
+                return row.hint, "muted"
             return f"{row.text} {glyphs.dot} {row.hint}" if row.hint else row.text
 
         def since(row: Attention) -> str:
-            return columns.ago(datetime.fromtimestamp(row.since, timezone.utc), clock.now())
+            return columns.ago(datetime.fromtimestamp(row.since, timezone.utc), clock.now()) if row.label else ""
 
         return [
-            Column("label", "ATTENTION", 14, render=lambda r: f"{glyphs.status(r.severity)} {r.label}", priority=1000),
-            Column("text", "", 16, render=said, flexible=True, priority=900),
+            Column("label", "ATTENTION", 11, render=lambda r: f"{glyphs.status(r.severity)} {r.label}" if r.label else "", priority=1000, roomy=16),
+            Column("text", "", 16, render=said, flexible=True, priority=900, roomy=70),
             Column("age", "SINCE", 5, "right", render=since, priority=100),
         ]
 
@@ -94,13 +100,15 @@ class DashboardScreen(ListScreen):
         def step(row: OperationRecord) -> Cell:
             done, total, said = columns.progress(row)
             if row.state in (OperationState.RUNNING, OperationState.CANCELLING):
-                return f"{bar(done / total if total else 0.0, 6, glyphs)} {done + 1}/{total} {said}"
+                is_narrow = self.query_one("#operations").size.width < 60
+                drawn = "" if is_narrow else f"{bar(done / total if total else 0.0, 6, glyphs)} "
+                return f"{drawn}{min(done + 1, total)}/{total} {said}"
             return said or row.state.value
 
         return [
-            Column("title", "OPERATIONS", 12, render=lambda r: f"{glyphs.status(columns.operation_status(r))} {r.title}", priority=1000),
-            Column("target", "", 10, render=lambda r: r.target, priority=900),
-            Column("step", "", 16, render=step, flexible=True, priority=800),
+            Column("title", "OPERATIONS", 13, render=lambda r: f"{glyphs.status(columns.operation_status(r))} {r.title}", priority=1000, roomy=21),
+            Column("target", "", 9, render=lambda r: r.target, priority=900, roomy=16),
+            Column("step", "", 16, render=step, flexible=True, priority=800, roomy=60),
             Column("age", "TOOK", 7, "right", render=lambda r: columns.operation_time(r, clock.now()), priority=100),
         ]
 
@@ -118,7 +126,6 @@ class DashboardScreen(ListScreen):
         """Paint everything from the one answer."""
         first = self._summary is None
         self._summary = summary
-        self.query_one("#attention", ResourceTable).set_rows([(f"{n} {row.ref}", row) for n, row in enumerate(summary.attention)])
         self.query_one("#operations", ResourceTable).set_rows([(f"operation:{row.id}", row) for row in summary.running])
         if summary.rows or not summary.instances.get("total"):
             self.instances.set_rows([(f"instance:{row.id}", row) for row in summary.rows])
@@ -154,24 +161,25 @@ class DashboardScreen(ListScreen):
         if summary is None or not self.is_mounted:
             return
         width, height = self.app.size
+        stacked, broad = width < NORMAL, width >= BROAD
+        column = fleet_column(summary, self.console.glyphs) if broad else []
         room = 4 if height < 30 else max(5, height // 4)
-        attention, operations = self.query_one("#attention"), self.query_one("#operations")
-        stacked = width < NORMAL
-        counts = (len(summary.attention), len(summary.running))
-        for panel, count in zip((attention, operations), counts, strict=True):
-            panel.display = bool(count) or not stacked
-            panel.styles.height = max(2, min(count + 1, room)) if stacked else "100%"
-        beside = max(3, min(max(counts) + 1, room + 1))
-        self.query_one("#top").styles.grid_rows = f"{max(beside, 8)}" if width >= BROAD else f"{beside} 2"
-        fleet = self.query_one("#fleet", Lines)
-        if width >= BROAD:
-            fleet.show(fleet_column(summary, self.console.glyphs, max(beside, 8)))
-        else:
-            fleet.show(fleet_lines(summary, self.console.glyphs, width))
+        beside = max(3, len(column), min(max(len(summary.attention), len(summary.running)) + 1, room + 1))
+        attention, operations = self.query_one("#attention", ResourceTable), self.query_one("#operations")
+        rows = _told(summary.attention, (room if stacked else beside) - 1)
+        attention.set_rows([(f"{n} {row.ref}", row) for n, row in enumerate(rows)])
+        for panel, count in ((attention, len(rows)), (operations, len(summary.running))):
+            panel.set_class(stacked and not count, "-empty")
+            panel.styles.height = "1fr" if panel.has_class("-zoomed") else max(2, min(count + 1, room)) if stacked else "100%"
+        self.query_one("#top").styles.grid_rows = f"{beside}" if broad else f"{beside} 2"
+        self.query_one("#fleet", Lines).show(column or fleet_lines(summary, self.console.glyphs, width))
+        if not self.instances.display and self.focused is self.instances:
+            self.restore_focus()
         capacity = self.query_one("#capacity", Lines)
-        capacity.display = bool(summary.rooms)
+        capacity.set_class(not summary.rooms, "-empty")
         capacity.show(room_lines(summary.rooms, self.console.glyphs, width, height))
-        self.query_one("#log").styles.height = 6 if height < 30 else max(8, height // 4)
+        log = self.query_one("#log")
+        log.styles.height = "1fr" if log.has_class("-zoomed") else 6 if height < 30 else max(8, height // 4)
 
     # Keys
 
@@ -184,6 +192,8 @@ class DashboardScreen(ListScreen):
         elif panel is not None and panel.has_class("panel"):
             self.add_class("-zoom")
             panel.add_class("-zoomed")
+            self.query_one("#top").set_class(panel.parent is not None and panel.parent.id == "top", "-zoomed")
+        self.fit_panels()
 
     def leave(self) -> bool:
         if self.has_class("-zoom"):
@@ -230,3 +240,14 @@ class DashboardScreen(ListScreen):
             return current
         row = self.subject("instance")
         return ("instances", row) if row is not None else None
+
+
+def _told(rows: Sequence[Attention], room: int) -> list[Attention]:
+    """What needs attention, a line each; where there is room for it a long cause gets a line of its own and is not cut."""
+    if 2 * len(rows) > room:
+        return list(rows)
+    told: list[Attention] = []
+    for row in rows:
+        is_long = row.hint and len(row.text) + len(row.hint) > TOLD
+        told += [replace(row, hint=""), replace(row, label="", severity="")] if is_long else [row]
+    return told

@@ -59,8 +59,12 @@ class DetailScreen(MovingScreen):
         self.text.top()
         self.text.focus()
 
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.text.is_searching else frozenset({"text.match-next"})
+
     def filtered(self, text: str, done: bool) -> None:
         self.text.search(text)
+        self.chrome()
 
     def act_text_search(self) -> None:
         self.query_one(Prompt).open("/")

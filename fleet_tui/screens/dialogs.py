@@ -6,6 +6,7 @@ focus on cancel. *Destructive* asks for the name to be typed (for several, the c
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -22,8 +23,13 @@ from textual.widgets.option_list import Option
 from fleet_tui.screens.form import Choice, line_editor
 from fleet_tui.widgets.safety import plain, safe
 
-NOT_NOW = "not now"
-"""Heading under which the reasons need no introduction."""
+CONFIRM_CELLS, CHOOSE_CELLS, FRAME_CELLS = 70, 110, 4
+"""Widths of the dialogs as in the stylesheet, and what border and padding take of them."""
+
+CHOOSE_LINES = 6
+"""Lines of the choosing dialog around its list."""
+
+SCROLLBAR_CELLS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,9 @@ class Confirm(ModalScreen[Answer]):
     async def on_screen_resume(self) -> None:
         q = self.question
         self.query_one(".dialog-title", Static).update(safe(q.title))
-        self.query_one("#consequences", Static).update(_bullets(q.consequences, "·"))
-        self.query_one("#refusals", Static).update(_bullets(q.refusals, "✗"))
+        room = min(CONFIRM_CELLS, self.app.size.width * 96 // 100) - FRAME_CELLS
+        self.query_one("#consequences", Static).update(_bullets(q.consequences, "·", room))
+        self.query_one("#refusals", Static).update(_bullets(q.refusals, "✗", room))
         options = self.query_one("#options")
         await options.remove_children()
         await options.mount_all(
@@ -158,6 +165,7 @@ class Choose(ModalScreen[str]):
 
     def on_screen_resume(self) -> None:
         self.query_one(".dialog-title", Static).update(safe(self.title_text))
+        self.query_one("#items").styles.max_height = max(4, self.app.size.height * 9 // 10 - CHOOSE_LINES)
         search = self.query_one("#search", Input)
         search.value = ""
         self._list("")
@@ -171,7 +179,10 @@ class Choose(ModalScreen[str]):
         found = [i for i in self.items if all(w in f"{i.title} {i.keys} {i.note} {i.value}".lower() for w in words)]
         box = self.query_one("#items", OptionList)
         box.clear_options()
-        width = max((len(i.title) for i in found), default=10)
+        room = min(CHOOSE_CELLS, self.app.size.width * 96 // 100) - FRAME_CELLS - SCROLLBAR_CELLS
+        # In a narrow window few long titles and keys may stand out, so that all notes have room.
+        keys = min(max((len(i.keys) for i in found), default=0), 12 if room > 90 else 8)
+        width = min(max((len(i.title) for i in found), default=10), 30 if room > 90 else 22)
         options: list[Option] = []
         heading, first = "", -1
         for item in found:
@@ -180,7 +191,7 @@ class Choose(ModalScreen[str]):
                 options.append(Option(Text(heading.upper(), "bold"), disabled=True))
             if first < 0 and not item.why_not:
                 first = len(options)
-            options.append(Option(_item(item, min(width, 30)), id=item.value, disabled=bool(item.why_not)))
+            options.append(Option(_item(item, keys, width, room), id=item.value, disabled=bool(item.why_not)))
         box.add_options(options)
         box.highlighted = first if first >= 0 else None
         at = next((n for n, o in enumerate(options) if o.id == self.chosen and not o.disabled), None)
@@ -227,14 +238,24 @@ def _installed(app: Any, name: str, kind: Callable[[], Any]) -> Any:
     return app.get_screen(name)
 
 
-def _bullets(lines: Sequence[str], bullet: str) -> Text:
-    return Text("\n").join(Text(f"{bullet} {plain(line)}") for line in lines)
+def _bullets(lines: Sequence[str], bullet: str, room: int) -> Text:
+    """Wrapped here, so that what goes on in the next line stands under its beginning."""
+    return Text("\n").join(Text(part) for line in lines for part in _hung(plain(line), f"{bullet} ", room))
 
 
-def _item(item: Item, width: int) -> Text:
+def _hung(text: str, lead: str, room: int) -> list[str]:
+    """A text after its lead, wrapped to so many cells, the lines after the first indented as far."""
+    return textwrap.wrap(text, max(20, room), initial_indent=lead, subsequent_indent=" " * len(lead)) or [lead]
+
+
+def _item(item: Item, keys: int, width: int, room: int) -> Text:
+    """Keys, title and note in columns. A note that is too long for its line goes on in the next: a reason is not to be cut."""
     quiet = "dim" if item.why_not else ""
+    lead = f"{plain(item.keys, 12):<{keys}}  " if keys else ""
+    title = f"{plain(item.title, 60):<{width}}  "
+    note = item.why_not or item.note
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{plain(item.keys, 24):<10} ", quiet or "bold")
-    text.append(f"{plain(item.title, 60):<{width}}  ", quiet)
-    text.append(plain(item.note if not item.why_not else item.why_not if item.heading == NOT_NOW else f"not now: {item.why_not}", 160), "dim")
+    text.append(lead, quiet or "bold")
+    text.append(title, quiet)
+    text.append("\n".join(_hung(plain(note, 160), lead + title, room))[len(lead + title) :], "dim")
     return text

@@ -110,7 +110,7 @@ class FieldRow(Vertical):
     def _applies(self) -> Text:
         text = Text(APPLIES["P"] if self.locked and self.field.change_class == "P" else self.locked or APPLIES[self.field.change_class])
         if self.was is not None:
-            text.append(f"   was {plain(_typed(self.was))}", "bold")
+            text.append(f"  was {plain(_typed(self.was))}", "bold")
         return text
 
     @property
@@ -155,7 +155,7 @@ class FieldForm(VerticalScroll, can_focus=False):
 
     def __init__(self, *, id: str | None = None, applies: bool = True) -> None:
         super().__init__(id=id, classes="form" if applies else "form -bare")
-        self._enter_moves_on = applies
+        self._enter_moves_on = self._tells_when = applies
         self.rows: dict[str, FieldRow] = {}
 
     async def fill(
@@ -173,8 +173,9 @@ class FieldForm(VerticalScroll, can_focus=False):
         parts: list[Widget] = []
         for field in fields:
             if field.group != group:
+                told = "applies" if self._tells_when and not group else ""
                 group = field.group
-                parts.append(Static(Text(group.upper()), classes="group"))
+                parts.append(Horizontal(Static(Text(group.upper())), Static(told), classes="group"))
             row = FieldRow(
                 field, values.get(field.name, field.default), locked=(locked or {}).get(field.name, ""),
                 was=(applied or {}).get(field.name), choices=(choices or {}).get(field.name, ()),

@@ -190,8 +190,14 @@ class FleetScreen(Screen[None]):
 
     def footer(self) -> None:
         """The keys that matter here and now."""
-        hints = actions.hints(self.place(), self.rows_aimed_at(), self.console.record, self.console.keymap, self.app.size.width)
+        hints = actions.hints(
+            self.place(), self.rows_aimed_at(), self.console.record, self.console.keymap, self.app.size.width, self.idle()
+        )
         self.query_one(Footer).update(hints)
+
+    def idle(self) -> frozenset[str]:
+        """Ids of actions whose key would do nothing here now, so that the footer does not name them."""
+        return frozenset()
 
     def place(self) -> str:
         """Which footer: the screen, or the tab of it that is shown."""

@@ -42,6 +42,6 @@ def paint_banner(banner: Banner, error: FleetError | None, lost_at: datetime | N
         banner.update("")
     elif had_data and lost_at is not None:
         age = span((now - lost_at).total_seconds())
-        banner.update(f"no link since {lost_at:%H:%M:%S} UTC ({age}); what you see is of then · {error.message} · ctrl+r tries now")
+        banner.update(f"no link since {lost_at:%H:%M:%S} UTC ({age}) · ctrl+r tries now · shown as of then · {error.message}")
     else:
         banner.update(f"{error.message} · {error.hint or 'trying again; ctrl+r tries now'}")

@@ -48,7 +48,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
         yield Lines(glyphs=glyphs, id="facts")
         with Container(id="work"):
             yield StepTable(glyphs, clock, id="steps", empty="no operation yet")
-            yield TabbedLog("log", id="log", glyphs=glyphs)
+            yield TabbedLog("log", id="log", glyphs=glyphs, empty="it has said nothing yet")
         yield SettingsTab(self, id="settings")
         with Container(id="data"):
             yield Lines(glyphs=glyphs, id="disk")
@@ -88,7 +88,14 @@ class InstanceScreen(InstanceKeys, LogKeys):
         return ["instances", self.record.label if self.record else ""]
 
     def place(self) -> str:
-        return f"instance/{self.tab}"
+        return (self.settings.place if self.is_mounted else "") or f"instance/{self.tab}"
+
+    def idle(self) -> frozenset[str]:
+        table = self.home()
+        return super().idle() | (frozenset() if isinstance(table, ResourceTable) and table.row_count else frozenset({"page.jump"}))
+
+    def on_descendant_focus(self) -> None:
+        self.footer()
 
     def subject(self, aims: str) -> Any:
         return self.record if aims == "instance" else None

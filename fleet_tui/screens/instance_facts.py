@@ -6,9 +6,9 @@ from datetime import datetime
 
 from fleet_tui import columns
 from fleet_tui.backend.instances import InstanceRecord, SnapshotRecord
-from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.widgets.glyphs import Glyphs, bar
-from fleet_tui.widgets.paint import Span
+from fleet_tui.widgets.paint import Span, width_of
 
 Line = list[Span]
 
@@ -26,17 +26,34 @@ def overview(row: InstanceRecord, glyphs: Glyphs, now: datetime) -> list[Line]:
         waits = f"{count} {'change waits' if count == 1 else 'changes wait'} for a reprovision: {', '.join(row.pending_changes)}"
         lines.append([(f" {glyphs.pending} {waits}", "attention"), ("   R", "key"), (" applies", "muted")])
     lines.append(_next(row))
-    lines.append(_pair("url", row.url or "-", "agent", _agent(row, now)))
-    lines.append(_pair("address", _addresses(row), "host", " ".join(p for p in (row.host, row.machine) if p) or "-"))
     disk = row.data_disk
     used = disk.used_fraction
-    drawn = f"{bar(used, 10, glyphs)} " if used is not None else ""
-    holds = f"{drawn}{columns.percent(used)} of {disk.size_gb} GiB"
-    lines.append(_pair("data disk", holds, "runs", f" {glyphs.dot} ".join(part for part in (row.image, row.template, row.network) if part)))
-    if row.https_strategy != "none":
-        until = f"until {row.certificate_not_after:%Y-%m-%d}" if row.certificate_not_after else "none yet"
-        lines.append(_pair("cert", f"{row.https_strategy}, {until}", "", ""))
-    return [line for line in lines if line]
+    holds = f"{bar(used, 10, glyphs)} {columns.percent(used)} of {disk.size_gb} GiB" if used is not None else _size_alone(row)
+    def joined(*parts: str | None, by: str = f" {glyphs.dot} ") -> str:
+        return by.join(part for part in parts if part) or "-"
+
+    facts = [
+        ("url", row.url or "-", "agent", _agent(row, now)),
+        ("address", joined(row.public_ip, row.private_ip, by=" "), "name", row.host_name or "-"),
+        ("host", joined(row.host, row.machine, by=" "), "runs", joined(row.image, row.template)),
+        ("data disk", holds, "net", joined(row.network, _certificate(row, now))),
+    ]
+    cells = max(28, *(width_of(second) for _, second, _, _ in facts))
+    return [line for line in lines if line] + [_pair(*fact, cells) for fact in facts]
+
+
+def _size_alone(row: InstanceRecord) -> str:
+    """Of a disk whose use is not known, or that is not made yet."""
+    return f"{row.data_disk.size_gb} GiB, " + ("not made yet" if row.state is InstanceState.NEW else "use not known")
+
+
+def _certificate(row: InstanceRecord, now: datetime) -> str:
+    if row.https_strategy == "none":
+        return ""
+    if row.certificate_not_after is None:
+        return "no certificate yet"
+    days = (row.certificate_not_after - now).days
+    return f"certificate {days} d left" if days >= 0 else f"certificate expired {-days} d ago"
 
 
 def _state(row: InstanceRecord) -> str:
@@ -53,22 +70,22 @@ def _activity(row: InstanceRecord) -> Line:
 def _next(row: InstanceRecord) -> Line:
     """What to press now; nothing for one that is well."""
     said = {
-        InstanceState.NEW: ("P", " provisions it: makes its machine and starts the application"),
-        InstanceState.DEPROVISIONED: ("P", " provisions it again, with the data disk that was kept"),
-        InstanceState.STOPPED: ("S", " starts it"),
-    }.get(row.state)
+        InstanceState.NEW: [("P", "provisions it: makes its machine and starts the application")],
+        InstanceState.DEPROVISIONED: [("P", "provisions it again, with the data disk that was kept")],
+        InstanceState.STOPPED: [("S", "starts it")],
+    }.get(row.state, [])
     if row.state is InstanceState.FAILED:
         retry = (row.failed_stage or "").startswith("startup")
-        said = ("T", " goes on from the phase that failed   D deprovisions it") if retry else ("D", " deprovisions it; the data disk is kept")
-    return [("   ", ""), (said[0], "key"), (said[1], "muted")] if said else []
+        said = [("T", "goes on from the phase that failed"), ("D", "deprovisions it")] if retry else [("D", "deprovisions it; the data disk is kept")]
+    elif row.state is InstanceState.RUNNING and row.health in (Health.DISK_WARNING, Health.DISK_CRITICAL):
+        said = [("e", "sets a larger data disk")]
+    elif row.state is InstanceState.RUNNING and row.health is Health.APP_DOWN:
+        said = [("b", "restarts the application"), ("l", "shows its log")]
+    return [span for key, does in said for span in (("   ", ""), (key, "key"), (f" {does}", "muted"))]
 
 
-def _pair(a: str, b: str, c: str, d: str) -> Line:
-    return [(f" {a:<11}", "muted"), (f"{b:<28} ", ""), (f"{c:<6}", "muted"), (d, "")]
-
-
-def _addresses(row: InstanceRecord) -> str:
-    return " ".join(part for part in (row.public_ip, row.private_ip, row.host_name) if part) or "-"
+def _pair(a: str, b: str, c: str, d: str, cells: int) -> Line:
+    return [(f" {a:<11}", "muted"), (f"{b}{' ' * (cells - width_of(b))}  ", ""), (f"{c:<6}", "muted"), (d, "")]
 
 
 def _agent(row: InstanceRecord, now: datetime) -> str:
@@ -83,8 +100,8 @@ def data(row: InstanceRecord, glyphs: Glyphs) -> list[Line]:
     used = disk.used_fraction
     lines: list[Line] = [
         [(" DATA DISK", "title")],
-        [(f" {'used':<10}", "muted"), (f"{bar(used, 24, glyphs)} " if used is not None else "", ""),
-         (f"{columns.percent(used)}   {columns.size(disk.used_bytes)} of {disk.size_gb} GiB", "")],
+        [(f" {'used':<10}", "muted"), (f"{bar(used, 24, glyphs)} {columns.percent(used)}   {columns.size(disk.used_bytes)} of {disk.size_gb} GiB"
+                                       if used is not None else _size_alone(row), "")],
         [(f" {'may grow':<10}", "muted"), (f"to {disk.size_max_gb} GiB" if disk.size_max_gb > disk.size_gb else "no further; e edits the limit", "")],
         [(f" {'path':<10}", "muted"), (disk.path or "-", "")],
     ]  # fmt: skip
@@ -97,4 +114,5 @@ def data(row: InstanceRecord, glyphs: Glyphs) -> list[Line]:
 
 def snapshot_cells(row: SnapshotRecord, now: datetime) -> tuple[str, str, str, str]:
     kind = "automatic" if row.automatic else "by hand"
-    return f"{row.created_at:%Y-%m-%d %H:%M}", columns.ago(row.created_at, now), columns.size(row.size_bytes), f"{kind} {row.reason}".strip()
+    why = f"{kind}: {row.reason}" if row.reason else kind
+    return f"{row.created_at:%Y-%m-%d %H:%M}", columns.ago(row.created_at, now), columns.size(row.size_bytes), why

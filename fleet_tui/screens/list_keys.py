@@ -13,6 +13,9 @@ from fleet_tui.screens.instance_keys import InstanceKeys
 from fleet_tui.widgets.prompt import Prompt
 from fleet_tui.widgets.resource_table import ResourceTable
 
+NEEDS_ROWS = frozenset({"list.open", "list.filter", "list.problems", "list.mark", "list.describe", "list.wide"})
+"""Keys of a list that do nothing in an empty one."""
+
 
 @runtime_checkable
 class Walked(Protocol):
@@ -119,6 +122,10 @@ class ListScreen(InstanceKeys, MovingScreen):
         else:
             return False
         return True
+
+    def idle(self) -> frozenset[str]:
+        table = self.table
+        return NEEDS_ROWS if table is None or not table.row_count else frozenset()
 
     def chip(self) -> str:
         table = self.table

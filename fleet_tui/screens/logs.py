@@ -24,6 +24,9 @@ class LogKeys(MovingScreen):
     def log_panel(self) -> LogView:
         return self.query_one("#log", LogView)
 
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.log_panel.is_searching else frozenset({"log.match-next"})
+
     def act_log_follow(self) -> None:
         self.log_panel.toggle_follow()
 
@@ -76,7 +79,7 @@ class LogsScreen(LogKeys):
         self.tail = Tail(self, lambda: self.log_panel)
 
     def body(self) -> ComposeResult:
-        yield PhaseLog("log", id="log", glyphs=self.console.glyphs, max_lines=20000)
+        yield PhaseLog("log", id="log", glyphs=self.console.glyphs, max_lines=20000, empty="nothing has been said yet")
 
     def home(self) -> Widget | None:
         return self.log_panel

@@ -37,7 +37,7 @@ class OperationScreen(LogKeys):
         yield Lines(glyphs=glyphs, id="facts")
         with Container(id="work"):
             yield StepTable(glyphs, self.console.clock, id="steps", empty="no steps yet")
-            yield PhaseLog("log", id="log", glyphs=glyphs)
+            yield PhaseLog("log", id="log", glyphs=glyphs, empty="it has said nothing yet")
 
     def on_mount(self) -> None:
         self.log_panel.labels = False
@@ -98,13 +98,15 @@ class OperationScreen(LogKeys):
         ]  # fmt: skip
         lines = [first]
         if row.error is not None:
-            lines.append([(f" {glyphs.failed} {row.failed_step or ''}: {row.error.message}", "failed")])
+            lines.append([(f" {glyphs.failed} {columns.because(row.failed_step or 'failed', row.error.message)}", "failed")])
             hint = row.error.hint or "T tries again as a new operation"
             lines.append([(f"   {hint}" + (f" · undo {row.rollback}" if row.rollback != "none" else ""), "attention")])
         elif row.cancel_requested_by:
-            lines.append([(f" cancel asked by {row.cancel_requested_by}; it stops at its next step", "attention")])
+            how = "cancelled" if row.state.is_final else "cancel asked"
+            lines.append([(f"   {how} by {row.cancel_requested_by}" + ("" if row.state.is_final else "; it stops at its next step"), "attention")])
         elif said and not row.state.is_final:
-            lines.append([(f" {said}", "moving" if row.state.value == "running" else "attention")])
+            runs = row.state.value == "running"
+            lines.append([("   now: " if runs else "   ", "muted"), (said, "moving" if runs else "attention")])
         return lines
 
     def changed(self, changed: FleetChanged) -> None:

@@ -42,6 +42,12 @@ class SettingsTab(Vertical):
         return self.query_one("#settings-form", FieldForm)
 
     @property
+    def place(self) -> str:
+        """Which footer, while a field has the focus: letters go into text, so there only control keys are keys."""
+        row = self.form.focused_row if self.display else None
+        return "" if row is None else "form/choice" if isinstance(row.editor, Choice) else "form/text"
+
+    @property
     def is_edited(self) -> bool:
         return self.form.is_edited
 

@@ -61,7 +61,7 @@ def _step(step: StepRecord) -> StepLine:
 
 def _phases(phases: Iterable[tuple[str, str, float | None]], step: StepRecord | None) -> list[StepLine]:
     return [
-        StepLine(f"phase:{name}", name, state, seconds, None, "", True)
+        StepLine(f"phase:{name}", name, state, seconds, None, "", step is not None)
         for name, state, seconds in phases
     ]
 

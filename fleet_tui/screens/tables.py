@@ -41,7 +41,8 @@ NAME_OF: dict[str, Callable[[Any], str]] = {
     "offerings": lambda r: r.name,
     "events": lambda r: r.ref,
 }
-BAR = 8
+FIGURE = 6
+"""Cells after a bar: a blank and ``100 %``."""
 
 
 def columns_of(kind: str, glyphs: Glyphs, clock: Clock) -> list[Column]:
@@ -114,18 +115,21 @@ def _column(number: int, spec: c.ColumnSpec, kind: str, glyphs: Glyphs, clock: C
         if first and kind != "events":
             return f"{glyphs.status(status_of(row))} {text}"
         if kind == "events" and spec.name == "text":
-            return (text, {"failed": "failed", "attention": "attention"}.get(status_of(row), ""))
+            status = status_of(row)
+            return (f"{glyphs.status(status)} {text}", status) if status in ("failed", "attention") else f"  {text}"
         if spec.name == "url":
             return text, {"failed": "failed", "moving": "moving"}.get(status_of(row), "muted" if text == "-" else "")
         if spec.fraction is not None:
             fraction = spec.fraction(row)
-            drawn = bar(fraction, BAR, glyphs) if fraction is not None else " " * BAR
-            return (f"{drawn} {text:>{spec.width - BAR - 1}}", _heat(fraction))
+            cells = spec.width - FIGURE
+            drawn = bar(fraction, cells, glyphs) if fraction is not None else " " * cells
+            return (f"{drawn} {text:>{FIGURE - 1}}", _heat(fraction))
         return text
 
     return Column(
         spec.name, spec.title, spec.width + 2 * (first and kind != "events"), "right" if spec.right else "left",
         1000 if spec.priority == 0 else 100 - 10 * spec.priority, spec.wide, spec.sort, render, spec.grow,
+        spec.roomy + 2 * (first and kind != "events") if spec.roomy else 0,
     )  # fmt: skip
 
 

@@ -129,6 +129,7 @@ class Tail:
         self._cursor = max(batch.cursor, 0)
         if first:
             self._oldest = self._number(batch.lines[0]) if batch.lines else 0
+        view.tell()
         view.say_gap(0 if first else batch.dropped)
         view.pour([entry_of(line) for line in batch.lines])
         if batch.behind > FAR:

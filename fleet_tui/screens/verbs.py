@@ -93,7 +93,7 @@ def _confirm(screen: FleetScreen, action: Action, jobs: list[Job]) -> None:
         dialogs.Question(
             title=f"{action.title} {len(accepted)} {_plural(action)}?" if many else f"{action.title} {accepted[0].label}?",
             verb=action.title,
-            consequences=_consequences(action, accepted),
+            consequences=_consequences(action, accepted) + ([f"{len(refusals)} of the {len(jobs)} left out:"] if refusals else []),
             refusals=refusals[:6] + ([f"and {len(refusals) - 6} more"] if len(refusals) > 6 else []),
             typed=(str(len(accepted)) if many else accepted[0].label) if destructive else "",
             options=options,
@@ -117,7 +117,7 @@ def _consequences(action: Action, jobs: Sequence[Job]) -> list[str]:
     names = ", ".join(job.label for job in jobs[:12]) + (f" and {len(jobs) - 12} more" if len(jobs) > 12 else "")
     said = [names]
     if jobs[0].plan is not None:
-        said += [f"each, as {jobs[0].label}: {line}" for line in jobs[0].plan.consequences]
+        said += [f"the same for each; for {jobs[0].label}:", *jobs[0].plan.consequences]
         said.append(f"{len(jobs)} operations, one each; any can be cancelled.")
     else:
         said.append(action.tooltip)

@@ -166,7 +166,10 @@ class Footer(_Line):
 
 
 class Banner(_Line):
-    """One line that says something is wrong with the console itself, such as a lost link. Hidden when empty."""
+    """One line that says something is wrong with the console itself, such as a lost link. Hidden when empty.
+
+    Clauses are told most important first, set apart by dots: the last ones go where it gets narrow.
+    """
 
     DEFAULT_CSS = "Banner { display: none; }"
 
@@ -181,5 +184,7 @@ class Banner(_Line):
         self.rearrange()
 
     def arranged(self, width: int) -> list[Span]:
-        glyph = self.glyphs.status(self.status)
-        return spread([(f"{glyph} {plain(self.text, 300)}", self.status)], (), width, self.glyphs.ellipsis)
+        text = f"{self.glyphs.status(self.status)} {plain(self.text, 300)}"
+        while text.count(" · ") > 1 and width_of(text) + 2 > width:
+            text = text.rpartition(" · ")[0]
+        return spread([(text, self.status)], (), width, self.glyphs.ellipsis)

@@ -32,6 +32,8 @@ class Column:
     """Row to cell; without one, the attribute or item of the row that the key names."""
     flexible: bool = False
     """Takes the spare width. Where no column is, the last left-aligned one does."""
+    roomy: int = 0
+    """Cells it takes where there is room; 0 for no more than ``width``."""
     status: bool | None = None
     """Painted in the style of the row's status class; by default the columns ``state`` and ``status`` are."""
 
@@ -59,7 +61,8 @@ class Column:
 def fit_columns(columns: Sequence[Column], width: int, wide: bool) -> list[tuple[Column, int]]:
     """The columns to show, each with its width; they and the gaps between them fill exactly ``width``.
 
-    The first column names the row and is never dropped.
+    The first column names the row and is never dropped. Spare width goes to the flexible column until that is roomy, then to the others,
+    leftmost first, as far as they want it; the flexible one takes the rest.
     """
     shown = [column for column in columns if wide or not column.wide]
     while len(shown) > 1 and sum(c.width for c in shown) + GAP * (len(shown) - 1) > width:
@@ -70,4 +73,9 @@ def fit_columns(columns: Sequence[Column], width: int, wide: bool) -> list[tuple
     spare = width - sum(c.width for c in shown) - GAP * (len(shown) - 1)
     flexible = [i for i, c in enumerate(shown) if c.flexible] or [i for i, c in enumerate(shown) if c.align == "left"]
     taker = flexible[-1] if flexible else 0
-    return [(c, max(1, c.width + (spare if i == taker else 0))) for i, c in enumerate(shown)]
+    widths = [c.width for c in shown]
+    for i in (taker, *range(len(shown)), taker):
+        more = min(spare, max(0, shown[i].roomy - widths[i]))
+        widths[i], spare = widths[i] + more, spare - more
+    widths[taker] += spare
+    return [(c, max(1, cells)) for c, cells in zip(shown, widths, strict=True)]

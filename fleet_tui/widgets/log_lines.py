@@ -13,13 +13,13 @@ from fleet_tui.widgets.paint import Painted, Span, fit, width_of
 from fleet_tui.widgets.safety import plain
 
 LABEL_CELLS = 16
-PHASE_CELLS = 20
-"""The most that the label and phase columns take; each is as wide as the longest word seen so far."""
+PHASE_CELLS = 22
+"""The most that the label and phase columns take; each is as wide as the longest word seen so far. The longest phase just fits."""
 
 NARROW = 60
-"""Panels narrower than this show no phase, and up to `ROOMY` only its first half."""
+"""Panels narrower than this show no phase, and up to `ROOMY` no more of it than half."""
 
-ROOMY = 100
+ROOMY = 90
 
 KEPT_STRIPS = 500
 
@@ -30,6 +30,19 @@ def clock(seconds: float) -> str:
     """Time of day, UTC."""
     whole = int(seconds) % 86400
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def wrapped(text: str, cells: int) -> list[str]:
+    """A line in pieces of at most so many cells, broken between words unless that would leave half a row empty."""
+    if width_of(text) != len(text):
+        return chop_cells(text, cells) or [""]
+    pieces, at = [], 0
+    while len(text) - at > cells:
+        end = text.rfind(" ", at + cells // 2, at + cells + 1)
+        end = end if end >= 0 else at + cells
+        pieces.append(text[at:end])
+        at = end + text.startswith(" ", end)
+    return [*pieces, text[at:]]
 
 
 class LogLines:
@@ -97,10 +110,7 @@ class LogLines:
         """Rows a line takes."""
         if not self.wrap or self._ring.kind(number).level in ("gap", "mark"):
             return 1
-        text = self._text(number)
-        if text.isascii():
-            return max(1, -(-len(text) // self._text_cells))
-        return max(1, len(chop_cells(text, self._text_cells)))
+        return len(wrapped(self._text(number), self._text_cells))
 
     # Drawing
 
@@ -158,9 +168,7 @@ class LogLines:
         """The part of the text that a row shows."""
         cells = self._text_cells
         if self.wrap:
-            if text.isascii():
-                return text[row * cells : (row + 1) * cells]
-            pieces = chop_cells(text, cells)
+            pieces = wrapped(text, cells)
             return pieces[row] if row < len(pieces) else ""
         if self.offset:
             text = text[self.offset :]

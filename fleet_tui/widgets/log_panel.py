@@ -22,6 +22,7 @@ class LogPanel(Painted):
     Args:
         title: what log it is; without one there is no title line.
         max_lines: lines kept.
+        empty: said where there are no lines at all.
         now: the time in seconds, for ``since``.
     """
 
@@ -30,6 +31,7 @@ class LogPanel(Painted):
         title: str = "",
         *,
         max_lines: int = 5000,
+        empty: str = "",
         glyphs: Glyphs = UNICODE,
         now: Callable[[], float] = time.time,
         name: str | None = None,
@@ -41,6 +43,8 @@ class LogPanel(Painted):
         self._drawn = LogLines(self, self._ring)
         self._reader = LogReader(self._ring, self._drawn.rows_of)
         self._title = title
+        self._empty = empty
+        self._is_told = False
         self._now = now
         self._level = ""
         self._since_key = 0
@@ -76,6 +80,12 @@ class LogPanel(Painted):
     def title(self, title: str) -> None:
         self._title = title
         self._repaint()
+
+    def tell(self) -> None:
+        """From now on it is known whether there are lines, so that an empty panel may say that there are none."""
+        if not self._is_told:
+            self._is_told = True
+            self.refresh()
 
     def toggle_wrap(self) -> None:
         self.wrap = not self.wrap
@@ -155,6 +165,10 @@ class LogPanel(Painted):
         self._repaint_all()
         return found
 
+    @property
+    def is_searching(self) -> bool:
+        return bool(self._reader.needle)
+
     def next_match(self) -> bool:
         return self._go_to_match(1)
 
@@ -189,7 +203,9 @@ class LogPanel(Painted):
             self.refresh()
             return
         after, first = self._rows(), 1 if self._title else 0
-        if before and after and before[0] != after[0] and len(before) == len(after) == self._lines:
+        if bool(before) != bool(after):
+            self.refresh()
+        elif before and after and before[0] != after[0] and len(before) == len(after) == self._lines:
             self.refresh(Region(0, first, self.size.width, self._lines))
         else:
             for y in range(max(len(before), len(after))):
@@ -213,6 +229,8 @@ class LogPanel(Painted):
         rows = self._rows()
         if y < len(rows):
             return self._drawn.strip(rows[y])
+        if not rows and y == 1 and self._is_told:
+            return self.strip([("  ", ""), ("nothing matches" if self.line_count else self._empty, "muted")], self.size.width)
         return Strip.blank(self.size.width, self.style_of(""))
 
     def _title_text(self) -> str:

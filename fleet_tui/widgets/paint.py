@@ -97,7 +97,7 @@ class Painted(Widget):
         self._styles_by_name.clear()
 
     def strip(self, spans: Iterable[Span], width: int, over: str = "") -> Strip:
-        """One line of exactly ``width`` cells. ``over`` names a style laid over every span, such as the cursor's."""
+        """One line of exactly ``width`` cells, cut with an ellipsis. ``over`` names a style laid over every span, such as the cursor's."""
         runs: list[tuple[str, str]] = []
         run, run_name = "", over
         for text, name in spans:
@@ -110,13 +110,21 @@ class Painted(Widget):
         segments: list[Segment] = []
         left = width
         for text, name in runs:
+            if left == 0 and segments and text.strip():
+                # The pieces before just fill the line; what follows is left out and is shown to be.
+                last = segments.pop()
+                cells = width_of(last.text) - width_of(self.glyphs.ellipsis)
+                segments.append(Segment(set_cell_size(last.text, max(0, cells)) + self.glyphs.ellipsis, last.style))
+                break
             if text:
                 text = text[: 4 * width + 16]
                 if not text.isprintable():
                     text = plain(text)
                 cells = width_of(text)
                 if cells > left:
-                    text, cells = set_cell_size(text, left), left
+                    # Blanks that do not fit are no loss; anything else that is left out is shown to be.
+                    dots = self.glyphs.ellipsis if width_of(text.rstrip()) > left > 0 else ""
+                    text, cells = set_cell_size(text, left - width_of(dots)) + dots, left
                 left -= cells
                 segments.append(Segment(text, self.style_of(name)))
         if left > 0:

@@ -115,6 +115,7 @@ class ResourceTable(TableLines, can_focus=True):
             self._row_changed(key)
         self._drop_marks()
         self._settle()
+        self._told()
         if not self._is_preparing and self.is_mounted:
             self._is_preparing = True
             self.set_timer(PREPARE_AFTER_S, self._prepare)

@@ -50,6 +50,8 @@ class TableLines(Painted):
     ) -> None:
         super().__init__(glyphs=glyphs, name=name, id=id, classes=classes)
         self.empty = self.empty_shown = ""
+        self._is_told = False
+        """Whether rows were ever given: before that nobody knows that there are none."""
         self.marked: set[Key] = set()
         self._set = RowSet()
         self._wide = False
@@ -60,6 +62,12 @@ class TableLines(Painted):
         self._window: dict[Key, int] | None = None
         self._fitted: list[tuple[Column, int]] | None = None
         self._header_painted = ""
+
+    def _told(self) -> None:
+        """Rows were given, perhaps none; from now on an empty table says so."""
+        if not self._is_told:
+            self._is_told = True
+            self.refresh()
 
     def touch(self) -> None:
         """Render the rows on screen again, for cells that depend on the time; repaints cells that differ."""
@@ -151,7 +159,7 @@ class TableLines(Painted):
         shown = self._set.shown
         if at < len(shown) and shown[at] in self._set.rows:
             return self._strip(shown[at])
-        say = "" if shown or y != 2 else (self.empty_shown if self._set.rows else self.empty)
+        say = "" if shown or y != 2 or not self._is_told else (self.empty_shown if self._set.rows else self.empty)
         return self.strip([(" " * GUTTER, ""), (say, "muted")], width)
 
     def _look(self, key: Key) -> tuple[Key, bool, bool]:
@@ -199,26 +207,28 @@ class TableLines(Painted):
                 title = fit(title, min(width_of(title), width - 1), ellipsis="") + arrow
             titles.append(fit(title, width, column.align, self.glyphs.ellipsis))
         line = " " * GUTTER + (" " * GAP).join(titles)
-        return _laid_into(line, self._count_text())
+        counts = self._counts()
+        laid = _laid_into(line, f" {self.glyphs.dot} ".join(counts))
+        return laid if laid != line or not counts else _laid_into(line, counts[0])
 
-    def _count_text(self) -> str:
-        """Where the cursor is among how many, once not everything fits or something is marked or hidden."""
+    def _counts(self) -> list[str]:
+        """Most important first: how many are marked; where the cursor is among how many, once not everything fits or something is hidden."""
         shown, total = len(self._set.shown), len(self._set.rows)
         parts = [f"{len(self.marked)} marked"] if self.marked else []
         if shown < total:
             parts.append(f"{self._cursor_at + 1 if shown else 0:,}/{shown:,} of {total:,}")
         elif shown > self._lines:
             parts.append(f"{self._cursor_at + 1:,}/{shown:,}")
-        return f" {self.glyphs.dot} ".join(parts)
+        return parts
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._set.shown) + 1
 
 
 def _laid_into(line: str, words: str) -> str:
-    """The words put into the last stretch of blanks that is wide enough for them; left out if there is none."""
-    blanks = [run for run in re.finditer(r" +$| {4,}", line) if run.end() - run.start() >= len(words) + 2 * GAP]
-    if not words or not blanks:
+    """The words put at the end of the longest stretch of blanks, where they look like no title; left out if there is no room."""
+    blanks = max(re.finditer(r" +$| {4,}", line), key=lambda run: run.end() - run.start(), default=None)
+    if not words or blanks is None or blanks.end() - blanks.start() < len(words) + 2 * GAP:
         return line
-    end = blanks[-1].end() - (0 if blanks[-1].end() == len(line) else GAP)
+    end = blanks.end() - (0 if blanks.end() == len(line) else GAP)
     return line[: end - len(words)] + words + line[end:]

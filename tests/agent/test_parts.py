@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import subprocess
 import sys
 import tarfile
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from fleet_tui.agent import certificate, installation, ports, processes
+from fleet_tui.agent import certificate, door, installation, ports, processes
 from fleet_tui.agent.disk import used_bytes
 from fleet_tui.agent.door import Door
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable, Failure
 from fleet_tui.agent.lines import LineSplitter
+from fleet_tui.agent.standing import Standing
 from fleet_tui.backend.providers.archive import agent_archive
 from tests.agent.stub_door import StubDoor
 
@@ -57,6 +59,34 @@ def test_door_is_reached_however_long_its_path(tmp_path: Path, depth: int) -> No
     finally:
         door.close()
         stub.shut()
+
+
+def test_what_a_later_life_of_the_agent_tells_is_newer() -> None:
+    first = Standing(["hello"], lambda: None, life=1)
+    for _ in range(1000):
+        first.set_facts(visit=1)
+    assert Standing(["hello"], lambda: None, life=2).take()[0]["standing"] > first.take()[0]["standing"] > 1000
+
+
+def test_a_daemon_that_takes_calls_and_answers_none_is_asked_after_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "ANSWER_S", 0.2)
+    well = StubDoor(tmp_path, {})  # door.sock, which comes after door-2.sock
+    well.open()
+    way = Door(f"unix:{tmp_path}/door*.sock", "m")
+    hello = {"machine": "m", "boot": "b", "token": well.token, "clock": 0.0, "pid": 1, "agent_version": "1"}
+    try:
+        with socket.socket(socket.AF_UNIX) as frozen:
+            frozen.bind(str(tmp_path / "door-2.sock"))
+            frozen.listen()
+            with pytest.raises(DoorUnreachable):
+                way.call("agent.hello", hello)
+            assert way.call("agent.hello", hello)["key"] == "k"
+            well.shut()
+            with pytest.raises(DoorUnreachable):
+                way.call("agent.hello", hello)
+    finally:
+        way.close()
+        well.shut()
 
 
 @pytest.mark.parametrize(

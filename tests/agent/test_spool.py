@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -70,6 +72,26 @@ def test_full_spool_drops_the_oldest_and_says_how_many(tmp_path: Path) -> None:
     spool.told_of_dropped(told)
     assert spool.dropped == 0
     assert Spool(tmp_path / "s").dropped == 0
+
+
+def test_a_full_disk_costs_no_line_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    spool = Spool(tmp_path / "s", segment_size=100)
+    fill(spool, 20)
+    with monkeypatch.context() as patched:
+        patched.setattr("fleet_tui.agent.spool.write_json", full)
+        patched.setattr("fleet_tui.agent.spool.os.write", full)
+        fill(spool, 3)
+        assert spool.dropped == 3
+        spool.acknowledge(18)
+        assert seqs(spool) == [19, 20]
+    fill(spool, 1)
+    assert seqs(spool) == [19, 20, 21]
+    spool.told_of_dropped(3)
+    again = Spool(tmp_path / "s", segment_size=100)
+    assert again.last == 21 and seqs(again)[-2:] == [20, 21]
 
 
 def test_hostile_text_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -125,6 +125,20 @@ def test_data_is_kept_and_upgraded(rig: Rig, tmp_path: Path) -> None:
     assert "1.1.0" in error and "1.1.0-rc2" in error and "newer" in error
 
 
+def test_an_agent_that_cannot_write_its_own_words_lives_on(rig: Rig) -> None:
+    """As on a full disk: what it says to its output file is lost, and nothing else."""
+    rig.make()
+    (rig.folder / "agent.out").symlink_to("/dev/full")
+    gate = rig.root / "gate"
+    tasks = {"tasks": [{"run": f"test -e {gate}"}]}
+    rig.document["actions"] = [{"kind": "run_tasks", "name": "t", "stage": "before_install", "enabled": True, "parameters": tasks}]
+    rig.boot()
+    rig.failure("actions:before_install")
+    gate.touch()
+    assert rig.do("retry-startup")["state"] == "done"
+    assert "web" in rig.get()
+
+
 def test_taken_port_names_its_holder_and_a_retry_goes_on_there(rig: Rig) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", rig.port))

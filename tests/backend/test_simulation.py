@@ -113,7 +113,8 @@ def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Ya
     assert failed
     for record in failed:
         operation = operations[record.label]
-        assert operation.error is not None and operation.error.message == record.failure
+        assert operation.error is not None and record.failure and operation.error.message.endswith(record.failure)
+        assert not record.failure.startswith("start-up failed"), "the stage is told beside it"
         lines = yard.lines.read(ReadLines(target=f"instance:{record.id}", limit=500)).lines
         assert any(line.level == "error" and line.operation_id == operation.id for line in lines)
         assert sum(step.error is not None for step in operation.steps) == 1
@@ -140,9 +141,36 @@ def test_ten_thousand_hang_together_are_listed_and_summed_up(yard: Yard, store: 
     summary = Dashboard(store, yard.feed, yard.lines, yard.clock).summarize(Summarize(lines=20, rows=10))
     assert summary.instances["total"] == 10_000 and summary.hosts["total"] == 200
     assert 50 < summary.attention_total < 500
+    down = {row.name for row in summary_hosts(store) if row.connection_state != "up"}
+    assert down and down == {a.label for a in summary.attention if a.ref.startswith("host:")}
     assert summary.rows[0].state is InstanceState.FAILED
     times = [line.time for line in summary.lines]
     assert len(times) == 20 and times == sorted(times)
+
+
+def summary_hosts(store: Store) -> tuple[Any, ...]:
+    with store.read() as tx:
+        return hosts.find(tx)
+
+
+def test_attention_tells_since_when_something_is_wrong(yard: Yard, store: Store) -> None:
+    """A failure of an old instance is new; a measurement of an old failure is not."""
+    populate(store, yard.provider, instances=60, hosts=4, seed=7)
+    with store.read() as tx:
+        well = queries.list_instances(tx, ListInstances(state="running")).instances[0]
+    with store.write() as tx:
+        row = tx.get(InstanceRow, well.id)
+        assert row is not None
+        row.disk_used_bytes = (row.disk_used_bytes or 0) + 1
+    with store.read() as tx:
+        assert queries.describe(tx, well.id).updated_at == well.updated_at
+    with store.write() as tx:
+        row = tx.get(InstanceRow, well.id)
+        assert row is not None
+        row.state, row.failed_stage, row.failure = InstanceState.FAILED.value, "stop", "it does not stop"
+    summary = Dashboard(store, yard.feed, yard.lines, yard.clock).summarize(Summarize(rows=10))
+    assert summary.attention[0].label == well.label
+    assert summary.attention[0].since > well.updated_at.timestamp()
 
 
 def hangs_together(yard: Yard, store: Store, count: int) -> None:

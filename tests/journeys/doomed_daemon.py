@@ -5,7 +5,9 @@
 Each life is a fork that calls the daemon's own ``main``; after ``kill -9`` the next one begins at once, as systemd would do it
 but without the seconds that imports take. SIGUSR1 kills the present life; a file ``hold`` in the directory CONTROL keeps the
 next one from beginning; SIGTERM ends life and program in order. Where a file ``doom`` above CONTROL says what is under way, a
-life kills itself the first time that each checkpoint of the engine is reached, and notes ``what point`` in ``deaths`` beside it.
+life kills itself the first time that each checkpoint of the engine is reached, and notes ``what point`` in ``deaths`` beside it;
+after the first word, ``doom`` may name the only points where that is to happen. Where a file ``frost`` names a point, the first life
+that reaches it stops itself (SIGSTOP) and leaves its process id in ``frozen`` instead, until somebody continues it.
 ``FLEET_TEST_PORTS=first-last`` are the ports its instances get, so that sites side by side do not fight over them.
 """
 
@@ -86,10 +88,14 @@ def checkpoint(control: Path) -> Callable[[str], None]:
     doom, deaths = control.parent / "doom", control.parent / "deaths"
 
     def reached(point: str) -> None:
+        freeze(control.parent, point)
         try:
-            death = f"{doom.read_text()} {point}\n"
+            what, *only = doom.read_text().split()
         except FileNotFoundError:
             return
+        if only and point not in only:
+            return
+        death = f"{what} {point}\n"
         with deaths.open("a+") as known:
             fcntl.flock(known, fcntl.LOCK_EX)
             known.seek(0)
@@ -100,6 +106,19 @@ def checkpoint(control: Path) -> Callable[[str], None]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return reached
+
+
+def freeze(folder: Path, point: str) -> None:
+    frost, frozen = folder / "frost", folder / "frozen"
+    try:
+        if frost.read_text() != point:
+            return
+        frost.rename(mine := folder / f"frost-{os.getpid()}")  # of two that reach it one is frozen
+    except FileNotFoundError:
+        return
+    mine.write_text(str(os.getpid()))
+    mine.rename(frozen)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def hurry() -> None:

@@ -57,6 +57,8 @@ class Site:
         self._ports = _claim_ports()
         self._programs: dict[int, subprocess.Popen[bytes]] = {}
         self._clients: dict[int, Client] = {}
+        self._frozen: set[int] = set()
+        """Slots whose daemon answers nothing and need not be asked."""
 
     # --- daemons -----------------------------------------------------------------------------------------------
 
@@ -100,6 +102,27 @@ class Site:
 
     def let_live(self, slot: int = 1) -> None:
         (self.control(slot) / "hold").unlink(missing_ok=True)
+
+    def freeze_at(self, point: str) -> None:
+        """The first daemon to reach that checkpoint stops there like one whose machine hangs."""
+        (self.home / "frost").write_text(point)
+
+    def frozen(self) -> int:
+        """The slot that froze, once one has."""
+        pid = until(lambda: (self.home / "frozen").exists() and int((self.home / "frozen").read_text()), 60.0, "a daemon freezes")
+        until(lambda: (found := processes.find(pid)) is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        slot = next(slot for slot in self.slots if self.pid(slot) == pid)
+        self._frozen.add(slot)
+        return slot
+
+    def thaw(self, slot: int) -> None:
+        (self.home / "frozen").unlink()
+        os.kill(self.pid(slot), signal.SIGCONT)
+        self._frozen.discard(slot)
+
+    def pid(self, slot: int = 1) -> int:
+        """Process id of the present life, from its lock."""
+        return int((self.places.lock if slot == 1 else self.places.state / f"fleetd-{slot}.lock").read_text())
 
     def stop(self, slot: int = 1) -> None:
         """In order, as ``fleet daemon stop`` would."""
@@ -164,11 +187,12 @@ class Site:
         return away(lambda: self._call_any(request))
 
     def _call_any(self, request: Any) -> Any:
-        for slot in self.slots:
+        asked = [slot for slot in self.slots if slot not in self._frozen]
+        for slot in asked:
             try:
                 return self.client(slot).call(request)
             except (Unreachable, TimedOut):
-                if slot == self.slots[-1]:
+                if slot == asked[-1]:
                     raise
         raise AssertionError("a site has at least one slot")
 

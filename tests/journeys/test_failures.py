@@ -13,7 +13,7 @@ import pytest
 
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.instances.states import Health, InstanceState
-from fleet_tui.backend.operations import OperationRecord
+from fleet_tui.backend.operations import OperationRecord, StepState
 from tests.journeys.site import Site, marked, markers, site, tasks
 from tests.journeys.test_first_instance import application_pid
 from tests.waiting import until
@@ -34,6 +34,8 @@ def failed(site: Site, operation: OperationRecord, stage: str, *words: str) -> i
     record = site.show(operation.target)
     assert (record.state, record.failed_stage) == (InstanceState.FAILED, stage), record
     assert operation.error is not None and operation.error.hint
+    assert operation.rollback == "none" and record.machine in site.machines(), "the machine is kept, and so it is said"
+    assert not [step.name for step in operation.steps if step.state is StepState.UNDONE]
     for word in words:
         assert word in operation.error.message, operation.error
         assert word in record.failure, record
@@ -205,6 +207,7 @@ def test_an_agent_that_does_not_call_in_time() -> None:
         own.create("late")
         door, aside = own.socket(), own.places.runtime / "aside"
         door.rename(aside)  # calls of ours go on over the connection we have
+        door.touch()  # were nothing there, the daemon would listen there again
         operation = own.fails(i.ProvisionInstance(target="late"))
         assert own.show("late").failed_stage == "startup:hello"
         assert operation.error is not None and "the agent did not call within 1 s" in operation.error.message

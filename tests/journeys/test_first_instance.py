@@ -231,7 +231,8 @@ def test_a_start_up_that_is_cancelled_leaves_nothing_over(shared: Site, first: b
     machine = shared.show(label).machine
     assert machine in shared.processes()
     shared.call(CancelOperation(operation.id))
-    assert shared.ended(operation.id).state is OperationState.CANCELLED
+    ended = shared.ended(operation.id)
+    assert (ended.state, ended.rollback) == (OperationState.CANCELLED, "done")
     record = shared.show(label)
     assert (record.machine, record.url, record.failed_stage) == (None, None, None)
     assert record.state is (InstanceState.DEPROVISIONED if record.data_disk.path else InstanceState.NEW)

@@ -85,7 +85,7 @@ def check(site: Site, labels: list[str], kept: Mapping[str, Mapping[str, bytes]]
     current = {str(record.machine) for record in records.values()}
     assert site.machines() == current, "a machine's folder is left over"
     until(lambda: set(site.processes()) <= current, 10.0, "no process without a machine")
-    assert not site.complaints(), "a daemon met something it did not expect"
+    assert not site.complaints(), "a daemon met something it did not expect:\n" + "\n".join(site.complaints())
     for machine, group in site.processes().items():
         agents = [process for process in group if "agent.pyz" in process.command]
         assert len(agents) == 1, group
@@ -254,3 +254,27 @@ def test_a_console_killed_while_it_waits_changes_nothing() -> None:
         assert own.ended(operation.id).state is OperationState.SUCCEEDED
         check(own, ["web-1"], {"web-1": marked(own.disk("web-1"))})
         assert processes.find(console.pid) is None
+
+
+@pytest.mark.parametrize("words", [("op", "follow", "{}", "--output", "text"), ("instance", "logs", "web-1", "--follow", "--output", "text")])
+def test_who_follows_is_told_the_rest_by_the_next_daemon(words: tuple[str, ...]) -> None:
+    with site(flags=FLAGS) as own:
+        equipped(own)
+        own.create("web-1", template="witness")
+        operation = own.submit(request("provision", "web-1"))
+        with (own.home / "followed").open("wb") as output:
+            follower = subprocess.Popen(
+                own.command(*(word.format(operation.id) for word in words)), cwd=own.home, env=own.environment, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT,
+            )
+        try:
+            until(lambda: "witness vm-" in (own.home / "followed").read_text(), 30.0)
+            own.kill()
+            until(lambda: "the application answers" in (own.home / "followed").read_text(), 60.0, "it goes on")
+            if words[0] == "op":
+                assert follower.wait(timeout=20) == 0
+        finally:
+            follower.kill()
+            follower.wait(timeout=10)
+        followed = (own.home / "followed").read_text().splitlines()
+        assert [line.split()[-1] for line in followed if "witness vm-" in line] == [str(number) for number in range(LINES)], "none lost, none twice"

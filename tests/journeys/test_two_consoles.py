@@ -28,9 +28,6 @@ from fleet_tui.backend.telemetry import ReadLines
 from tests.journeys.site import ROOT, Site, tasks
 from tests.waiting import until
 
-SLACK_S = 4.0
-"""Beyond the second in which all see the same: for a machine that has much else to do."""
-
 
 class Console:
     """What a console does: it waits for events, fetches what they name, and notes when it knew what."""
@@ -110,8 +107,7 @@ def test_two_consoles_and_a_command_line_see_the_same_together(shared: Site) -> 
         at = follower.when(done)
         assert at is not None
         seen = [at, first.states["running"], second.states["running"]]
-        print(f"seen within {(max(seen) - min(seen)) * 1000:.0f} ms of each other")
-        assert max(seen) - min(seen) < 1.0 + SLACK_S
+        print(f"seen within {(max(seen) - min(seen)) * 1000:.0f} ms of each other")  # how long is measured by the bench: seen_together
     told = json.loads(shared.fleet("instance", "show", "watched", "--output", "json").stdout)
     record = shared.show("watched")
     assert (told["state"], told["url"]) == (record.state.value, record.url)

@@ -180,3 +180,34 @@ async def test_ascii_terminals_get_ascii() -> None:
             seen = picture_as_painted(pilot)
             assert seen.isascii(), sorted({c for c in seen if not c.isascii()})
             assert "?" not in seen.replace("? keys", "").replace("? of", "").replace(" ? ", "")
+
+
+async def test_without_a_daemon_nothing_is_claimed() -> None:
+    session = fleet()
+    session.down = True
+    async with console(session, (160, 48)) as pilot:
+        await eventually(pilot, lambda: "no link" in picture(pilot))
+        for said in ("nothing needs attention", "nothing runs", "no instances yet", "no agent has said"):
+            assert said not in picture(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
+@pytest.mark.parametrize(("keys", "alone"), [((), "INSTANCE"), (("tab",), "agent log"), (("shift+tab",), "OPERATIONS"), (("shift+tab",) * 2, "ATTENTION")])
+async def test_a_zoomed_panel_is_alone_and_as_high_as_the_screen(size: tuple[int, int], keys: tuple[str, ...], alone: str) -> None:
+    async with console(fleet(), size) as pilot:
+        before = picture(pilot)
+        await press(pilot, *keys, "f")
+        shown = picture(pilot)
+        assert [title for title in ("ATTENTION", "OPERATIONS", "INSTANCE", "agent log") if title in shown] == [alone]
+        panel = pilot.app.screen.focused
+        assert panel is not None and panel.size.height == size[1] - 2
+        await press(pilot, "escape")
+        assert [line[:12] for line in picture(pilot).splitlines()] == [line[:12] for line in before.splitlines()]
+
+
+async def test_a_cause_that_is_long_gets_a_line_where_there_is_room() -> None:
+    session = StubSession().add(instance("db-04", "failed", failed_stage="startup:certificate", failure="the key does not belong to this certificate"))
+    async with console(session, (160, 48)) as pilot:
+        lines = picture(pilot).splitlines()
+        at = next(n for n, text in enumerate(lines) if "failed at startup:certificate" in text)
+        assert "the key does not belong to this certificate " in lines[at + 1]

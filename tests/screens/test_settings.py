@@ -22,7 +22,7 @@ async def test_fields_say_when_they_apply_and_what_is_pending() -> None:
         await press(pilot, "2", "e")
         seen = picture(pilot)
         assert "GENERAL" in seen and "fixed since first provision" in seen
-        assert "at reprovision   was web-tiny" in seen
+        assert "at reprovision  was web-tiny" in seen
         assert "Size of data disk" in seen
 
 

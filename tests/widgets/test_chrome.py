@@ -121,6 +121,21 @@ async def test_a_banner_hides_when_there_is_nothing_to_say(app: Any) -> None:
     assert not banner.display
 
 
+async def test_a_banner_drops_its_last_clauses_and_keeps_what_to_press(app: Any) -> None:
+    banner = app.query_one(Banner)
+    banner.update("no link since 14:02 UTC (3m) · ctrl+r tries now · shown as of then · the daemon does not answer at all")
+    await app.pilot.pause()
+    assert line(app, Banner).rstrip() == " ✗ no link since 14:02 UTC (3m) · ctrl+r tries now · shown as of then"
+
+
+@pytest.mark.parametrize("spans", [[("x" * 90, "")], [("x" * 80, ""), ("more", "")], [("x" * 60, ""), ("y" * 30, "")]])
+async def test_what_does_not_fit_ends_in_an_ellipsis(app: Any, spans: list[tuple[str, str]]) -> None:
+    header = app.query_one(Header)
+    painted = header.strip(spans, 80)
+    assert painted.cell_length == 80 and painted.text.endswith("…")
+    assert not header.strip([("x" * 80, ""), ("   ", "")], 80).text.endswith("…"), "blanks are no loss"
+
+
 async def test_capacity_bars_line_up(app: Any) -> None:
     bars = app.query_one(CapacityBars)
     bars.update([Capacity("cpu", 0.61, 0.09, "yes"), Capacity("ram", 0.78, 0.04, "no !", "failed")])

@@ -10,6 +10,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from fleet_tui.backend.text import LINE_LIMIT
+from fleet_tui.widgets.log_lines import wrapped
 from fleet_tui.widgets.log_queue import LogQueue
 from fleet_tui.widgets.log_reader import LogReader
 from fleet_tui.widgets.log_ring import KINDS_LIMIT, Entry, LogRing
@@ -293,3 +294,27 @@ async def test_new_lines_repaint_only_themselves_while_there_is_room(app: Any) -
     asked.clear()
     app.panel.feed([])
     assert asked == []
+
+
+def test_lines_are_broken_between_words_and_nothing_is_lost() -> None:
+    assert wrapped("file 5 of 90, left", 10) == ["file 5 of", "90, left"]
+    assert wrapped("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
+    assert wrapped("x " + "a" * 12, 10) == ["x aaaaaaaa", "aaaa"], "half an empty row would waste more than a broken word"
+    assert wrapped("", 10) == [""]
+    assert wrapped("✗ file 17 of", 9) == ["✗ file 17", "of"], "what is one cell wide is broken alike"
+    text = " ".join("word" * (n % 5 + 1) for n in range(60))
+    assert all(len(piece) <= 24 for piece in wrapped(text, 24))
+    assert "".join(wrapped(text, 24)).replace(" ", "") == text.replace(" ", "")
+
+
+async def test_an_empty_log_says_so_once_that_is_known() -> None:
+    made = LogApp(empty="nothing yet")
+    async with made.run_test(size=(70, 10)) as pilot:
+        assert not any(made.picture[1:])
+        made.panel.tell()
+        assert made.picture[2] == "  nothing yet"
+        made.panel.feed(entries(0, 1))
+        await pilot.pause()
+        assert made.picture[2] == ""
+        made.panel.filter_text = "no such word"
+        assert made.picture[2] == "  nothing matches"

@@ -81,11 +81,29 @@ async def app() -> Any:
 async def test_an_empty_table_says_what_to_press() -> None:
     made = TableApp()
     async with made.run_test(size=(60, 12)) as pilot:
+        made.table.set_rows([])
         await pilot.pause()
         assert "no hosts yet · n adds one" in picture(made.table)[2]
         made.table.set_rows(rows(1))
         made.table.filter_text = "zzz"
         assert "esc clears the filter" in picture(made.table)[2]
+
+
+async def test_a_table_that_was_told_nothing_does_not_say_that_there_is_nothing() -> None:
+    made = TableApp()
+    async with made.run_test(size=(60, 12)) as pilot:
+        assert not any(line.strip() for line in picture(made.table)[1:])
+        made.table.set_rows([])
+        await pilot.pause()
+        assert "no hosts yet" in picture(made.table)[2]
+
+
+async def test_the_count_stands_apart_from_titles_and_marks_are_told_first(app: Any) -> None:
+    assert picture(app.table)[0].split() == ["NAME", "STATE", "1/100", "SIZE"]
+    app.table.mark_filtered()
+    assert "100 marked · 1/100" in picture(app.table)[0]
+    app.table.set_columns([Column("name", "NAME", 20), Column("state", "STATE", 18), Column("size", "S" * 16, 16)])
+    assert "100 marked" in picture(app.table)[0] and "1/100" not in picture(app.table)[0]
 
 
 async def test_keys_move_the_cursor_and_open(app: Any) -> None:

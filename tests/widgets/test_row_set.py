@@ -118,3 +118,15 @@ def test_columns_fill_the_width_and_the_lowest_priority_goes_first() -> None:
         assert fitted[0][0].key == "name"
     assert [c.key for c, _ in fit_columns(columns, 36, wide=False)] == ["name", "a", "c"]
     assert [c.key for c, _ in fit_columns(columns, 60, wide=True)] == ["name", "a", "b", "c", "w"]
+
+
+def test_spare_width_goes_to_the_flexible_column_then_to_those_that_want_it() -> None:
+    columns = [Column("name", "NAME", 8, roomy=12), Column("why", "WHY", 10, flexible=True, roomy=20), Column("age", "AGE", 4, align="right")]
+
+    def cells(width: int) -> list[int]:
+        return [cells for _, cells in fit_columns(columns, width, wide=False)]
+
+    assert cells(26) == [8, 10, 4]
+    assert cells(36) == [8, 20, 4]
+    assert cells(40) == [12, 20, 4]
+    assert cells(50) == [12, 30, 4]

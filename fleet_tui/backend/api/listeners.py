@@ -15,7 +15,8 @@ from typing import Protocol
 from fleet_tui.backend.api.sockets import short_name
 
 _UCRED = struct.Struct("3i")
-_BACKLOG = 512
+BACKLOG = 512
+"""Connections that may wait to be let in: a fleet's agents come all at once when a daemon is back."""
 
 
 class Listener(Protocol):
@@ -29,6 +30,10 @@ class Listener(Protocol):
 
     def identify(self, transport: asyncio.BaseTransport) -> tuple[int, str]:
         """User id and source of a connection, proven by the transport, not by what was said over it."""
+        ...
+
+    def is_gone(self) -> bool:
+        """Whether nobody can find the place any more, and it must be bound again."""
         ...
 
     def close(self) -> None:
@@ -65,7 +70,7 @@ class UnixListener:
             if self.group:
                 os.chown(temporary, -1, grp.getgrnam(self.group).gr_gid)
             temporary.chmod(self.mode)
-            listening.listen(_BACKLOG)
+            listening.listen(BACKLOG)
             temporary.rename(self.path)
         except BaseException:
             listening.close()
@@ -79,6 +84,10 @@ class UnixListener:
         end: socket.socket = transport.get_extra_info("socket")
         pid, uid, _gid = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
         return uid, f"uid {uid} pid {pid}"
+
+    def is_gone(self) -> bool:
+        """Somebody tidied up: the socket lives on, but its name is what callers know."""
+        return not self.path.exists()
 
     def close(self) -> None:
         """Remove the name, unless another daemon has put its own there since."""

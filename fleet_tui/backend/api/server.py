@@ -7,6 +7,7 @@ A further listener (TLS on TCP) is one more entry in the list given to :meth:`Se
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.api.dispatch import Dispatcher
-from fleet_tui.backend.api.listeners import Listener, UnixListener
+from fleet_tui.backend.api.listeners import BACKLOG, Listener, UnixListener
 from fleet_tui.backend.api.waiting import Waiters
 from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import FleetError, InternalError, InvalidInput, NotFound, UsageError
@@ -31,6 +32,8 @@ MOST_BYTES = 8 * 1024 * 1024
 """Largest request body."""
 CALLS = 16
 """Calls worked on at once; more wait their turn."""
+LOOK_S = 2.0
+"""How often it is looked whether the places where we listen can still be found."""
 SLICE_S = 5.0
 """A held reader is looked after so often: does it still listen, are we still running."""
 
@@ -46,6 +49,7 @@ _WAITING = frozenset({"events.after", "lines.read", "agent.report"})
 __all__ = ["Server", "UnixListener"]
 
 Admitted = tuple[Any, Caller, Any]
+_log = logging.getLogger(__name__)
 
 
 class Server:
@@ -76,21 +80,25 @@ class Server:
         """
         bound: list[tuple[Listener, socket.socket]] = []
         runners: list[web.AppRunner] = []
+        looking: list[asyncio.Task[None]] = []
         self._waiters = Waiters()
         try:
             for listener in listeners:
                 bound.append((listener, listener.bind()))
-            for listener, listening in bound:
+            for listener, listening in tuple(bound):
                 runner = web.AppRunner(
                     self._application(listener), access_log=None, handler_cancellation=True, keepalive_timeout=3600.0,
                     shutdown_timeout=self._grace_s,
                 )
                 runners.append(runner)
                 await runner.setup()
-                await web.SockSite(runner, listening, ssl_context=listener.tls).start()
+                await web.SockSite(runner, listening, ssl_context=listener.tls, backlog=BACKLOG).start()
+                looking.append(asyncio.create_task(_keep_findable(listener, runner, bound)))
             yield
         finally:
-            for listener, _ in bound:
+            for task in looking:
+                task.cancel()
+            for listener in listeners:
                 listener.close()
             self._waiters.stop()
             for runner in runners:
@@ -271,3 +279,18 @@ def _reply(body: bytes) -> web.Response:
 def _refusal(refusal: FleetError) -> web.Response:
     body = dump({"error": refusal.as_json()})
     return web.Response(body=body, status=_STATUS.get(refusal.code, _REFUSED), content_type="application/json")
+
+
+async def _keep_findable(listener: Listener, runner: web.AppRunner, bound: list[tuple[Listener, socket.socket]]) -> None:
+    """Bind anew what somebody removed; calls over the old socket go on."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        try:
+            if not listener.is_gone():
+                continue
+            listening = listener.bind()
+            bound.append((listener, listening))
+            await web.SockSite(runner, listening, ssl_context=listener.tls, backlog=BACKLOG).start()
+            _log.warning("the place where fleetd listens was gone; it listens there again")
+        except OSError as problem:
+            _log.error("the place where fleetd listens is gone and cannot be had again: %s", problem)

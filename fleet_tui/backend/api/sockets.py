@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _LONGEST = 107
+_PATIENCE_S = 5.0
 
 
 @contextmanager
@@ -30,11 +32,24 @@ def connect(path: Path, timeout_s: float | None) -> socket.socket:
     try:
         connection.settimeout(timeout_s)
         with short_name(path) as name:
-            connection.connect(name)
+            _connect(connection, name, timeout_s)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _connect(connection: socket.socket, name: str, timeout_s: float | None) -> None:
+    """Where too many wait to be let in, the kernel does not wait but says so at once: so we do."""
+    deadline = time.monotonic() + (_PATIENCE_S if timeout_s is None else timeout_s)
+    while True:
+        try:
+            connection.connect(name)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def answers(path: Path, timeout_s: float = 2.0) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import AuthFailed, FleetError, NotFound, Unreachable, WrongState
+from fleet_tui.backend.errors import AuthFailed, FleetError, InvalidInput, NotFound, Unreachable, WrongState
 from fleet_tui.backend.hosts.hierarchy import NO_HYPERVISOR
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.hosts.standing import reason_of
@@ -66,7 +66,12 @@ def refuse_mismatch(cluster: ClusterRow) -> None:
 
 
 def unreachable(name: str, error: FleetError) -> FleetError:
-    """The error as a step raises it: which host, what it means, what to do. :class:`AuthFailed` stays one, the rest is :class:`Unreachable`."""
+    """The error as a step raises it: which host, what it means, what to do.
+
+    :class:`AuthFailed` stays one, and so does what is no fault of the link (a driver that is not installed); the rest is :class:`Unreachable`.
+    """
+    if isinstance(error, (InvalidInput, WrongState)):
+        return error
     reason = reason_of(error)
     kind = AuthFailed if isinstance(error, AuthFailed) else Unreachable
     hint = error.hint or "look at its power and its network; `fleet host reconnect` tries again"

@@ -32,8 +32,9 @@ def why_not(host: HostRow, cluster: ClusterRow, pod: PodRow, zone: ZoneRow) -> s
 
 def find(
     tx: Session, limit: int = 5000, name: str = "", instances: Mapping[str, int] | None = None, ids: Sequence[str] = (),
+    down: bool = False,
 ) -> tuple[HostRecord, ...]:
-    """Hosts by name. ``instances`` says how many stand on each; the slice above counts them."""
+    """Hosts by name, or only those that are ``down``. ``instances`` says how many stand on each; the slice above counts them."""
     query = (
         select(HostRow, ClusterRow, PodRow, ZoneRow)
         .join(ClusterRow, HostRow.cluster_id == ClusterRow.id)
@@ -42,6 +43,8 @@ def find(
         .order_by(HostRow.name)
         .limit(limit)
     )
+    if down:
+        query = query.where(HostRow.connection_state != ConnectionState.UP.value)
     if name:
         query = query.where((HostRow.name == name) | (HostRow.id == name.removeprefix("host:")))
     if ids:

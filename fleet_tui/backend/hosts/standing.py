@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import AuthFailed, FleetError
+from fleet_tui.backend.errors import AuthFailed, FleetError, InvalidInput, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.register import noticeable
 from fleet_tui.backend.hosts.rows import HostRow
@@ -48,6 +48,8 @@ def reason_of(error: FleetError) -> str:
     told = str(error.details.get("reason", ""))
     if told in REASONS:
         return told
+    if isinstance(error, (InvalidInput, WrongState)):  # there is nothing here to ask it with
+        return "not-yet-probed"
     return "access-denied" if isinstance(error, AuthFailed) else "unreachable"
 
 

@@ -49,11 +49,14 @@ class Field:
 
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
+_ID = re.compile(r"i-[0-9a-z]{8}\Z", re.IGNORECASE)
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}\Z|[0-9A-Fa-f:]*:[0-9A-Fa-f:]+\Z")
 
 
 def _label(value: str) -> str:
+    if _ID.match(value):
+        return "that is what ids of instances look like; use another label"
     if _LABEL.match(value) and value == value.strip():
         return ""
     return "use 1 to 63 letters, digits, '-', '_' or space, beginning with a letter or digit"

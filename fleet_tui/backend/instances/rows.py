@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, func
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, event, func, inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.store import Base, Json, Utc
+
+_clock = SystemClock()
 
 
 class TemplateRow(Base):
@@ -85,6 +88,14 @@ class InstanceRow(Base):
     request_id: Mapped[str | None] = mapped_column(String(80), unique=True)
     created_at: Mapped[datetime] = mapped_column(Utc)
     updated_at: Mapped[datetime] = mapped_column(Utc)
+
+
+@event.listens_for(InstanceRow, "before_update")
+def _note_the_change(_mapper: Any, _connection: Any, row: InstanceRow) -> None:
+    """What a person would call a change, whoever makes it: the attention list tells by this how long something has been wrong."""
+    told = inspect(row).attrs
+    if any(told[name].history.has_changes() for name in ("state", "failure", "health")):
+        row.updated_at = _clock.now()
 
 
 Index("instance_by_label", func.lower(InstanceRow.label), unique=True)

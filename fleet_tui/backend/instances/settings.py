@@ -24,13 +24,13 @@ TEMPLATE_VERSION = "template.version"
 
 
 def find_row(tx: Session, target: str) -> InstanceRow:
-    """The instance a person means by label, id or ref.
+    """The instance a person means by id, ref or label, in this order.
 
     Raises:
         NotFound: there is none.
     """
     name = target.removeprefix("instance:")
-    row = tx.scalar(select(InstanceRow).where((InstanceRow.id == name) | (func.lower(InstanceRow.label) == name.lower())))
+    row = tx.get(InstanceRow, name) or tx.scalar(select(InstanceRow).where(func.lower(InstanceRow.label) == name.lower()))
     if row is None:
         raise NotFound(f"there is no instance {target!r}", hint="`fleet instance list` shows the instances there are")
     return row

@@ -17,7 +17,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.registers import find_network, find_template
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
-from fleet_tui.backend.operations.catalogue import StepContext
+from fleet_tui.backend.operations.catalogue import LEFT, StepContext
 from fleet_tui.backend.operations.overview import outcome
 from fleet_tui.backend.providers import MachineSpec, MachineState, Provider
 
@@ -100,7 +100,7 @@ def remove_new_disk(ctx: StepContext) -> Result:
     """Undo: a disk this run made and nothing ever mounted. A disk that existed before is never touched."""
     is_kept = machine_of(ctx) is not None  # for inspection, with its disk
     if not ctx.results["validate"]["new_disk"] or _has_booted(ctx) or is_kept:
-        return None
+        return LEFT
     provider = provider_of(ctx)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
@@ -150,7 +150,7 @@ def remove_machine_unless_started(ctx: StepContext) -> Result:
     if how.cancelled or how.failed_step not in STARTUP_STEPS:
         return remove_machine(ctx)
     ctx.say("the machine is kept for inspection: retry its start-up, or deprovision it", "warn")
-    return None
+    return LEFT
 
 
 STARTUP_STEPS = ("boot", "start-up", "health-check")

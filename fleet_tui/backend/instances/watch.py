@@ -75,9 +75,9 @@ class Watch:
         elif agent.health == Health.APP_DOWN.value:
             row.health, row.health_detail = Health.APP_DOWN.value, agent.health_detail
         elif used >= self._drivers.disk_critical:
-            row.health, row.health_detail = Health.DISK_CRITICAL.value, f"data disk {used:.0%} full"
+            row.health, row.health_detail = Health.DISK_CRITICAL.value, f"data disk {used * 100:.0f} % full"
         elif used >= self._drivers.disk_warning:
-            row.health, row.health_detail = Health.DISK_WARNING.value, f"data disk {used:.0%} full"
+            row.health, row.health_detail = Health.DISK_WARNING.value, f"data disk {used * 100:.0f} % full"
         else:
             row.health = Health.OK.value
 

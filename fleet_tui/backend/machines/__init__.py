@@ -82,7 +82,7 @@ class MoveRecord:
     """``1.9 GiB/s, 4.6 GiB left``."""
     attempt: int
     outcome: str
-    """Empty while under way; ``moved``, ``failed`` (it runs at the source), ``lost``."""
+    """Empty while under way; ``moved``, ``failed`` (it runs at the source), ``lost``, ``unknown`` (a host that could say does not answer)."""
     error: str
     downtime_ms: int | None
     elapsed_ms: int | None
@@ -237,6 +237,13 @@ class PreviewRatio:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """Ask for the way to a VM's serial console. The ticket is good once, for a minute, for the same user."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadGuestLog:
     """A VM's serial log, from a byte on."""
 
@@ -344,6 +351,8 @@ class MigrateVm(OperationRequest):
 
     host: str = ""
     bandwidth_mib_s: int = 0
+    copy_local_disks: bool = False
+    """Move disks on the host's own storage along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,10 @@ class Links(Protocol):
         """
         ...
 
+    def is_up(self, host_id: str) -> bool:
+        """Whether it is connected here and now; asks nobody."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Machines:

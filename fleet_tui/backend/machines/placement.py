@@ -241,8 +241,8 @@ def refusal(wanted: Wanted, choice: Choice) -> NoCapacity:
 
 def summary(found: Iterable[tuple[Seat, Why | None]]) -> str:
     """``3 hosts without enough RAM, 1 host cannot be used now``."""
-    counts = Counter(why for _, why in found if why not in (None, Why.SOURCE))
-    listed = [f"{counts[why]} {'host' if counts[why] == 1 else 'hosts'} {why.value}" for why in Why if counts[why]]
+    counts = Counter(why.value for _, why in found if why is not None and why is not Why.SOURCE)
+    listed = [f"{number} {'host' if number == 1 else 'hosts'} {why.value}" for why in Why if (number := counts[why.value])]
     return ", ".join(listed) or "there is no host to look at"
 
 

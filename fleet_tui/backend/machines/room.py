@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import Busy, NoCapacity, NotFound
-from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
+from fleet_tui.backend.errors import Busy, NoCapacity
+from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.transitions import lock
 from fleet_tui.backend.machines import vms
 from fleet_tui.backend.machines.drivers import Machines
@@ -62,9 +62,7 @@ def take(
 
 def _choose(at: Transactions, drivers: Machines, vm_id: str, wants: Callable[[VmRow], Wanted], policy: str, host_id: str) -> tuple[Choice, Wanted]:
     with at.read() as tx:
-        vm = tx.get(VmRow, vm_id)
-        if vm is None:
-            raise NotFound("the VM is gone", hint="nothing is left to do")
+        vm = vms.get(tx, vm_id)
         wanted = wants(vm)
         beside = policy.startswith("adjacent:")
         world = World.load(tx, drivers.rules, drivers.clock.now(), vm.cluster_id, without=vm.id, guests=beside)
@@ -84,8 +82,3 @@ def _none(wanted: Wanted, choice: Choice, host_id: str) -> Exception:
         return Busy(f"{wanted.name} waits for a free slot: {hosts} receive as many VMs as they may at once", hint="it goes on by itself")
     return refusal(wanted, choice)
 
-
-def cluster_of(tx: Session, vm: VmRow) -> ClusterRow:
-    cluster = tx.get(ClusterRow, vm.cluster_id)
-    assert cluster is not None  # its foreign key
-    return cluster

@@ -7,6 +7,7 @@ unknown while nobody can say; what is unknown is asked again by the watch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +16,20 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import Busy, FleetError, NotFound
+from fleet_tui.backend.errors import Busy, FleetError
 from fleet_tui.backend.hypervisors import GuestState, Hypervisor, Progress
 from fleet_tui.backend.machines import vms
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.rows import MoveRow, VmRow
-from fleet_tui.backend.machines.states import MovePhase, VmState
+from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 
+Free = Callable[[Session, VmRow], bool]
 _ROUNDS = 4
 """Each round acts once at most; more than that would be a hypervisor that changes its mind."""
 _COMMITTED = (MovePhase.COMMIT.value, MovePhase.CLEANUP.value, MovePhase.DONE.value)
+
+_ILL = (VmState.CRASHED, VmState.FAILED_TO_START, VmState.UNKNOWN)
+_MAY_RUN = ON_HOST | {VmState.DESTROYING}
 
 
 class Transactions(Protocol):
@@ -131,7 +136,7 @@ class _Case:
     destination_is_dead: bool
 
 
-def settle(at: Transactions, drivers: Machines, vm_id: str, why: str = "", *, give_up: bool = True) -> Settled:
+def settle(at: Transactions, drivers: Machines, vm_id: str, why: str = "", *, give_up: bool = True, free: Free | None = None) -> Settled:
     """Find out where a VM is, put right what a half migration left, and let its rows say so.
 
     Nothing is written while a migration is in flight. May be called again and again, by whoever holds the VM.
@@ -140,6 +145,10 @@ def settle(at: Transactions, drivers: Machines, vm_id: str, why: str = "", *, gi
         at: the store, or a step's context.
         why: what went wrong before, for the rows.
         give_up: whether a VM of which nobody can say where it runs is written down as unknown now.
+        free: asked in the writing transaction whether nobody else holds the VM; for callers that do not hold it themselves.
+
+    Raises:
+        Busy: somebody else holds it, or changes it all the time.
     """
     for _ in range(_ROUNDS):
         case = _read(at, vm_id)
@@ -152,16 +161,14 @@ def settle(at: Transactions, drivers: Machines, vm_id: str, why: str = "", *, gi
                 break
         if verdict is Judgement.UNKNOWN and not give_up:
             return _conclude(case, verdict, why)
-        if (written := _write(at, drivers, case, verdict, why)) is not None:
+        if (written := _write(at, drivers, case, verdict, why, free)) is not None:
             return written
     raise Busy(f"{case.name} is being changed by somebody else", hint="look at its operations")
 
 
 def _read(at: Transactions, vm_id: str) -> _Case:
     with at.read() as tx:
-        vm = tx.get(VmRow, vm_id.removeprefix("vm:"))
-        if vm is None:
-            raise NotFound("the VM is gone", hint="nothing is left to do")
+        vm = vms.get(tx, vm_id)
         return _Case(
             vm.id, vm.guest_id, vm.name, VmState(vm.state), vm.host_id, vm.destination_id, vms.host_name(tx, vm.host_id),
             vms.host_name(tx, vm.destination_id), vms.is_dead(tx, vm.host_id), vms.is_dead(tx, vm.destination_id),
@@ -215,7 +222,7 @@ def _drop(destination: Hypervisor, guest_id: str) -> None:
         destination.drop_incoming(guest_id)
 
 
-def _write(at: Transactions, drivers: Machines, case: _Case, verdict: Judgement, why: str) -> Settled | None:
+def _write(at: Transactions, drivers: Machines, case: _Case, verdict: Judgement, why: str, free: Free | None) -> Settled | None:
     """``None`` when somebody else changed the row while both were asked."""
     now = drivers.clock.now()
     settled = _conclude(case, verdict, why)
@@ -223,16 +230,22 @@ def _write(at: Transactions, drivers: Machines, case: _Case, verdict: Judgement,
         vm = vms.locked(tx, case.vm_id)
         if (vm.state, vm.host_id, vm.destination_id) != (case.state.value, case.source_id, case.destination_id):
             return None
+        if free is not None and not free(tx, vm):
+            raise Busy(f"{vm.name} is held by an operation", hint="it says where the VM is when it ends")
         move = vms.open_move(tx, vm.id)
+        before = (vm.state, vm.host_id, vm.destination_id, vm.error)
         if settled.outcome is Outcome.UNKNOWN:
-            vm.state, vm.error = VmState.UNKNOWN.value, settled.text
+            if case.state in _MAY_RUN:  # what was off stays off, whoever is silent
+                vm.state, vm.error = VmState.UNKNOWN.value, settled.text
         else:
-            state = _state(case, settled)
-            fine = state is VmState.RUNNING and verdict is not Judgement.TWICE
-            vms.settle_at(vm, state, now, host_id=settled.host_id, error="" if fine else settled.text)
+            state = _state(case, verdict)
+            is_ill = state in _ILL or verdict is Judgement.TWICE
+            vms.settle_at(vm, state, now, host_id=settled.host_id, error=settled.text if is_ill else "")
         if move is not None:
             end(move, settled.outcome, why or settled.text, now)
-        level = "info" if settled.outcome is Outcome.MOVED else "error" if settled.outcome is not Outcome.FAILED else "warn"
+        elif before == (vm.state, vm.host_id, vm.destination_id, vm.error):
+            return settled  # asked once more, and nothing is new
+        level = "info" if settled.outcome is Outcome.MOVED else "error" if VmState(vm.state) in _ILL or verdict is Judgement.TWICE else "warn"
         vms.changed(tx, vm, now, settled.text, level, move.operation_id if move is not None else None)
     return settled
 
@@ -257,6 +270,8 @@ def _conclude(case: _Case, verdict: Judgement, why: str) -> Settled:
     if verdict is Judgement.TWICE:
         text = f"{name} runs on both {source} and {destination}: stop one of them by hand, its disks are in danger"
         return Settled(Outcome.FAILED, case.source_id, text)
+    if verdict is Judgement.NOWHERE and case.state not in _MAY_RUN:
+        return Settled(Outcome.FAILED, case.source_id, f"{name} is {case.state.value} on {source or 'no host'}{f': {why}' if why else ''}")
     if verdict is Judgement.NOWHERE:
         because = f": {why}" if why else ""
         return Settled(Outcome.LOST, case.source_id, f"{name} ran on {source or 'no host'} and runs no more{because}; start it again")
@@ -267,11 +282,12 @@ def _conclude(case: _Case, verdict: Judgement, why: str) -> Settled:
     )
 
 
-def _state(case: _Case, settled: Settled) -> VmState:
+def _state(case: _Case, verdict: Judgement) -> VmState:
     """The lasting state of a VM that is known to run, or not to."""
-    if settled.outcome is not Outcome.LOST:
+    if verdict is not Judgement.NOWHERE:
         return VmState.RUNNING
-    return {VmState.STARTING: VmState.FAILED_TO_START, VmState.STOPPING: VmState.STOPPED}.get(case.state, VmState.CRASHED)
+    after = {VmState.STARTING: VmState.FAILED_TO_START, VmState.STOPPING: VmState.STOPPED, VmState.DESTROYING: VmState.STOPPED}
+    return after.get(case.state, VmState.CRASHED if case.state in ON_HOST else case.state)
 
 
 __all__ = ["NOT_THERE", "Judgement", "Outcome", "Settled", "Side", "Transactions", "end", "judge", "look", "settle"]

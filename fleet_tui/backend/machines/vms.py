@@ -31,6 +31,18 @@ def find(tx: Session, target: str) -> VmRow:
     return row
 
 
+def get(tx: Session, ref: str) -> VmRow:
+    """The row of that id or ref, to look at.
+
+    Raises:
+        NotFound: the VM is gone.
+    """
+    row = tx.get(VmRow, ref.removeprefix("vm:"))
+    if row is None:
+        raise NotFound("the VM is gone", hint="nothing is left to do")
+    return row
+
+
 def locked(tx: Session, vm_id: str) -> VmRow:
     """The row as it is now, which nobody else changes until the transaction ends. Take a host's lock before a VM's, never after.
 
@@ -98,8 +110,15 @@ def wanted_start(vm: VmRow, *, is_new: bool = False) -> Wanted:
     )
 
 
+def spec(tx: Session, vm: VmRow) -> GuestSpec:
+    """What its hypervisor is to make of it, were it started now."""
+    offering, cluster = tx.get(OfferingRow, vm.offering_id), tx.get(ClusterRow, vm.cluster_id)
+    assert offering is not None and cluster is not None  # foreign keys
+    return spec_of(vm, offering, cluster)
+
+
 def spec_of(vm: VmRow, offering: OfferingRow, cluster: ClusterRow) -> GuestSpec:
-    """What its hypervisor is to make of it, with the ratios it is started with (spec 9.3, 9.4)."""
+    """The same, with the ratios of its cluster (spec 9.3, 9.4)."""
     memory = vm.memory_mib * MIB
     return GuestSpec(
         id=vm.guest_id, name=vm.name, cores=vm.cores, memory_bytes=memory, minimum_memory_bytes=minimum_memory(memory, cluster.ram_hundredths),

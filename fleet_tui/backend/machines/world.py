@@ -150,6 +150,7 @@ class World:
     @classmethod
     def load(
         cls, tx: Session, rules: Rules, now: datetime, cluster_id: str = "", *, only: str = "", without: str = "", guests: bool = True,
+        ratios: tuple[int, int] | None = None,
     ) -> World:
         """Read it.
 
@@ -158,6 +159,7 @@ class World:
             only: and of it only that host.
             without: a VM whose own room is not counted: the one to be placed.
             guests: whether each VM is wanted, or only what they take together.
+            ratios: as if the cluster's were these, in hundredths.
         """
         world = cls(rules)
         branches = select(ClusterRow, PodRow, ZoneRow).join(PodRow, ClusterRow.pod_id == PodRow.id).join(ZoneRow, PodRow.zone_id == ZoneRow.id)
@@ -171,7 +173,7 @@ class World:
         taken = count(tx, rules, now, [row.id for row in rows] if cluster_id else None, without)
         for host in rows:
             cluster, pod, zone = above[host.cluster_id]
-            world._seat(host, cluster, why_not(host, cluster, pod, zone))
+            world._seat(host, cluster, why_not(host, cluster, pod, zone), ratios)
         world._measure(taken, _ratios(tx, cluster_id))
         world._mark(tx, cluster_id, without)
         if guests:
@@ -204,12 +206,12 @@ class World:
             for host_id, was in before.items():
                 self.seats[host_id].closed = was
 
-    def _seat(self, host: Any, cluster: ClusterRow, why: str) -> None:
+    def _seat(self, host: Any, cluster: ClusterRow, why: str, ratios: tuple[int, int] | None) -> None:
         place = self.clusters.get(cluster.id)
         if place is None:
-            place = self.clusters[cluster.id] = Cluster(
-                cluster.id, cluster.name, cluster.hypervisor, cluster.arch, cluster.dedicated_account, cluster.cpu_hundredths, cluster.ram_hundredths
-            )
+            now = ratios or (cluster.cpu_hundredths, cluster.ram_hundredths)
+            place = Cluster(cluster.id, cluster.name, cluster.hypervisor, cluster.arch, cluster.dedicated_account, *now)
+            self.clusters[cluster.id] = place
         seat = self.seats[host.id] = Seat(
             id=host.id, name=host.name, cluster=place, closed=why, health=host.health, arch=host.arch, is_secured=host.is_secured,
             cores=host.cores, mhz=host.mhz, cpu=host.cores * host.mhz * place.cpu_ratio // 100, ram=host.memory_bytes * place.ram_ratio // 100,
@@ -220,15 +222,18 @@ class World:
     def _measure(self, taken: Mapping[str, Taken], ratios: Mapping[str, tuple[set[int], set[int]]]) -> None:
         for cluster in self.clusters.values():
             cpu_ratios, ram_ratios = ratios.get(cluster.id, (set(), set()))
+            for found in (taken[seat.id] for seat in cluster.seats if seat.id in taken):
+                cpu_ratios = cpu_ratios | found.used.cpu.keys() | found.reserved.cpu.keys()
+                ram_ratios = ram_ratios | found.used.ram.keys() | found.reserved.ram.keys()
             cluster.cpu_unit, cluster.ram_unit = lcm(*cpu_ratios, cluster.cpu_ratio), lcm(*ram_ratios, cluster.ram_ratio)
         for seat in self.seats.values():
             cluster = seat.cluster
             seat.cpu *= cluster.cpu_unit
             seat.ram *= cluster.ram_unit
-            if (found := taken.get(seat.id)) is not None:
-                seat.cpu_taken = _parts(together(found.used.cpu, found.reserved.cpu), cluster.cpu_ratio, cluster.cpu_unit)
-                seat.ram_taken = _parts(together(found.used.ram, found.reserved.ram), cluster.ram_ratio, cluster.ram_unit)
-                seat.largest = max((_parts({r: size}, cluster.ram_ratio, cluster.ram_unit) for r, size in found.used.largest.items()), default=0)
+            if (here := taken.get(seat.id)) is not None:
+                seat.cpu_taken = _parts(together(here.used.cpu, here.reserved.cpu), cluster.cpu_ratio, cluster.cpu_unit)
+                seat.ram_taken = _parts(together(here.used.ram, here.reserved.ram), cluster.ram_ratio, cluster.ram_unit)
+                seat.largest = max((_parts({r: size}, cluster.ram_ratio, cluster.ram_unit) for r, size in here.used.largest.items()), default=0)
 
     def _mark(self, tx: Session, cluster_id: str, without: str) -> None:
         """Exclusion tags and moves under way, of the few VMs that have them."""

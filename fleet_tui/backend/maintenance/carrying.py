@@ -27,7 +27,8 @@ from fleet_tui.backend.maintenance.treatment import Treatment, Way
 from fleet_tui.backend.operations import ErrorRecord
 from fleet_tui.backend.operations.catalogue import OperationCancelled, StepContext
 from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
-from fleet_tui.backend.operations.runner import database_lost, known
+from fleet_tui.backend.operations.runner import known
+from fleet_tui.backend.store import database_lost
 
 T = TypeVar("T")
 

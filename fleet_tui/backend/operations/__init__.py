@@ -64,7 +64,8 @@ class OperationRecord:
     error: ErrorRecord | None = None
     failed_step: str | None = None
     rollback: str = "none"
-    """How the undo went after a failure: ``none``, ``done`` or ``failed``."""
+    """How the undo went after a failure: ``none`` when nothing was undone (what a failed start-up leaves is kept for inspection),
+    ``done`` or ``failed``."""
     waiting_for: tuple[str, ...] = ()
     """While waiting: ``provision web-20 (o-91bc)`` for each holder of a lease it needs."""
     cancel_requested_by: str | None = None

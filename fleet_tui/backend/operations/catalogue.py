@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
@@ -19,7 +20,7 @@ from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.operations import ErrorRecord, OperationRequest, Plan
 
 __all__ = [
-    "LEVELS", "Lease", "LineSink", "OperationCancelled", "OperationFacts", "OperationKind", "Prepared", "Step",
+    "LEFT", "LEVELS", "Lease", "LineSink", "OperationCancelled", "OperationFacts", "OperationKind", "Prepared", "Step",
     "StepContext", "error_record", "planned",
 ]
 
@@ -118,7 +119,14 @@ class StepContext(Protocol):
     def use(self, wanted: type[T]) -> T:
         """The driver or service of that type, as the daemon composed it."""
         ...
-    def read(self) -> AbstractContextManager[Session]: ...
+    def read(self) -> AbstractContextManager[Session]:
+        """A consistent view, while this executor still owns the operation. A body reads right before it acts: one that was
+        frozen, and slept through its own takeover, learns it here.
+
+        Raises:
+            Fenced: another executor took the operation over; let it pass.
+        """
+        ...
     def write(self) -> AbstractContextManager[Session]:
         """A transaction that commits only while this executor still owns the operation.
 
@@ -130,6 +138,9 @@ class StepContext(Protocol):
 
 Body = Callable[[StepContext], Mapping[str, Any] | None]
 
+LEFT: Mapping[str, Any] = MappingProxyType({"left": True})
+"""What an undo returns that looked and left all as it was: kept for inspection, or never its to take. Its step counts as not undone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -137,7 +148,7 @@ class Step:
 
     Args:
         body: acts; returns its JSON result. In an undo, ``results`` also holds the step's own.
-        undo: reverses a body that was done, when a later step fails or the operation is cancelled.
+        undo: reverses a body that was done, when a later step fails or the operation is cancelled. May decide to leave things: :data:`LEFT`.
         attempts: how often a failing body is tried in all. Refusals (wrong state, invalid input, not found,
             permission, in use) are never tried again.
         retry_s: pause before the second attempt; doubles up to a minute.

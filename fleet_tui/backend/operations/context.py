@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import TimedOut
 from fleet_tui.backend.operations import transitions
 from fleet_tui.backend.operations.catalogue import LineSink, OperationCancelled, OperationFacts, Step
-from fleet_tui.backend.operations.ownership import Claim, ShuttingDown, fenced
+from fleet_tui.backend.operations.ownership import Claim, ShuttingDown, fenced, still_owned
 from fleet_tui.backend.operations.rows import StepRow
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.text import clean
@@ -55,7 +55,7 @@ class Signals:
 
 
 class RunningStep:
-    """One attempt of one step, or of its undo (which is never cancelled)."""
+    """One attempt of one step, or of its undo (which is never cancelled). A body may use it from several threads at once."""
 
     def __init__(
         self, *, store: Store, claim: Claim, operation: OperationFacts, step: Step, attempt: int,
@@ -67,6 +67,7 @@ class RunningStep:
         self._said = ""
         self._round = "undo" if undoing else str(failures)
         self._times: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self.operation = operation
         self.step = step.name
         self.attempt = attempt
@@ -78,8 +79,11 @@ class RunningStep:
         return f"{self.operation.id}:{self.step}"
 
     def say(self, text: str, level: str = "info") -> None:
-        self._times[text] += 1  # what a body says several times on purpose is kept as often
-        once = f"{self.token}:{self._round}:{self._times[text]}:{text}"
+        with self.read():
+            pass
+        with self._counting:  # a body may have threads of its own
+            self._times[text] += 1  # what a body says several times on purpose is kept as often
+            once = f"{self.token}:{self._round}:{self._times[text]}:{text}"
         self._lines.append(self.operation.target_ref, self.operation.id, self.step, level, text, once)
 
     def progress(self, text: str) -> None:
@@ -117,7 +121,13 @@ class RunningStep:
         return found  # type: ignore[return-value]  # keyed by its type where the daemon composes
 
     def read(self) -> AbstractContextManager[Session]:
-        return self._store.read()
+        return self._read()
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        with self._store.read() as tx:
+            still_owned(tx, self._claim)
+            yield tx
 
     def write(self) -> AbstractContextManager[Session]:
         return self._write()

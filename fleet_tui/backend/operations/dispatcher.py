@@ -16,8 +16,8 @@ from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.operations import OperationState, leases, queries, transitions
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind
 from fleet_tui.backend.operations.rows import OperationRow
-from fleet_tui.backend.operations.runner import Checkpoint, database_lost, known
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.operations.runner import Checkpoint, known
+from fleet_tui.backend.store import Store, database_lost
 
 _WAITS = timedelta(seconds=15)
 _LOOKED_AT = 500
@@ -161,8 +161,11 @@ class Dispatcher:
                 pause = self._round()
             except FleetError as error:
                 _log.error("dispatching failed: %s", error.message)
-            except Exception:
-                _log.exception("dispatching failed; it is tried again in a second")
+            except Exception as error:
+                if database_lost(error):
+                    _log.warning("dispatching pauses: the database cannot work (%s)", getattr(error, "orig", error))
+                else:
+                    _log.exception("dispatching failed; it is tried again in a second")
             self._wake.wait(pause)
 
     def _round(self) -> float:

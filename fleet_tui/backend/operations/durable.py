@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID, StepOptions
+from dbos._context import current_owner_xid
+from dbos._dbos import _get_dbos_instance
+from dbos._error import DBOSWorkflowConflictIDError
 from dbos._serialization import DBOSPortableJSONSerializer
 from sqlalchemy.engine import make_url
 
 from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
-from fleet_tui.backend.operations.runner import Recorded, database_lost
-from fleet_tui.backend.store import Store, sqlite_url
+from fleet_tui.backend.operations.runner import Recorded
+from fleet_tui.backend.store import Store, database_lost, sqlite_url
 
 APPLICATION = "fleet"
 VERSION = "ops-1"
@@ -46,17 +49,46 @@ def _operation(operation_id: str) -> str:
     if run is None:
         raise ShuttingDown
     try:
-        run(operation_id, _recorded)
+        run(operation_id, _Run(operation_id))
+    except ShuttingDown as pause:
+        if pause.__cause__ is not None:
+            _log.warning("operation %s pauses: the database cannot work (%s)", operation_id, getattr(pause.__cause__, "orig", pause.__cause__))
+        raise
     except Exception as error:
         if database_lost(error):
-            _log.warning("operation %s pauses: the database does not answer", operation_id)
+            _log.warning("operation %s pauses: the database cannot work (%s)", operation_id, getattr(error, "orig", error))
             raise ShuttingDown from error
         raise
     return "ended"
 
 
-def _recorded(name: str, act: Callable[[], str]) -> str:
-    return DBOS.run_step(StepOptions(name=name), act)
+class _Run:
+    """One run, in the thread DBOS began it in."""
+
+    def __init__(self, operation_id: str) -> None:
+        self._operation_id = operation_id
+
+    def __call__(self, name: str, act: Callable[[], str]) -> str:
+        def acting() -> str:
+            try:
+                return act()
+            except Exception as error:
+                if database_lost(error):
+                    # An exception DBOS would remember as the act's outcome, and raise again whenever it comes here.
+                    raise ShuttingDown from error
+                raise
+
+        return DBOS.run_step(StepOptions(name=name), acting)
+
+    def in_hand(self) -> bool:
+        """DBOS asks itself this only when a step's result is to be recorded, which is after the act."""
+        system, mine = _get_dbos_instance()._sys_db, current_owner_xid(self._operation_id)
+        try:
+            with system.engine.begin() as connection:
+                system._check_owner_txn(connection, self._operation_id, str(mine))
+        except DBOSWorkflowConflictIDError:
+            return False
+        return True
 
 
 class Durable:
@@ -155,7 +187,7 @@ class Durable:
         config = DBOSConfig(
             name=APPLICATION, application_version=VERSION, executor_id=self._executor_id, log_level="WARNING",
             serializer=DBOSPortableJSONSerializer(), max_executor_threads=self._threads,
-            scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8,
+            scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8, sys_db_idle_transaction_timeout_sec=20.0,
         )
         if self._store.is_sqlite:
             url = sqlite_url(self._file)

@@ -28,7 +28,7 @@ from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.operations.runner import Checkpoint, Recorded, Runner, nothing
 from fleet_tui.backend.operations.schedule import Schedules
 from fleet_tui.backend.operations.submission import Submission
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, database_lost
 
 _log = logging.getLogger(__name__)
 
@@ -167,8 +167,11 @@ class Engine:
                     next_beat = waited + self._heartbeat_s
                     self._heartbeat.beat()
                     self._recovery.take_over()
-            except Exception:
-                _log.exception("the watch over operations failed; it is tried again")
+            except Exception as error:
+                if database_lost(error):
+                    _log.warning("the watch over operations pauses: the database cannot work (%s)", getattr(error, "orig", error))
+                else:
+                    _log.exception("the watch over operations failed; it is tried again")
 
 
 def _beside(store: Store) -> Path:

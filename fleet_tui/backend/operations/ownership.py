@@ -18,7 +18,7 @@ from fleet_tui.backend.operations.queries import OWNED
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.store import Store
 
-__all__ = ["Claim", "Fenced", "ShuttingDown", "adopt", "fenced"]
+__all__ = ["Claim", "Fenced", "ShuttingDown", "adopt", "fenced", "still_owned"]
 
 
 class Fenced(BaseException):
@@ -46,6 +46,17 @@ def adopt(tx: Session, operation_id: str, executor: str) -> Claim | None:
     row.executor = executor
     row.epoch += 1
     return Claim(row.id, executor, row.epoch)
+
+
+def still_owned(tx: Session, claim: Claim) -> None:
+    """Look, without a lock, whether the claim holds: for who is about to act, and may have slept through its own takeover.
+
+    Raises:
+        Fenced: it holds no longer, or the operation has ended.
+    """
+    row = tx.execute(select(OperationRow.executor, OperationRow.epoch, OperationRow.state).where(OperationRow.id == claim.operation_id)).one_or_none()
+    if row is None or (row.executor, row.epoch) != (claim.executor, claim.epoch) or OperationState(row.state).is_final:
+        raise Fenced
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Recovery:
             if not self._durable.is_active(operation_id):
                 missing[operation_id] = self._missing.get(operation_id, now)
         self._missing = missing
-        for operation_id, since in missing.items():
+        for operation_id, since in tuple(missing.items()):
             self._mend(operation_id, now - since)
 
     def _mine(self) -> dict[str, str]:
@@ -82,7 +82,7 @@ class Recovery:
         elif status.state == "ended":
             if late:
                 self._end(operation_id)
-        elif status.state == "running" and self._is_lost(status.executor, late):
+        elif status.state == "running" and (late or self._is_dead(status.executor)):
             self._durable.resume(operation_id)
             self._missing.pop(operation_id, None)
 
@@ -95,10 +95,8 @@ class Recovery:
         else:
             self._durable.resume(operation_id)
 
-    def _is_lost(self, executor: str | None, late: bool) -> bool:
-        if executor == self._executor:
-            return late
-        return executor not in self._heartbeat.alive()
+    def _is_dead(self, executor: str | None) -> bool:
+        return executor != self._executor and executor not in self._heartbeat.alive()
 
     def _end(self, operation_id: str) -> None:
         """The run is over but the operation is not: that must never last."""

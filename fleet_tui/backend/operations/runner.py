@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import SystemClock
@@ -35,6 +34,7 @@ from fleet_tui.backend.errors import (
 )
 from fleet_tui.backend.operations import ErrorRecord, OperationState, StepState, transitions
 from fleet_tui.backend.operations.catalogue import (
+    LEFT,
     LineSink,
     OperationCancelled,
     OperationFacts,
@@ -43,10 +43,10 @@ from fleet_tui.backend.operations.catalogue import (
     error_record,
 )
 from fleet_tui.backend.operations.context import RunningStep, Signals, step_row
-from fleet_tui.backend.operations.ownership import Claim, Fenced, ShuttingDown, adopt, fenced
+from fleet_tui.backend.operations.ownership import Claim, Fenced, ShuttingDown, adopt, fenced, still_owned
 from fleet_tui.backend.operations.queries import error_of, get
 from fleet_tui.backend.operations.rows import OperationRow, StepRow
-from fleet_tui.backend.store import Store, new_id
+from fleet_tui.backend.store import Store, database_lost, new_id
 
 _FINAL_REFUSALS = (InvalidInput, WrongState, NotFound, PermissionDenied, InUse)
 _RETRY_LIMIT_S = 60.0
@@ -54,8 +54,18 @@ _STOPPED = ErrorRecord("cancelled", "Stopped on request.")
 _log = logging.getLogger(__name__)
 _clock = SystemClock()
 
-Recorded = Callable[[str, Callable[[], str]], str]
-"""``recorded(name, act)``: what ``act`` returned, now or in an earlier run."""
+
+
+class Recorded(Protocol):
+    """The durable engine, as one run of one operation sees it."""
+
+    def __call__(self, name: str, act: Callable[[], str]) -> str:
+        """What ``act`` returned, now or in an earlier run."""
+        ...
+
+    def in_hand(self) -> bool:
+        """Whether the engine still means this run, and has not given the operation to another one."""
+        ...
 
 
 class Checkpoint(Protocol):
@@ -94,7 +104,7 @@ class Runner:
             Fenced: another executor took it over.
             ShuttingDown: this one is stopping.
         """
-        run = self._adopt(operation_id)
+        run = self._adopt(operation_id, recorded.in_hand)
         if run is None:
             return
         self._checkpoint("adopted")
@@ -104,11 +114,14 @@ class Runner:
         recorded("finish", lambda: self._finish(run, outcome, failed, rollback))
         self._checkpoint("finished")
 
-    def _adopt(self, operation_id: str) -> Run | None:
+    def _adopt(self, operation_id: str, in_hand: Callable[[], bool]) -> Run | None:
         with self._store.write() as tx:
             claim = adopt(tx, operation_id, self._executor)
             if claim is None:
                 return None
+            # Asked with the row locked: a thread that was frozen before it came here must not take it from the living.
+            if not in_hand():
+                raise Fenced
             row = get(tx, operation_id)
             if row.state == OperationState.CANCELLING.value:
                 self._signals.cancel(row.id)
@@ -189,6 +202,7 @@ class Runner:
         except Exception as error:
             if database_lost(error):
                 raise
+            self._look_whose(run)
             return self._failed(run, step, context, error)
         self._checkpoint(f"after-body:{position}")
         with self._fenced(run) as (tx, row):
@@ -234,7 +248,7 @@ class Runner:
     # Undo
 
     def _undo(self, run: Run, step: Step, position: int) -> str:
-        """``undone``, ``failed``, or ``nothing`` when there is nothing to undo."""
+        """``undone``, ``failed``, or ``nothing`` when there was nothing to undo or the undo left things as they were."""
         assert step.undo is not None
         while True:
             if self._signals.stopping.is_set():
@@ -256,10 +270,11 @@ class Runner:
     def _attempt_undo(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         assert step.undo is not None
         try:
-            step.undo(context)
+            left = step.undo(context) is LEFT
         except Exception as error:
             if database_lost(error):
                 raise
+            self._look_whose(run)
             # The first error stays the operation's; this one is only said.
             told = known(error, f"undo of {step.name} of {run.facts.id}")
             context.say(f"undo of {step.name} failed: {told.message}", "error")
@@ -268,6 +283,8 @@ class Runner:
                 transitions.changed(tx, row, "step")
             return "failed"
         self._checkpoint(f"after-undo:{position}")
+        if left:
+            return "nothing"
         with self._fenced(run) as (tx, row):
             mine = _row_of(row, step.name)
             mine.state = StepState.UNDONE.value
@@ -311,6 +328,11 @@ class Runner:
             with self._fenced(run) as (tx, row):
                 transitions.fail(tx, row, None, error, failed_step, rollback)
 
+    def _look_whose(self, run: Run) -> None:
+        """An error in a body that was taken over meanwhile is nobody's: the new owner's doings may have been its cause."""
+        with self._store.read() as tx:
+            still_owned(tx, run.claim)
+
     def _fenced(self, run: Run) -> Any:
         return fenced(self._store, run.claim, self._signals.stopped.is_set)
 
@@ -336,9 +358,6 @@ def known(error: Exception, place: str) -> ErrorRecord:
     )
 
 
-def database_lost(error: BaseException) -> bool:
-    """Whether the database went away, which is no failure of the operation: it goes on when that is back."""
-    return isinstance(error, DBAPIError) and (error.connection_invalidated or error.statement is None)
 
 
 def _row_of(row: OperationRow, name: str) -> StepRow:

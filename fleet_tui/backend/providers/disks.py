@@ -6,10 +6,12 @@ a rename: whoever comes after a crash finds the old state or the new one, or fin
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +23,10 @@ from fleet_tui.agent.disk import used_bytes
 from fleet_tui.backend.errors import Busy, InternalError, InvalidInput, NoCapacity, NotFound, Problem, WrongState
 from fleet_tui.backend.providers import DiskInfo, SnapshotInfo
 from fleet_tui.backend.providers.archive import place
+
+_SET_DEATH_SIGNAL = 1
+_prctl = ctypes.CDLL(None).prctl
+"""Found beforehand: between fork and exec nothing is loaded."""
 
 
 class Disks:
@@ -237,6 +243,10 @@ class Disks:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def _die_with_us() -> None:
+    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def _copy(source: Path, target: Path, what: str) -> int:
     """Copy a folder with everything that makes it what it is, sharing blocks where the file system can. Gives its bytes."""
     needed, free = used_bytes(source), shutil.disk_usage(target.parent).free
@@ -244,7 +254,8 @@ def _copy(source: Path, target: Path, what: str) -> int:
         complaint = f"{what} needs {needed} bytes, {free} are free in {target.parent}"
         raise NoCapacity(complaint, hint="free space, then retry", needed=needed, free=free)
     command = ["cp", "-a", "--reflink=auto", "--", str(source), str(target)]
-    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"})
+    # Left alone by a daemon that was killed it would write on, under the hands of the next one, which removes the part it made.
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"}, preexec_fn=_die_with_us)
     if done.returncode != 0:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines()
         why = words[-1] if words else f"cp ended with {done.returncode}"

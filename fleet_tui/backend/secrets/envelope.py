@@ -33,9 +33,31 @@ class Envelope:
         """Names the key without telling anything about it."""
 
     @classmethod
-    def from_file(cls, path: Path) -> Envelope:
-        """With the key in ``path``, which is made with mode 0600 if it is not there."""
-        return cls(read_or_create_key(path))
+    def from_file(cls, path: Path, sealed: str = "") -> Envelope:
+        """With the key in ``path``, which is made with mode 0600 if it is not there.
+
+        Args:
+            sealed: something that was sealed before, if anything was: then only the key that it was sealed under will do.
+
+        Raises:
+            AuthFailed: others can read the file, or it is gone or another one than that.
+            InternalError: it is not a key.
+        """
+        if sealed and not path.exists():
+            raise AuthFailed(
+                f"the master key {path} is gone, and secrets were sealed under it", hint="restore it from a backup; nothing was made in its place"
+            )
+        envelope = cls(read_or_create_key(path))
+        if sealed:
+            envelope._check_key(sealed.split(".")[1] if sealed.count(".") else "")
+        return envelope
+
+    def _check_key(self, key_id: str) -> None:
+        if key_id != self.key_id:
+            raise AuthFailed(
+                f"a secret was sealed under master key {key_id}, this daemon has {self.key_id}",
+                hint="put the master key file back that belongs to this database",
+            )
 
     def seal(self, secret: bytes, context: str) -> str:
         key = AESGCM.generate_key(bit_length=256)
@@ -48,11 +70,7 @@ class Envelope:
             version, key_id, wrapped, body = sealed.split(".")
             if version != _VERSION:
                 raise ValueError(version)
-            if key_id != self.key_id:
-                raise AuthFailed(
-                    f"a secret was sealed under master key {key_id}, this daemon has {self.key_id}",
-                    hint="put the master key file back that belongs to this database",
-                )
+            self._check_key(key_id)
             bound = context.encode()
             key = _decrypt(self._master, _bytes(wrapped), bound)
             return _decrypt(AESGCM(key), _bytes(body), bound)

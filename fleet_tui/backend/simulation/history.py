@@ -105,6 +105,11 @@ def phases_through(failed_stage: str) -> int:
     return PHASES.index(phase) if phase in PHASES else len(PHASES)
 
 
+def cause_of(plan: InstancePlan) -> str:
+    """Why it failed, as the instance tells it beside its stage."""
+    return failure_of(plan)[2].removeprefix(f"start-up failed at {plan.failed_stage.removeprefix('startup:')}: ")
+
+
 def failure_of(plan: InstancePlan) -> tuple[str, str, str, str]:
     """(step, error code, message, hint) of the operation that left the instance as it is."""
     if plan.failed_stage == "resources":

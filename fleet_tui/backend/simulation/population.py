@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 import secrets
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
 from fleet_tui.backend.text import clean
 
+_log = logging.getLogger(__name__)
+
 DETAILED = 250
 """Instances that are well and have their whole log all the same."""
 
@@ -56,15 +59,20 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
     with store.read() as tx:
         if tx.scalar(select(HostRow.id).limit(1)) is not None:
             return False
+    _log.info("making up a fleet of %d instances on %d hosts", instances, hosts)
     plans = blueprint.instances(instances, places, seed)
     done, failures = past_operations.make(plans, now, seed)
     with store.write() as tx:
         clusters = vm_plans.clusters(places)
         premises.enter(tx, world, sealer, clusters, vm_plans.make(clusters, seed), now, seed)
+        _log.info("making up their past")
         registers = enter(tx, provider.directory / "bundles", now)
         pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
+        _log.info("storing %d instances", instances)
         _insert_instances(tx, provider, plans, pasts, registers, now)
+        _log.info("storing their logs")
         _insert_lines(tx, plans, pasts)
+        _log.info("storing %d past operations", len(done))
         insert_rows(tx, OperationRow, [past.operation for past in done])
         insert_rows(tx, StepRow, [step for past in done for step in past.steps])
         insert_rows(tx, EventRow, sorted([past.event for past in done] + _complaints(plans, pasts, now), key=lambda event: event["time"]))
@@ -122,7 +130,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
     moment = now - timedelta(days=min(plan.booted_days, plan.age_days))
     return {
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
-        "failure": history.failure_of(plan)[2] if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
+        "failure": history.cause_of(plan) if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
         "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
         "settings": {**applied, **changed}, "applied": {**applied, settings.TEMPLATE_VERSION: version} if has_run else None,
         "pending": list(plan.pending),
@@ -143,7 +151,7 @@ def _detail(plan: InstancePlan) -> str:
         return history.outage_of(plan)
     if plan.health is Health.AGENT_SILENT:
         return "no word from its agent for 90 s"
-    return f"data disk {plan.used:.0%} full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
+    return f"data disk {plan.used * 100:.0f} % full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
 
 
 def _used(plan: InstancePlan) -> int:

@@ -29,13 +29,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["Base", "Json", "Store", "Utc", "database_now", "in_turn", "new_id", "sqlite_url"]
+__all__ = ["Base", "Json", "Store", "Utc", "database_lost", "database_now", "in_turn", "new_id", "sqlite_url"]
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
 _BUSY_MS = 30_000
+_STUCK_S = 20.0
+_SQLITE_PASSES = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+})  # fmt: skip
+_POSTGRES_PASSES = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58")
+"""SQLSTATEs or their classes: connection, read-only, ended for its silence, serialisation, resources, lock, operator, system."""
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """Column type for JSON: text on SQLite, JSONB on PostgreSQL; ``None`` is SQL NULL.
@@ -93,16 +100,18 @@ class Store:
     Args:
         url: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/name``. An SQLite file is made
             with mode 0600 and WAL when absent; its directory must exist.
+        stuck_s: after so long without a word inside a transaction PostgreSQL ends it, so that a daemon that was frozen there
+            (or whose machine vanished without a farewell) holds no lock that the others need.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, stuck_s: float = _STUCK_S) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.on_commit: list[Callable[[Session], None]] = []
         """Called after each committed write, outside the transaction; must be quick and must not write."""
         self._one_writer = threading.Lock()
         self._writing = threading.local()
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, stuck_s)
         if self.is_sqlite:
             self._writer: Engine = self.engine.execution_options(fleet_begin="BEGIN IMMEDIATE")
             self._reader: Engine = self.engine
@@ -164,6 +173,17 @@ def database_now(tx: Session) -> datetime:
     return found.astimezone(UTC)
 
 
+def database_lost(error: BaseException) -> bool:
+    """Whether the database cannot work now: it went away, is full, locked or read-only. Not our mistake, and it may pass."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or error.statement is None:
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSES
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(_POSTGRES_PASSES)
+
+
 def in_turn(tx: Session, key: int) -> None:
     """From here to its end this transaction is the only one of its ``key`` among all daemons. SQLite has one writer anyway."""
     if tx.get_bind().dialect.name == "postgresql":
@@ -193,5 +213,12 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _postgres_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True)
+def _postgres_engine(url: str, stuck_s: float) -> Engine:
+    engine = create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = {round(stuck_s * 1000)}")
+        connection.commit()
+
+    return engine

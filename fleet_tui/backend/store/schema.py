@@ -74,7 +74,8 @@ def _alone(store: Store) -> Iterator[Connection]:
         with store.engine.execution_options(fleet_begin="BEGIN IMMEDIATE").connect() as connection:
             yield connection
         return
-    with store.engine.connect() as guard, store.engine.connect() as connection:
+    # The guard is in no transaction while it waits: the server ends one that says nothing for long.
+    with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as guard, store.engine.connect() as connection:
         guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         try:
             yield connection

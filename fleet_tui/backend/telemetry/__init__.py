@@ -141,6 +141,8 @@ class Report:
     """Earlier boot of this machine whose lines these are, because it ended before they were acknowledged; empty for this one."""
     dropped: int = 0
     """Lines the agent had to drop since its last report, because its spool was full."""
+    standing: int = 0
+    """Grows with every change of phases, health, disk use and facts: an older one that comes late changes nothing."""
     phases: tuple[PhaseReport, ...] = ()
     health: str = ""
     """``ok``, ``app-down`` or empty while not known."""

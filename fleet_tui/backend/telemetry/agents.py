@@ -94,7 +94,7 @@ class Agents:
         self._lines.masker.learn(token)
         if row is None:
             row = AgentRow(
-                machine=machine, ref=ref, token_hash="", document="", acknowledged=0, earlier={}, phases=[], facts={}, version=""
+                machine=machine, ref=ref, token_hash="", document="", acknowledged=0, earlier={}, standing=0, phases=[], facts={}, version=""
             )
             tx.add(row)
         row.expected_by = expected_by
@@ -105,7 +105,7 @@ class Agents:
             row.earlier = _kept(row.earlier, row.boot, row.acknowledged)
         row.boot = row.key_hash = row.hello_at = None
         row.phases, row.facts = [], {}
-        row.health, row.health_detail, row.acknowledged = "", "", 0
+        row.health, row.health_detail, row.acknowledged, row.standing = "", "", 0, 0
         return token
 
     def find(self, tx: Session, machine: str) -> AgentRow | None:
@@ -222,7 +222,7 @@ class Agents:
                 raise AuthFailed("the key is not this machine's", hint="the machine was replaced; its agent should end")
             row.last_seen = self._clock.now()
             acknowledged = self._store_lines(tx, row, request.lines_of or request.boot, request.lines[:MOST_LINES], request.dropped)
-            change = _take(row, request)
+            change = _take(row, request) if request.standing >= row.standing else Change()
             for result in request.results:
                 command = tx.get(CommandRow, result.id)
                 if command is not None and command.machine == row.machine and command.state == "given":
@@ -256,9 +256,16 @@ class Agents:
             return tuple(Command(row.id, row.verb, row.arguments) for row in tx.scalars(query))
 
 
+def any_sealed(store: Store) -> str:
+    """Something that was sealed for an agent, by which the site's master key is known; empty when nothing was yet."""
+    with store.read() as tx:
+        return tx.scalar(select(AgentRow.document).where(AgentRow.document.like("v1.%")).limit(1)) or ""
+
+
 def _take(row: AgentRow, request: Report) -> Change:
     """Copy a report's standing into the row; says what differs from before."""
     phases = health = disk = facts = False
+    row.standing = request.standing
     if request.phases:
         told = [
             {

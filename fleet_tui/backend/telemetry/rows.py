@@ -76,6 +76,8 @@ class AgentRow(Base):
     """Number of the newest stored line of this boot: what makes a resent batch harmless."""
     earlier: Mapped[dict[str, int]] = mapped_column(Json, default=dict)
     """The same of earlier boots of this machine, whose unsent lines a later one sends."""
+    standing: Mapped[int] = mapped_column(Serial, default=0)
+    """Number of the newest report on how it stands; a late older one is ignored."""
     phases: Mapped[list[Any]] = mapped_column(Json, default=list)
     health: Mapped[str] = mapped_column(String(20), default="")
     health_detail: Mapped[str] = mapped_column(Text, default="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -12,15 +13,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleet_tui.backend.api import METHODS, DescribeSite, Done, SiteRecord
+from fleet_tui.backend.api import METHODS, DescribeSite, Done, SiteRecord, server
 from fleet_tui.backend.api.connection import Connection
 from fleet_tui.backend.api.method import Method
+from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import Busy, FleetError, InternalError, InvalidInput, NotFound, PermissionDenied, ReadOnly, Unreachable
 from fleet_tui.backend.events import Event, EventBatch, EventsAfter
@@ -424,6 +427,49 @@ def test_nobody_there_is_said_with_what_to_do(tmp_path: Path, door: Door) -> Non
     with pytest.raises(Unreachable) as caught:
         door.client().call(DescribeSite())
     assert "fleet daemon start" in caught.value.hint
+
+
+@pytest.mark.parametrize("gone", ["socket", "folder"])
+def test_a_socket_that_somebody_removed_is_there_again(door: Door, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    door.close()
+    monkeypatch.setattr(server, "LOOK_S", 0.02)
+    door.open()
+    kept = door.client()
+    assert kept.record.user == "tester"
+    door.path.unlink()
+    if gone == "folder":
+        door.path.parent.rmdir()
+    until(lambda: answers(door.path), what="it can be found again")
+    assert stat.S_IMODE(door.path.stat().st_mode) == 0o600
+    assert kept.call(ListAudit(limit=1)), "over the old one"
+    assert door.client().record.user == "tester"
+    door.close()
+    assert not door.path.exists()
+
+
+def test_where_many_wait_to_be_let_in_one_waits_too(tmp_path: Path) -> None:
+    place = tmp_path / "busy.sock"
+    with socket.socket(socket.AF_UNIX) as busy, ExitStack() as waiting:
+        busy.bind(str(place))
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(place))
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(answers, place, 30.0)
+            until(lambda: busy.accept()[0].close() or coming.done())
+            assert coming.result(timeout=30)
+
+
+def test_three_hundred_callers_at_once_are_let_in(door: Door) -> None:
+    """More than the event loop's own idea of how many may wait."""
+    with ExitStack() as calling:
+        for _ in range(300):
+            one = calling.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            one.connect(str(door.path))
 
 
 def test_a_socket_deep_down_is_reached(tmp_path: Path) -> None:

@@ -94,6 +94,25 @@ def test_another_host_key_is_never_accepted(fleet: Fleet, links: Links) -> None:
         links.shell("h-1")
 
 
+def test_another_daemon_may_ask_that_a_link_be_built_anew(fleet: Fleet, links: Links) -> None:
+    before = fleet.world.connections("kvm-1")
+    fleet.change("h-1", connection_state="connecting")
+    until(lambda: (now := fleet.world.connections("kvm-1")) and now[0] is not before[0])
+    until(fleet.stands(1, "up"))
+
+
+def test_a_restart_is_no_news(fleet: Fleet) -> None:
+    for _ in range(2):
+        with fleet.links() as links:
+            until(lambda links=links: links.is_up("h-1") and fleet.state(1) == ("up", ""))  # type: ignore[misc]
+    fleet.world.power_off("kvm-1")
+    with fleet.links():
+        until(fleet.stands(1, "alert", "unreachable"))
+    with fleet.links():
+        until(fleet.stands(2, "up"))
+    assert [text.partition(":")[0] for _, text in fleet.told("host:h-1")] == ["kvm-1 is connected", "kvm-1 does not answer"]
+
+
 def test_a_bmc_that_says_off_makes_a_silent_host_down(fleet: Fleet) -> None:
     with fleet.links(is_off=lambda host_id: host_id == "h-1"):
         until(fleet.stands(1, "up"))

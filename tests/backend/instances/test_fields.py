@@ -22,7 +22,8 @@ def test_all_problems_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("label", ""), ("label", "a" * 64), ("label", "x\ny"), ("data_disk.size_gb", 9), ("data_disk.size_gb", 65537),
+        ("label", ""), ("label", "a" * 64), ("label", "x\ny"), ("label", "i-4f2a71kq"),
+        ("label", "I-4F2A71KQ"), ("data_disk.size_gb", 9), ("data_disk.size_gb", 65537),
         ("data_disk.size_gb", True), ("data_disk.size_gb", 1.5), ("ssl.sans", ["https://x"]), ("ssl.sans", ["x:80"]),
         ("ssl.sans", ["999.1.1.1"]),
         ("ssl.sans", ["a" * 254]), ("deletion_protection", "perhaps"), ("notes", "x" * 4001),

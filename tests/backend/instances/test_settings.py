@@ -49,6 +49,15 @@ def test_labels_are_unique_whatever_their_case(site: Store) -> None:
     assert [p.field for p in refused.value.problems] == ["label"]
 
 
+def test_an_id_means_the_instance_that_has_it_whatever_another_is_called(site: Store) -> None:
+    first, second = create(site), create(site, "web-2")
+    with site.write() as tx:
+        saved.find_row(tx, second).label = first  # as an older program let it be saved
+    for target in (first, f"instance:{first}"):
+        with site.read() as tx:
+            assert saved.find_row(tx, target).id == first
+
+
 def test_the_same_request_makes_one_instance(site: Store) -> None:
     assert create(site, request_id="r1") == create(site, request_id="r1")
 

@@ -61,6 +61,21 @@ class Said:
         self.names.append(once)
 
 
+class Memory:
+    """What the durable engine remembers of one run."""
+
+    def __init__(self, acts: dict[str, str]) -> None:
+        self._acts = acts
+
+    def __call__(self, name: str, act: Callable[[], str]) -> str:
+        if name not in self._acts:
+            self._acts[name] = act()
+        return self._acts[name]
+
+    def in_hand(self) -> bool:
+        return True
+
+
 class Bench:
     """One executor without threads."""
 
@@ -87,14 +102,7 @@ class Bench:
 
     def run(self, operation_id: str) -> OperationRecord:
         """Run a claimed operation, remembering as the durable engine does."""
-        memory = self.remembered.setdefault(operation_id, {})
-
-        def recorded(name: str, act: Callable[[], str]) -> str:
-            if name not in memory:
-                memory[name] = act()
-            return memory[name]
-
-        self.runner.run(operation_id, recorded)
+        self.runner.run(operation_id, Memory(self.remembered.setdefault(operation_id, {})))
         return self.show(operation_id)
 
     def through(self, target: str = "web-1", **fields: Any) -> OperationRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,13 +11,18 @@ from typing import Any
 
 import pytest
 from dbos import DBOS
+from sqlalchemy.exc import OperationalError
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationState, schedule
 from fleet_tui.backend.operations.catalogue import OperationKind, Step, StepContext
 from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.operations.heartbeat import Heartbeat
+from fleet_tui.backend.operations.ownership import Fenced
 from fleet_tui.backend.operations.retention import prune
+from fleet_tui.backend.operations.rows import WorkerRow
+from fleet_tui.backend.operations.runner import Runner
 from fleet_tui.backend.store import Store
 from tests.backend.operations.bench import Bench, Said, Work, kind, states, writes
 from tests.waiting import until
@@ -181,6 +187,83 @@ def test_a_takeover_that_was_cut_short_is_completed(start: Start, store: Store) 
     Bench(store, kind()).alter(operation.id, executor="e-2")
     finish.set()
     assert ended(start(kind(Step("long", body)), executor="e-2"), operation).state is OperationState.SUCCEEDED
+
+
+def test_an_operation_that_a_living_daemon_was_given_and_does_not_run_is_run_here(
+    start: Start, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon was frozen, began anew what it had been given before, and was fenced by the durable engine."""
+    entered, finish = threading.Event(), threading.Event()
+
+    def body(ctx: StepContext) -> None:
+        entered.set()
+        ctx.wait(finish.is_set, timeout_s=60, interval_s=0.02)
+
+    first = start(kind(Step("long", body)), executor="e-1")
+    operation = submit(first)
+    assert entered.wait(timeout=20)
+    first.stop(grace_s=5)
+    Bench(store, kind()).alter(operation.id, executor="e-2")
+    Heartbeat(store, "e-1").beat()
+    monkeypatch.setattr(Heartbeat, "leave", lambda self: None)
+    with store.write() as tx:
+        row = tx.get(WorkerRow, "e-1")
+        assert row is not None
+        row.seen += timedelta(hours=1)
+    finish.set()
+    assert ended(start(kind(Step("long", body)), executor="e-2"), operation).state is OperationState.SUCCEEDED
+
+
+def test_a_thread_that_slept_before_it_began_takes_nothing_from_the_one_that_was_given_the_operation_meanwhile(
+    start: Start, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep, awake, entered, finish, refused = (threading.Event() for _ in range(5))
+    adopt = Runner._adopt
+
+    def sleeps_once(self: Runner, *arguments: Any) -> Any:
+        if asleep.is_set():
+            return adopt(self, *arguments)
+        asleep.set()
+        awake.wait(timeout=60)
+        try:
+            return adopt(self, *arguments)
+        except Fenced:
+            refused.set()
+            raise
+
+    def body(ctx: StepContext) -> None:
+        entered.set()
+        ctx.wait(finish.is_set, timeout_s=60, interval_s=0.02)
+
+    monkeypatch.setattr(Runner, "_adopt", sleeps_once)
+    engine = start(kind(Step("long", body)))
+    operation = submit(engine)
+    assert asleep.wait(timeout=20)
+    DBOS.resume_workflow(operation.id)
+    assert entered.wait(timeout=20)
+    awake.set()
+    assert refused.wait(timeout=20)
+    finish.set()
+    record = ended(engine, operation)
+    assert (record.state, record.steps[0].attempt) == (OperationState.SUCCEEDED, 1)
+
+
+def test_an_operation_pauses_while_the_database_is_full_and_then_goes_on(start: Start) -> None:
+    journal: list[str] = []
+
+    def body(ctx: StepContext) -> None:
+        if ctx.attempt < 3:
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise OperationalError("INSERT", {}, full)
+        journal.append(ctx.step)
+
+    engine = start(kind(*writes(journal, "a"), Step("full", body), *writes(journal, "z")))
+    first, second = submit(engine), submit(engine, "web-2")  # two that come back in one look
+    for operation in (first, second):
+        record = ended(engine, operation)
+        assert (record.state, record.steps[1].attempt) == (OperationState.SUCCEEDED, 3), record
+    assert sorted(journal) == ["a", "a", "full", "full", "z", "z"]
 
 
 def test_a_run_that_ended_without_ending_its_operation_fails_it(

@@ -23,7 +23,7 @@ from fleet_tui.backend.errors import (
     WrongState,
 )
 from fleet_tui.backend.operations import ErrorRecord, OperationRecord, OperationState
-from fleet_tui.backend.operations.catalogue import OperationFacts, Step, StepContext
+from fleet_tui.backend.operations.catalogue import LEFT, OperationFacts, Step, StepContext
 from fleet_tui.backend.operations.ownership import Fenced, ShuttingDown
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.store import Store
@@ -109,6 +109,21 @@ def test_an_undo_sees_its_own_result(store: Store) -> None:
     make = Step("make", lambda ctx: {"id": "m-1"}, undo=lambda ctx: seen.append(ctx.results["make"]["id"]))
     Bench(store, kind(make, failing())).through()
     assert seen == ["m-1"]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_undo_that_leaves_things_as_they_are_is_no_rollback(store: Store, others: int) -> None:
+    journal: list[str] = []
+
+    def keep(ctx: StepContext) -> Mapping[str, Any]:
+        journal.append("looked")
+        return LEFT
+
+    bench = Bench(store, kind(*writes(journal, *["a"] * others), Step("made", lambda ctx: None, undo=keep), failing()))
+    record = bench.through()
+    assert record.rollback == ("done" if others else "none")
+    assert states(record) == [*["undone"] * others, "done", "failed"]
+    assert journal == [*["a"] * others, "looked", *["undo a"] * others]
 
 
 def test_a_step_may_ask_for_undo_also_when_it_only_began(store: Store) -> None:
@@ -324,8 +339,17 @@ def taken(store: Store, operation_id: str) -> None:
         row.executor, row.epoch = "e-2", row.epoch + 1
 
 
-@pytest.mark.parametrize("act", [lambda ctx: ctx.progress("x"), lambda ctx: ctx.write().__enter__(), lambda ctx: None])
-def test_who_lost_the_operation_stores_nothing_more(store: Store, act: Callable[[StepContext], Any]) -> None:
+def breaks(ctx: StepContext) -> None:
+    raise RuntimeError("the new owner got in the way")
+
+
+@pytest.mark.parametrize("act", [
+    lambda ctx: ctx.progress("x"), lambda ctx: ctx.write().__enter__(), lambda ctx: None, lambda ctx: ctx.say("x"), breaks,
+    lambda ctx: ctx.read().__enter__(), lambda ctx: ctx.wait(lambda: ctx.read().__enter__() and False, timeout_s=60),
+])  # fmt: skip
+def test_who_lost_the_operation_stores_nothing_more_and_learns_it_before_it_acts(
+    store: Store, act: Callable[[StepContext], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     def body(ctx: StepContext) -> None:
         taken(store, ctx.operation.id)
         act(ctx)
@@ -338,6 +362,7 @@ def test_who_lost_the_operation_stores_nothing_more(store: Store, act: Callable[
     record = bench.show(operation.id)
     assert record.state is OperationState.RUNNING and states(record) == ["running"]
     assert bench.held() == {("host", "a", operation.id)}
+    assert bench.said.lines == [] and not caplog.records, "nor does it say a word, or log what is nobody's error"
 
 
 def test_a_second_run_fences_the_first(store: Store) -> None:

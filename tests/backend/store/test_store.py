@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.operations.rows import ScheduleRow, WorkerRow
-from fleet_tui.backend.store import Store, database_now, new_id, sqlite_url
+from fleet_tui.backend.store import Store, database_lost, database_now, new_id, sqlite_url
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5)))
 
@@ -24,6 +26,52 @@ def worker(name: str, seen: datetime = NOON) -> WorkerRow:
 def count(store: Store) -> int:
     with store.read() as tx:
         return tx.scalar(select(func.count()).select_from(WorkerRow)) or 0
+
+
+FULL = ["PRAGMA max_page_count=1", "CREATE TABLE more (word text)"]
+READ_ONLY = ["PRAGMA query_only=ON", "DELETE FROM worker"]
+
+
+@pytest.mark.parametrize(
+    ("database", "statements", "lost"),
+    [
+        ("sqlite", FULL, True), ("sqlite", READ_ONLY, True), ("sqlite", ["DELETE FROM nothing"], False), ("sqlite", ["nonsense"], False),
+        ("postgresql", ["SET TRANSACTION READ ONLY", "DELETE FROM worker"], True),
+        ("postgresql", ["SELECT pg_terminate_backend(pg_backend_pid())"], True),
+        ("postgresql", ["DELETE FROM nothing"], False), ("postgresql", ["SELECT 1/0"], False),
+    ],
+    indirect=["database"],
+)  # fmt: skip
+def test_a_database_that_cannot_work_is_told_from_a_mistake_of_ours(store: Store, statements: list[str], lost: bool) -> None:
+    with pytest.raises(DBAPIError) as caught, store.write() as tx:
+        for statement in statements:
+            tx.execute(text(statement))
+    assert database_lost(caught.value) is lost
+    store.close()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_who_is_frozen_inside_a_transaction_holds_the_others_up_for_a_while_only(store: Store, database: str) -> None:
+    with store.write() as tx:
+        tx.add(worker("contested"))
+    frozen = Store(database, stuck_s=0.3)
+    try:
+        with pytest.raises(DBAPIError), frozen.write() as tx:
+            tx.scalars(select(WorkerRow).with_for_update()).one()
+            with ThreadPoolExecutor(1) as other:  # waits for the lock, in which nothing moves
+                other.submit(rename, store, "free").result(timeout=20)
+            tx.add(worker("late"))
+        with frozen.write() as tx:
+            tx.add(worker("again"))
+    finally:
+        frozen.close()
+    with store.read() as tx:
+        assert {(row.executor_id, row.host) for row in tx.scalars(select(WorkerRow))} == {("contested", "free"), ("again", "h")}
+
+
+def rename(store: Store, host: str) -> None:
+    with store.write() as tx:
+        tx.scalars(select(WorkerRow).with_for_update()).one().host = host
 
 
 def test_times_come_back_aware_in_utc_to_the_millisecond(store: Store) -> None:

@@ -55,6 +55,26 @@ def test_a_step_repeated_after_a_crash_finds_the_agent_it_started(agents: Agents
         agents.report(Report(machine=MACHINE, boot="b1", key=key))
 
 
+def test_a_report_that_comes_late_does_not_turn_back_how_the_machine_stands(agents: Agents, store: Store) -> None:
+    """A daemon that was frozen answers what it was told before, when the agent has long told another one more."""
+    key = agents.hello(hello(expect(agents, store))).key
+    new = Report(machine=MACHINE, boot="b1", key=key, standing=7, phases=(PhaseReport("ready", "done", 1.0, 2.0),), health="ok", disk_used_bytes=9)
+    late = Report(
+        machine=MACHINE, boot="b1", key=key, standing=6, phases=(PhaseReport("start", "running", 1.0),), health="app-down", disk_used_bytes=1,
+        facts={"version": "0"}, lines=(AgentLine(1, 1.0, "start", "info", "late but new"),),
+    )
+    agents.report(new)
+    assert agents.report(late).seq == 1
+    with store.read() as tx:
+        row = agents.find(tx, MACHINE)
+    assert row is not None
+    assert ([phase["name"] for phase in row.phases], row.health, row.disk_used_bytes, row.facts) == (["ready"], "ok", 9, {})
+    agents.report(replace(late, standing=8))
+    with store.read() as tx:
+        row = agents.find(tx, MACHINE)
+    assert row is not None and row.health == "app-down"
+
+
 def test_a_clock_far_off_is_refused_with_how_far(agents: Agents, store: Store) -> None:
     token = expect(agents, store)
     with pytest.raises(InvalidInput, match="ahead"):

@@ -1,0 +1,57 @@
+"""A daemon that cannot start says why in a sentence, and makes nothing in the place of what is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.secrets.envelope import Envelope
+from fleet_tui.backend.store import Store, sqlite_url
+from fleet_tui.backend.store.schema import prepare
+from fleet_tui.backend.telemetry.agents import Agents
+from fleet_tui.backend.telemetry.lines import Lines
+
+
+def refused(home: Path) -> str:
+    """What ``fleetd`` says when it ends at once."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FLEET")}
+    command = [sys.executable, "-m", "fleet_tui.backend.daemon", "--state-dir", str(home)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode not in (0, None) and "Traceback" not in done.stderr, done
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("file", ["fleet.db", "engine.db"])
+def test_a_database_that_is_none(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_bytes(os.urandom(50_000))
+    said = refused(tmp_path)
+    assert str(tmp_path / file) in said and "not a database" in said and "backup" in said
+
+
+def test_a_folder_where_a_file_should_be(tmp_path: Path) -> None:
+    (tmp_path / "master.key").mkdir(mode=0o700)
+    assert str(tmp_path / "master.key") in refused(tmp_path)
+
+
+@pytest.mark.parametrize("key", [b"", b"another key that has 32 bytes...."[:32]], ids=["gone", "another"])
+def test_a_master_key_that_does_not_belong_to_the_database(tmp_path: Path, key: bytes) -> None:
+    store = Store(sqlite_url(tmp_path / "fleet.db"))
+    prepare(store, tmp_path / "backups")
+    feed = Feed(store)
+    with store.write() as tx:
+        Agents(store, Lines(store, feed), Envelope(os.urandom(32))).expect(tx, "vm-1", "instance:i-1", {}, None, "o-1:boot")
+    feed.close()
+    store.close()
+    file = tmp_path / "master.key"
+    if key:
+        file.write_bytes(key)
+        file.chmod(0o600)
+    said = refused(tmp_path)
+    assert "master key" in said and "back" in said
+    assert file.exists() == bool(key), "none was made in its place"
