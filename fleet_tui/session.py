@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet_tui.backend.api import embedded
 from fleet_tui.backend.api.client import Client
@@ -20,6 +20,9 @@ from fleet_tui.backend.errors import Unreachable, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
 from fleet_tui.backend.identity import MakeReadOnly, SessionRecord
 from fleet_tui.backend.telemetry import LineBatch, ReadLines
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.api.relay import Relay
 
 AHEAD_S = 3.0
 """How long an answer that was fetched ahead is good for. What changed since is told by events, as for every other answer."""
@@ -53,6 +56,10 @@ class Session(Protocol):
 
     def follow(self, request: ReadLines | EventsAfter) -> Iterator[LineBatch | EventBatch]:
         """Batches as they come, until the iterator is closed or the daemon goes away."""
+        ...
+
+    def console(self, target: str) -> Relay:
+        """A VM's serial console, bytes both ways; close it when done. A read-only session is refused."""
         ...
 
     def make_read_only(self) -> SessionRecord:
@@ -118,6 +125,9 @@ class SocketSession:
 
     def follow(self, request: ReadLines | EventsAfter) -> Iterator[LineBatch | EventBatch]:
         return self._client.stream("lines.follow" if isinstance(request, ReadLines) else "events.follow", request)
+
+    def console(self, target: str) -> Relay:
+        return self._client.console(target)
 
     def make_read_only(self) -> SessionRecord:
         record: SessionRecord = self._client.call(MakeReadOnly())

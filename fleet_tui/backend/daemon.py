@@ -31,8 +31,10 @@ from fleet_tui import __version__
 from fleet_tui.backend import directories
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
+from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
@@ -50,8 +52,10 @@ from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
+from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import VmTenants
+from fleet_tui.backend.machines.watch import Watch as VmWatch
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
@@ -137,12 +141,16 @@ class Daemon:
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
-        self.machines = Machines(self.links, clock=self.clock)
+        self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
+        self.consoles = Consoles(self.audit)
+        self._closers.append(self.consoles.close)
         self.engine = Engine(
-            self.store, self.feed, instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
+            self.store, self.feed,
+            instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + machine_operations.OPERATIONS + Upkeep.OPERATIONS,
+            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, Site: site, Lines: self.lines, Feed: self.feed,
+             Audit: self.audit},
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
@@ -151,6 +159,9 @@ class Daemon:
         self._populate(provider)
         self.links.start()
         self._closers.append(self.links.stop)
+        self.vm_watch = VmWatch(self.store, self.machines)
+        self.vm_watch.start()
+        self._closers.append(self.vm_watch.stop)
         self.upkeep = Upkeep(site, watch)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
@@ -165,8 +176,9 @@ class Daemon:
             images=self.options.directories.images, site=self.describe,
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
+        of_machines = MachineAnswers(self.store, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        return Dispatcher({**answers.table(), **of_hierarchy.table(), **people.handlers()}, users, audit)
+        return Dispatcher({**answers.table(), **of_hierarchy.table(), **of_machines.table(), **people.handlers()}, users, audit)
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)
@@ -178,6 +190,7 @@ class Daemon:
         """Parts that do not work, for ``/healthz``."""
         return [name for name, well in (
             ("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive), ("links", self.links.is_alive),
+            ("vm-watch", self.vm_watch.is_alive),
         ) if not well()]
 
     def describe(self) -> SiteRecord:
@@ -248,7 +261,7 @@ def _serve(daemon: Daemon) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopped.set())
     signal.signal(signal.SIGHUP, lambda *_: _reopen_logs())
-    server = Server(daemon.dispatcher(), daemon.ailing)
+    server = Server(daemon.dispatcher(), daemon.ailing, consoles=daemon.consoles)
     server.start([UnixListener(daemon.options.socket, daemon.options.socket_mode)])
     log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
     stopped.wait()

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet_tui.backend.api import METHODS, method_of
 from fleet_tui.backend.api.connection import Broken, Connection
@@ -15,6 +15,9 @@ from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import decoder, dump
 from fleet_tui.backend.errors import AuthFailed, FleetError, InternalError, TimedOut, Unreachable, from_json
 from fleet_tui.backend.identity import MakeReadOnly, OpenSession, SessionRecord
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.api.relay import Relay
 
 TIMEOUT_S = 30.0
 """Longest silence of the daemon before a call is given up, on top of what the request itself asks to wait."""
@@ -76,6 +79,26 @@ class Client:
             raise self._lost(method) from problem
         finally:
             connection.close()
+
+    def console(self, target: str) -> Relay:
+        """A VM's serial console, bytes both ways. Close it when done. Raises like :meth:`call`."""
+        from fleet_tui.backend.api.relay import Relay
+        from fleet_tui.backend.machines import OpenConsole  # a console that shows no VMs does not load them
+
+        method = METHODS["vms.console"]
+        ticket = self.call(OpenConsole(target))
+        try:
+            relay = Relay(self.path, ticket.path, {**self._headers(self._session_id()), "Fleet-Ticket": ticket.token}, TIMEOUT_S)
+        except TimeoutError as problem:
+            raise self._timed_out(method) from problem
+        except (Broken, OSError) as problem:
+            raise self._lost(method) from problem
+        if relay.status != 200:
+            try:
+                raise _refusal(relay.status, relay.refusal())
+            finally:
+                relay.close()
+        return relay
 
     def close(self) -> None:
         """Close this thread's connection."""

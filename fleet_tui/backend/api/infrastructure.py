@@ -39,6 +39,7 @@ METHODS: tuple[Method, ...] = (
     Method("offerings.create", "machines.CreateOffering", "machines.OfferingRecord", P.HOSTS_EDIT, False, danger="changes"),
     Method("offerings.delete", "machines.DeleteOffering", "api.Done", P.HOSTS_EDIT, False, danger="destructive"),
     Method("vms.edit", "machines.EditVm", "machines.VmRecord", P.VMS_OPERATE, False, danger="changes"),
+    Method("vms.console", "machines.OpenConsole", "machines.ConsoleTicket", P.VMS_OPERATE, False, danger="changes"),
     Method("vm.create", "machines.CreateVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
     Method("vm.start", "machines.StartVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
     Method("vm.stop", "machines.StopVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive"),

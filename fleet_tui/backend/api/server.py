@@ -19,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.listeners import BACKLOG, Listener, UnixListener
 from fleet_tui.backend.api.waiting import Waiters
@@ -59,10 +60,14 @@ class Server:
         dispatcher: what is done with a call.
         health: names of the parts that do not work; empty when all is well. Called in a thread.
         grace_s: what calls that are being worked on get at :meth:`stop`.
+        consoles: relays serial consoles; without them there are none.
     """
 
-    def __init__(self, dispatcher: Dispatcher, health: Callable[[], Sequence[str]] = tuple, grace_s: float = 5.0) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, health: Callable[[], Sequence[str]] = tuple, grace_s: float = 5.0, consoles: Consoles | None = None
+    ) -> None:
         self._dispatcher = dispatcher
+        self._consoles = consoles
         self._health = health
         self._grace_s = grace_s
         self._pool = ThreadPoolExecutor(CALLS, thread_name_prefix="door")
@@ -154,6 +159,8 @@ class Server:
             uid, source = listener.identify(request.transport)
             headers = request.headers
             peer = Peer(uid, source, headers.get("Fleet-Session", ""), headers.get("Fleet-Read-Only", "") == "1")
+            if name == "console" and self._consoles is not None:
+                return await self._consoles.relay(self._dispatcher, peer, request)
             body = await self._body(request)
             if name in _FOLLOWS:
                 return await self._follow(request, peer, name, body)

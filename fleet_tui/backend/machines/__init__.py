@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fleet_tui.backend.machines.states import MovePhase, VmState
+from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.records import dataclass
 
@@ -369,3 +369,7 @@ class SetRatio(OperationRequest):
     cpu: float | None = None
     ram: float | None = None
     confirmed: bool = False
+
+
+VM_STATES = tuple(state.value for state in VmState)
+TAKING_ROOM = tuple(sorted(state.value for state in ON_HOST))
