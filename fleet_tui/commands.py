@@ -20,6 +20,8 @@ SCOPE_TITLES = {
     "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
     "board": "the dashboard", "serial": "the console", "global": "everywhere",
 }  # fmt: skip
+LONGEST_KEY = 8
+"""Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
 _NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "operation", "new", "add")
 """Scopes of what is done to things, in the order in which they are offered."""
 
@@ -122,8 +124,11 @@ def _offer(action: Action, row: Any, session: SessionRecord | None, keymap: Mapp
     keys = actions.keys_of(action, keymap)
     if not keys:
         keys = next((actions.keys_of(a, keymap) for a in ACTIONS.values() if action.id in a.also), ())
-    said = " ".join(actions.shown(key) for key in keys) or (f":{action.words[0]}" if action.words else "")
+    said, note = " ".join(actions.shown(key) for key in keys), action.tooltip
+    if not said and action.words:
+        word = f":{action.words[0]}"
+        said, note = (word, note) if len(word) <= LONGEST_KEY else ("", f"{note} ({word})")
     return Offer(
-        action.id, action.title, said, action.tooltip, actions.why_not(action, row, session),
+        action.id, action.title, said, note, actions.why_not(action, row, session),
         SCOPE_TITLES.get(action.scope, action.scope),
     )  # fmt: skip

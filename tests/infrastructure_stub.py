@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from fleet_tui.backend import api, hosts, machines, maintenance, operations
@@ -111,6 +112,30 @@ def amount(raw: int, ratio: float, used: float, reserved: float = 0.0) -> machin
     return machines.Amount(raw, capacity, int(capacity * used), int(capacity * reserved))
 
 
+class Echo:
+    """A guest's serial line that answers with what was typed, in green."""
+
+    def __init__(self) -> None:
+        self.typed, self.is_closed = b"", False
+        self._said: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def send(self, data: bytes) -> None:
+        self.typed += data
+        self._said.put(b"\x1b[32m" + data.replace(b"\r", b"\r\n") + b"\x1b[0m")
+
+    def hang_up(self) -> None:
+        self._said.put(None)
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        try:
+            return self._said.get(timeout=min(timeout_s, 0.05))
+        except Empty:
+            return b""
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 class InfrastructureStub:
     """Answers about hosts, VMs and maintenance."""
 
@@ -128,10 +153,15 @@ class InfrastructureStub:
         self.zones, self.pods, self.clusters, self.patches = [], [], [], []
         self.vms, self.sessions, self.forecast = {}, {}, None
         self.rooms: tuple[api.ZoneRoom, ...] = ()
+        self.echo = Echo()
         self.offerings = [machines.OfferingRecord("of-1", "m2.small", 2, 2000, 4096, False, False, (), "", 3)]
 
     def touch(self, ref: str, type_: str = "object.changed", text: str = "") -> None:
         raise NotImplementedError
+
+    def console(self, target: str) -> Echo:
+        self._vm(target)
+        return self.echo
 
     def count_vms(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -144,12 +174,8 @@ class InfrastructureStub:
 
     def beneath(self) -> tuple[api.Attention, ...]:
         kept = [h for h in self.hosts if "Maintenance" in h.resource_state]
-        broken = [h for h in self.hosts if h.connection_state in ("alert", "down", "error")]
         return tuple(
             api.Attention("maintenance", h.name, f"host:{h.id}", "preparing for maintenance, op1", "replace DIMM A3", NOW.timestamp() - 130) for h in kept
-        ) + tuple(
-            api.Attention("failed", h.name, f"host:{h.id}", f"link {h.connection_state}: {h.reason}", "R builds it again", NOW.timestamp() - 600)
-            for h in broken
         )
 
     def put_host(self, row: hosts.HostRecord) -> None:

@@ -20,7 +20,7 @@ from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.screens import dialogs
 from fleet_tui.screens.form import Choice, FieldForm
 from fleet_tui.widgets.paint import Lines, Span
-from fleet_tui.widgets.safety import safe
+from fleet_tui.widgets.safety import plain, safe
 
 if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
@@ -34,7 +34,8 @@ PREVIEW_S = 0.3
 
 
 def entry(name: str, title: str, kind: str = "text", default: Any = "", **fields: Any) -> Field:
-    """A field of a small form."""
+    """A field of a small form. What it begins with may be foreign; an editor counts cells, so it gets only what can be seen."""
+    default = plain(default) if isinstance(default, str) else tuple(plain(word) for word in default) if isinstance(default, tuple) else default
     return Field(name, title, "", kind, "L", default, **fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from textual.pilot import Pilot
 
 from fleet_tui.backend.hosts import ListHosts, SetAllocation, ShowHost
 from fleet_tui.backend.identity import Role
@@ -233,15 +234,47 @@ async def test_stopping_states_what_it_does() -> None:
         assert [c.confirmed for c in stub.calls if isinstance(c, StopVm) and not c.dry_run] == [True]
 
 
-async def test_the_serial_line_is_followed_as_plain_text() -> None:
+async def at_the_console(pilot: Pilot[int]) -> None:
+    await press(pilot, "colon")
+    await type_in(pilot, "console web-3")
+    await press(pilot, "enter")
+    assert "[  OK  ] started everything" in picture(pilot) and "login: " in picture(pilot)
+
+
+async def test_every_key_but_one_goes_to_the_guest() -> None:
     stub = hosts_fleet()
     async with console(stub) as pilot:
-        await press(pilot, "colon")
-        await type_in(pilot, "console web-3")
-        await press(pilot, "enter")
-        assert "[  OK  ] started everything" in picture(pilot) and "login: _" in picture(pilot)
+        await at_the_console(pilot)
+        await eventually(pilot, lambda: "typing goes to the guest" in picture(pilot))
+        await type_in(pilot, "q root?")
+        await press(pilot, "escape", "ctrl+c", "up", "tab", "enter")
+        assert stub.echo.typed == b"q root?\x1b\x03\x1b[A\t\r"
+        await eventually(pilot, lambda: "login: q root?" in picture(pilot))
+        await press(pilot, "ctrl+right_square_bracket")
+        assert "serial line" not in picture(pilot)
+        await eventually(pilot, lambda: stub.echo.is_closed)
+
+
+async def test_a_line_that_ends_leaves_its_log() -> None:
+    stub = hosts_fleet()
+    async with console(stub) as pilot:
+        await at_the_console(pilot)
+        await eventually(pilot, lambda: "typing goes to the guest" in picture(pilot))
+        stub.echo.hang_up()
+        await eventually(pilot, lambda: "the line has ended" in toasts(pilot) and "log only" in picture(pilot))
+        await press(pilot, "escape")
+        assert "serial line" not in picture(pilot)
+
+
+@pytest.mark.parametrize("role", [Role.MONITOR, Role.AUDITOR])
+async def test_who_may_only_look_follows_the_log(role: Role) -> None:
+    stub = hosts_fleet(role)
+    async with console(stub) as pilot:
+        await at_the_console(pilot)
         await eventually(pilot, lambda: len([c for c in stub.calls if isinstance(c, ReadGuestLog)]) > 1)
         assert [c.after for c in stub.calls if isinstance(c, ReadGuestLog)][1] > 0, "it goes on where it was"
-        await press(pilot, "ctrl+right_square_bracket")
+        await type_in(pilot, "abc")
+        assert stub.echo.typed == b"" and "log only" in picture(pilot)
+        await press(pilot, "escape")
         assert "serial line" not in picture(pilot)
         await settled(pilot)
