@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -47,7 +46,7 @@ from fleet_tui.backend.hosts import drivers as of_hosts
 from fleet_tui.backend.hosts import operations as host_operations
 from fleet_tui.backend.hosts.links import Links
 from fleet_tui.backend.hypervisors import Hypervisors
-from fleet_tui.backend.hypervisors.registry import Registry
+from fleet_tui.backend.hypervisors.registry import real
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
@@ -67,7 +66,6 @@ from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.remote import Reach
-from fleet_tui.backend.remote.late import LateReach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
 from fleet_tui.backend.store import Store, sqlite_url
@@ -75,9 +73,6 @@ from fleet_tui.backend.store.schema import prepare as prepare_schema
 from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
 from fleet_tui.backend.upkeep import Upkeep
-
-if TYPE_CHECKING:
-    from fleet_tui.backend.remote.ssh import SshReach
 
 log = logging.getLogger("fleetd")
 
@@ -241,8 +236,7 @@ class Daemon:
         """The ways to hypervisors and to shells."""
         if self.options.simulate:
             return self.world, self.world.reach
-        reach = LateReach(_ssh)
-        return Registry({"kvm": lambda: _libvirt(reach.loaded())}), reach
+        return real()
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
@@ -258,18 +252,6 @@ class Daemon:
             life = Life(self.store, self.engine, provider, seed=self.options.seed, world=self.world)
             life.start()
             self._closers.append(life.stop)
-
-
-def _ssh() -> SshReach:
-    from fleet_tui.backend.remote.ssh import SshReach
-
-    return SshReach()
-
-
-def _libvirt(reach: SshReach) -> Hypervisors:
-    from fleet_tui.backend.hypervisors.libvirt import Libvirt
-
-    return Libvirt(reach)
 
 
 def _serve(daemon: Daemon) -> None:

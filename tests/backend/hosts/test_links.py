@@ -8,7 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from fleet_tui.backend.errors import AuthFailed, NotFound, Unreachable, WrongState
+from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound, Unreachable, WrongState
+from fleet_tui.backend.hosts import access
 from fleet_tui.backend.hosts.link import Link, Pace
 from fleet_tui.backend.hosts.links import Links
 from fleet_tui.backend.hosts.roster import places
@@ -219,3 +220,19 @@ def test_attempts_become_rarer(fleet: Fleet) -> None:
     assert waits == [1, 2, 4, 8, 16, 30, 30]
     link.error = Unreachable("no", reason="no-service")
     assert link.retry_in(pace) == 60
+
+
+def test_a_driver_that_is_not_installed_is_said_as_such(fleet: Fleet) -> None:
+    fleet.change("c-1", ClusterRow, hypervisor="hyperv")
+    with fleet.links() as links:
+        until(fleet.stands(1, "alert", "not-yet-probed"))
+        with pytest.raises(InvalidInput, match="no driver for hypervisor 'hyperv'"):
+            links.hypervisor("h-1")
+
+
+def test_a_master_key_is_known_by_what_was_sealed_under_it(fleet: Fleet) -> None:
+    sealed = access.any_sealed(fleet.store)
+    assert sealed.split(".")[1] == fleet.sealer.key_id
+    for number in (1, 2, 3):
+        fleet.change(f"h-{number}", password_sealed="")
+    assert access.any_sealed(fleet.store) == ""
