@@ -35,6 +35,7 @@ from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
 from fleet_tui.backend.api.machines_answers import MachineAnswers
+from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
@@ -56,6 +57,9 @@ from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.machines.watch import Watch as VmWatch
+from fleet_tui.backend.maintenance import drivers as of_maintenance
+from fleet_tui.backend.maintenance import operations as maintenance_operations
+from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
@@ -144,13 +148,15 @@ class Daemon:
         self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
+        self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine)
         self.consoles = Consoles(self.audit)
         self._closers.append(self.consoles.close)
         self.engine = Engine(
             self.store, self.feed,
-            instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + machine_operations.OPERATIONS + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, Site: site, Lines: self.lines, Feed: self.feed,
-             Audit: self.audit},
+            instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + machine_operations.OPERATIONS
+            + maintenance_operations.operations(self.maintenance) + Upkeep.OPERATIONS,
+            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines,
+             of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
@@ -162,7 +168,7 @@ class Daemon:
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
-        self.upkeep = Upkeep(site, watch)
+        self.upkeep = Upkeep(site, watch, MaintenanceWatch(self.store, self.maintenance))
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -177,8 +183,10 @@ class Daemon:
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.machines, self.consoles)
+        of_sessions = MaintenanceAnswers(self.store, self.maintenance)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        return Dispatcher({**answers.table(), **of_hierarchy.table(), **of_machines.table(), **people.handlers()}, users, audit)
+        tables = (answers.table(), of_hierarchy.table(), of_machines.table(), of_sessions.table(), people.handlers())
+        return Dispatcher({name: handler for table in tables for name, handler in table.items()}, users, audit)
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.audit import Audit
-from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import OperationRequest, retention, schedule
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
 from fleet_tui.backend.site import Site
@@ -46,6 +45,12 @@ def _prepare(tx: Session, request: OperationRequest, user: str) -> Prepared:
     return Prepared(target="site", target_ref="site:local", plan=plan, leases=(Lease("fleet", "retention"),))
 
 
+class Sweeper(Protocol):
+    """Looks once at what it watches."""
+
+    def sweep(self) -> None: ...
+
+
 class Upkeep:
     """Two small clocks in one thread, and the scheduled sweep."""
 
@@ -56,9 +61,9 @@ class Upkeep:
         ),
     )
 
-    def __init__(self, site: Site, watch: Watch) -> None:
+    def __init__(self, site: Site, *watches: Sweeper) -> None:
         self._site = site
-        self._watch = watch
+        self._watches = watches
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -78,7 +83,8 @@ class Upkeep:
         due = self._site.clock.monotonic() + FIGURES_S
         while not self._stopped.wait(SWEEP_S):
             try:
-                self._watch.sweep()
+                for watch in self._watches:
+                    watch.sweep()
                 if self._site.clock.monotonic() >= due:
                     due = self._site.clock.monotonic() + FIGURES_S
                     self._site.measure()
