@@ -174,7 +174,8 @@ def todo(
     for blocker in blockers[:MOST_BLOCKERS]:
         mark, style = marks.get(id(blocker), (glyphs.attention, "attention"))
         subject = "" if blocker.text.startswith(blocker.subject) else f"{blocker.subject} "
-        said = textwrap.wrap(f"{subject}{blocker.text} {blocker.hint}", max(20, width - 4))[:2]
+        hint = f" {glyphs.dot} {blocker.hint}" if blocker.hint else ""
+        said = textwrap.wrap(f"{subject}{blocker.text.removesuffix('.')}{hint}", max(20, width - 4))[:2]
         lines += [[(f" {mark} {part}" if n == 0 else f"   {part}", style if n == 0 else "")] for n, part in enumerate(said)]
     lines.append([(" M", "key"), (f" {follows.text}", "muted")] if follows.action or follows.to else [(f"   {follows.text}", "muted")])
     return lines
