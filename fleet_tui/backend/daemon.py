@@ -186,7 +186,6 @@ class Daemon:
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.machines, self.consoles)
-        of_sessions = MaintenanceAnswers(self.store, self.maintenance)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work = MaintenanceAnswers(self.store, self.maintenance)
         return Dispatcher(
