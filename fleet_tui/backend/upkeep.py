@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from sqlalchemy.orm import Session
 
@@ -44,12 +44,6 @@ def _prune_audit(ctx: StepContext) -> dict[str, Any]:
 def _prepare(tx: Session, request: OperationRequest, user: str) -> Prepared:
     plan = planned("site", changes=("operations, lines and events past their time are removed",))
     return Prepared(target="site", target_ref="site:local", plan=plan, leases=(Lease("fleet", "retention"),))
-
-
-class Sweeper(Protocol):
-    """Looks once at what it watches."""
-
-    def sweep(self) -> None: ...
 
 
 class Upkeep:
