@@ -31,7 +31,7 @@ from fleet_tui.backend.operations.runner import Runner
 from fleet_tui.backend.operations.submission import Submission
 from fleet_tui.backend.store import Store
 from tests.backend.maintenance.stage import Stage, StagedWorld, StageHands
-from tests.backend.operations.bench import Said
+from tests.backend.operations.bench import Memory, Said
 
 POLICY = Policy(retry_s=3.0, watch_s=1.0, silence_s=4.0)
 NO_MAIL = Mail()
@@ -244,9 +244,4 @@ class Life:
         memory = fleet.remembered.setdefault(operation_id, {})
         runner = Runner(fleet.store, self.kinds, self._resources, fleet.said, "e-1", self.signals, fleet.stage.point)
 
-        def recorded(name: str, act: Callable[[], str]) -> str:
-            if name not in memory:
-                memory[name] = act()
-            return memory[name]
-
-        fleet.stage.enter(operation_id, lambda: runner.run(operation_id, recorded))
+        fleet.stage.enter(operation_id, lambda: runner.run(operation_id, Memory(memory)))
