@@ -14,10 +14,12 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.hosts import queries as hosts
+from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.instances import ListInstances
 from fleet_tui.backend.instances import queries as instances
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import TRANSITIONAL, Health, InstanceState
+from fleet_tui.backend.maintenance import queries as maintenance
 from fleet_tui.backend.operations import overview as operations
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.operations.states import OperationState
@@ -44,13 +46,14 @@ class Dashboard:
         with self._store.read() as tx:
             totals = instances.totals(tx, _needs_attention() | _has_pending())
             down = hosts.find(tx, limit=_SHOWN, down=True)
-            wrong = [*self._attention(tx), *map(_host_down, down)]
+            out = maintenance.wanting_attention(tx, self._clock.now())
+            wrong = [*self._attention(tx), *map(_host_down, down), *(_out_of_service(*one) for one in out)]
             attention = sorted(wrong, key=lambda a: (a.severity != "failed", a.severity != "attention", -a.since))
             recent = operations.recent(tx, active=50, finished=10)
             return Summary(
                 hosts=hosts.count(tx), instances={**totals.states, "total": sum(totals.states.values())}, kinds=totals.kinds,
                 operations=self._count_operations(tx), disk_used_bytes=totals.disk_used_bytes, disk_size_bytes=totals.disk_size_bytes,
-                attention=tuple(attention[:_SHOWN]), attention_total=totals.flagged + len(down), running=recent,
+                attention=tuple(attention[:_SHOWN]), attention_total=totals.flagged + len(down) + len(out), running=recent,
                 rows=instances.list_instances(tx, ListInstances(limit=request.rows, urgent_first=True)).instances if request.rows else (),
                 host_rows=hosts.find(tx, limit=8), lines=lines, cursor=cursor,
             )
@@ -101,6 +104,12 @@ def _host_down(host: HostRecord) -> Attention:
     """A host that does not answer, since it was last measured."""
     since = host.measured_at.timestamp() if host.measured_at else 0.0
     return Attention("failed", host.name, f"host:{host.id}", f"host is {host.connection_state.lower()}", "3 shows the hosts", since)
+
+
+def _out_of_service(host: HostRow, severity: str, words: str) -> Attention:
+    """A host under maintenance, since its state is what it is."""
+    since = host.state_since.timestamp() if host.state_since else 0.0
+    return Attention(severity, host.name, f"host:{host.id}", words, "m opens its maintenance", since)
 
 
 def _look_at(row: Any) -> Attention:
