@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 PLACES = {
     "dashboard": "DashboardScreen", "instances": "InstancesScreen", "hosts": "HostsScreen", "operations": "OperationsScreen",
     "events": "EventsScreen", "instance": "InstanceScreen", "operation": "OperationScreen", "logs": "LogsScreen", "detail": "DetailScreen",
+    "host": "HostScreen", "maintenance": "MaintenanceScreen", "vms": "VmsScreen", "vm": "VmScreen", "serial": "SerialScreen",
+    "patches": "PatchesScreen", "offerings": "OfferingsScreen",
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet_tui.backend.events import Event
-from fleet_tui.backend.hosts import HostRecord
+from fleet_tui.backend.hosts import HostRecord, PatchRecord
 from fleet_tui.backend.instances import InstanceRecord
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, StepState
 from fleet_tui.backend.operations.states import OperationState
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.machines import VmRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,11 @@ def size(count: int | None) -> str:
     return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 VM``, ``2 VMs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def percent(fraction: float | None) -> str:
     return "?" if fraction is None else f"{fraction * 100:.0f} %"
 
@@ -116,21 +124,74 @@ def step_status(state: str) -> str:
     return _STEP_STATUS.get(state, "off")
 
 
+HOST_STATES: Mapping[str, str] = {
+    "Creating": "being added", "Enabled": "enabled", "Disabled": "disabled", "PrepareForMaintenance": "preparing",
+    "ErrorInPrepareForMaintenance": "preparing, errors", "Maintenance": "ready", "ErrorInMaintenance": "not emptied", "Degraded": "degraded",
+    "Error": "not added",
+}  # fmt: skip
+"""Resource states in a word or two, for a column."""
+MAINTENANCE_STATES: Mapping[str, str] = {
+    "PrepareForMaintenance": "Preparing for maintenance", "ErrorInPrepareForMaintenance": "Preparing for maintenance, with errors",
+    "Maintenance": "Ready for maintenance", "ErrorInMaintenance": "Not emptied: every attempt was used",
+}  # fmt: skip
+"""Those of them that belong to maintenance, in full."""
+
+
 def is_up(row: HostRecord) -> bool:
     return row.connection_state.lower() in ("up", "connected")
 
 
 def host_status(row: HostRecord) -> str:
-    if row.connection_state.lower() in ("alert", "down", "error", "disconnected"):
+    """In maintenance a link that is down says nothing; elsewhere it comes first."""
+    state = row.resource_state
+    if state in MAINTENANCE_STATES:
+        return "failed" if state == "ErrorInMaintenance" else "attention" if state == "ErrorInPrepareForMaintenance" else "maintenance"
+    if state in ("Error", "Degraded"):
         return "failed"
-    if "maintenance" in row.resource_state.lower():
-        return "maintenance"
-    return "well" if is_up(row) else "attention"
+    if not is_up(row):
+        link = row.connection_state.lower()
+        return "failed" if link in ("alert", "down", "error", "disconnected") else "moving" if state == "Creating" else "attention"
+    if row.health in ("marginal", "at-risk") or row.patches_critical:
+        return "attention"
+    return "well" if row.allocatable else "off"
 
 
 def host_state(row: HostRecord) -> str:
-    """State in words; that of its link while it is not up, for then nothing else is known to hold."""
-    return row.resource_state if is_up(row) else row.connection_state
+    """State in words; instead of ``enabled``, what keeps it from being of use."""
+    state = HOST_STATES.get(row.resource_state, row.resource_state)
+    if row.resource_state in MAINTENANCE_STATES or row.resource_state != "Enabled":
+        return state
+    if not is_up(row):
+        return host_link(row)
+    return row.health if row.health in ("marginal", "at-risk") else state if row.allocatable else "not used"
+
+
+def host_link(row: HostRecord) -> str:
+    """What the link says: the reason where there is one."""
+    return row.reason or row.connection_state
+
+
+_VM_STATUS = {
+    "running": "well", "starting": "moving", "stopping": "moving", "migrating": "moving", "exporting": "moving", "destroying": "moving",
+    "crashed": "failed", "failed-to-start": "failed", "unknown": "attention", "debugging": "attention",
+}  # fmt: skip
+
+
+def vm_status(row: VmRecord) -> str:
+    return _VM_STATUS.get(row.state.value, "off")
+
+
+def vm_doing(row: VmRecord) -> str:
+    """What one wants to know first: where it moves, what is done to it, what is wrong with it."""
+    if row.move is not None and not row.move.outcome:
+        return f"{row.move.phase.value} {row.move.percent} % to {row.move.destination}"
+    return row.operation or row.error or ("stop and start to adopt the new ratio" if row.on_old_ratio else "")
+
+
+def patch_status(row: PatchRecord) -> str:
+    if row.superseded_by:
+        return "off"
+    return "well" if not row.missing_on else "failed" if row.severity == "critical" else "attention"
 
 
 def event_status(row: Event) -> str:
@@ -236,25 +297,77 @@ def _memory(row: HostRecord) -> float | None:
     return row.memory_used_bytes / row.memory_bytes if row.memory_bytes else None
 
 
-def _disk(row: HostRecord) -> float | None:
+def disk_share(row: HostRecord) -> float | None:
     return row.disk_used_bytes / row.disk_bytes if row.disk_bytes else None
 
 
+def _cpu(row: HostRecord) -> float:
+    """Of its capacity; of a machine that gives its load only, that."""
+    return min(row.load, 1.0) if row.hypervisor == "local" else row.cpu_used
+
+
+def _ram(row: HostRecord) -> float | None:
+    return _memory(row) if row.hypervisor == "local" else row.ram_used
+
+
+def _patches(row: HostRecord) -> str:
+    return f"{row.patches_critical}!" if row.patches_critical else str(row.patches_behind) if row.patches_behind else "-"
+
+
 HOSTS: tuple[ColumnSpec, ...] = (
-    ColumnSpec("name", "HOST", 11, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
-    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=4, roomy=28),
-    ColumnSpec("state", "STATE", 12, lambda r, _: host_state(r), roomy=21),
-    ColumnSpec("link", "LINK", 12, lambda r, _: r.connection_state, priority=3),
-    ColumnSpec("cpu", "CPU", 12, lambda r, _: percent(r.load), lambda r: -r.load, priority=1, fraction=lambda r: r.load),
-    ColumnSpec("memory", "MEMORY", 12, lambda r, _: percent(_memory(r)), lambda r: -(_memory(r) or 0.0), priority=1, fraction=_memory),
-    ColumnSpec("disk", "DISK", 12, lambda r, _: percent(_disk(r)), lambda r: -(_disk(r) or 0.0), priority=1, fraction=_disk),
-    ColumnSpec("instances", "INST", 4, lambda r, _: str(r.instances), lambda r: -r.instances, right=True),
-    ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=5),
-    ColumnSpec("has", "ALL RAM", 8, lambda r, _: size(r.memory_bytes), lambda r: -r.memory_bytes, right=True, priority=5),
-    ColumnSpec("room", "ALL DISK", 8, lambda r, _: size(r.disk_bytes), lambda r: -r.disk_bytes, right=True, priority=5),
+    ColumnSpec("name", "HOST", 10, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
+    ColumnSpec("state", "STATE", 13, lambda r, _: host_state(r), lambda r: _STATE_ORDER.get(host_status(r), 9)),
+    ColumnSpec("link", "LINK", 12, lambda r, _: host_link(r), priority=3),
+    ColumnSpec("cpu", "CPU", 13, lambda r, _: percent(_cpu(r)), lambda r: -_cpu(r), priority=1, fraction=_cpu),
+    ColumnSpec("ram", "RAM", 13, lambda r, _: percent(_ram(r)), lambda r: -(_ram(r) or 0.0), priority=1, fraction=_ram),
+    ColumnSpec("vms", "VMS", 3, lambda r, _: str(r.vms), lambda r: -r.vms, right=True),
+    ColumnSpec("patches", "PATCH", 5, lambda r, _: _patches(r), lambda r: (-r.patches_critical, -r.patches_behind), right=True, priority=2),
+    ColumnSpec("operation", "DOING", 16, lambda r, _: r.operation or r.error or r.why_not, priority=4),
+    ColumnSpec("version", "VERSION", 10, lambda r, _: r.version or "-", priority=5),
+    ColumnSpec("load", "LOAD", 6, lambda r, _: percent(r.load), lambda r: -r.load, right=True, priority=6),
+    ColumnSpec("location", "PLACE", 18, lambda r, _: r.location, priority=7, roomy=28),
+    ColumnSpec("disk", "DISK", 13, lambda r, _: percent(disk_share(r)), lambda r: -(disk_share(r) or 0.0), priority=8, fraction=disk_share),
+    ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=9),
+    ColumnSpec("has", "ALL RAM", 8, lambda r, _: size(r.memory_bytes), lambda r: -r.memory_bytes, right=True, priority=9),
+    ColumnSpec("instances", "INST", 4, lambda r, _: str(r.instances), lambda r: -r.instances, right=True, priority=9),
     ColumnSpec("hypervisor", "HYPERVISOR", 12, lambda r, _: r.hypervisor, wide=True),
     ColumnSpec("address", "ADDRESS", 15, lambda r, _: r.address, wide=True),
+    ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.tags), wide=True),
 )  # fmt: skip
+
+VMS: tuple[ColumnSpec, ...] = (
+    ColumnSpec("name", "VM", 12, lambda r, _: r.name, lambda r: r.name.lower()),
+    ColumnSpec("state", "STATE", 15, lambda r, _: r.state.value, lambda r: _STATE_ORDER.get(vm_status(r), 9)),
+    ColumnSpec("host", "HOST", 12, lambda r, _: r.host or (f"({r.last_host})" if r.last_host else "-")),
+    ColumnSpec("memory", "MEM", 7, lambda r, _: size(r.memory_mib * 1024**2), lambda r: -r.memory_mib, right=True, priority=1),
+    ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=3),
+    ColumnSpec("doing", "DOING", 15, lambda r, _: vm_doing(r), grow=True, priority=2),
+    ColumnSpec("offering", "OFFERING", 12, lambda r, _: r.offering, priority=4),
+    ColumnSpec("ip", "ADDRESS", 15, lambda r, _: r.ips[0] if r.ips else "-", priority=5),
+    ColumnSpec("owners", "OWNERS", 14, lambda r, _: " ".join(r.owners) or "-", priority=6),
+    ColumnSpec("kind", "KIND", 13, lambda r, _: r.kind, priority=7),
+    ColumnSpec("cluster", "CLUSTER", 12, lambda r, _: r.cluster, priority=8),
+    ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.tags), wide=True),
+)
+
+PATCHES: tuple[ColumnSpec, ...] = (
+    ColumnSpec("patch", "PATCH", 14, lambda r, _: r.patch),
+    ColumnSpec("severity", "SEVERITY", 9, lambda r, _: r.severity),
+    ColumnSpec("missing", "MISSING", 7, lambda r, _: str(r.missing_on) if r.missing_on else "-", lambda r: -r.missing_on, right=True),
+    ColumnSpec("hypervisor", "FOR", 14, lambda r, _: f"{r.hypervisor} {r.version}", priority=1),
+    ColumnSpec("note", "NOTE", 16, lambda r, _: f"superseded by {r.superseded_by}" if r.superseded_by else r.note, grow=True, priority=2),
+    ColumnSpec("released", "RELEASED", 10, lambda r, _: r.released, priority=3),
+)
+
+OFFERINGS: tuple[ColumnSpec, ...] = (
+    ColumnSpec("name", "OFFERING", 16, lambda r, _: r.name, lambda r: r.name.lower(), grow=True),
+    ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True),
+    ColumnSpec("mhz", "MHZ", 6, lambda r, _: f"{r.mhz:,}", lambda r: -r.mhz, right=True),
+    ColumnSpec("memory", "MEMORY", 8, lambda r, _: size(r.memory_mib * 1024**2), lambda r: -r.memory_mib, right=True),
+    ColumnSpec("vms", "VMS", 5, lambda r, _: str(r.vms), lambda r: -r.vms, right=True),
+    ColumnSpec("rules", "RULES", 18, lambda r, _: " ".join(w for w in ("capped" * r.limit_cpu, "ha" * r.ha, r.system_kind) if w) or "-", priority=1),
+    ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.tags), wide=True),
+)
 
 EVENTS: tuple[ColumnSpec, ...] = (
     ColumnSpec("age", "AGE", 5, lambda r, now: ago(r.time, now), lambda r: -r.seq, right=True),
@@ -266,7 +379,7 @@ EVENTS: tuple[ColumnSpec, ...] = (
 )
 
 COLUMNS: Mapping[str, tuple[ColumnSpec, ...]] = {
-    "instances": INSTANCES, "operations": OPERATIONS, "hosts": HOSTS, "events": EVENTS,
+    "instances": INSTANCES, "operations": OPERATIONS, "hosts": HOSTS, "vms": VMS, "patches": PATCHES, "offerings": OFFERINGS, "events": EVENTS,
 }  # fmt: skip
 """By kind."""
 

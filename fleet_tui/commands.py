@@ -15,10 +15,15 @@ from fleet_tui.actions import ACTIONS, Action
 from fleet_tui.backend.identity import SessionRecord
 
 SCOPE_TITLES = {
-    "instance": "this instance", "operation": "this operation", "new": "instances", "list": "the list", "move": "moving",
-    "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text", "board": "the dashboard",
-    "global": "everywhere",
+    "evacuee": "this VM", "maintenance": "this maintenance", "host": "this host", "branch": "this place", "vm": "this VM",
+    "instance": "this instance", "operation": "this operation", "new": "instances", "add": "new", "list": "the list", "range": "the list",
+    "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
+    "board": "the dashboard", "serial": "the console", "global": "everywhere",
 }  # fmt: skip
+LONGEST_KEY = 8
+"""Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
+_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "operation", "new", "add")
+"""Scopes of what is done to things, in the order in which they are offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def menu(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, 
     """The ``x`` menu: verbs and views of the selection; last, with the reason why, those not allowed now."""
     offers = [
         _offer(action, row_of.get(action.aims), session, keymap)
-        for scope in ("instance", "operation", "new")
+        for scope in _NOUNS
         for action in actions.of_screen(screen)
         if action.scope == scope and not action.also and not actions.is_hidden(action, session)
     ]
@@ -99,7 +104,7 @@ def menu(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, 
 
 def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
     """``?``: every key of this screen, the most particular first."""
-    scopes = actions.SCREENS[screen]
+    scopes = list(dict.fromkeys(a.scope for a in actions.of_screen(screen)))
     rows = [a for scope in reversed(scopes) for a in actions.of_screen(screen) if a.scope == scope]
     return [
         _offer(a, row_of.get(a.aims), session, keymap)
@@ -110,17 +115,20 @@ def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None,
 
 def palette(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
     """``ctrl+p``: every action of this screen, with and without a key."""
-    order: Sequence[str] = ("instance", "operation", "new", "tabs", "page", "log", "text", "board", "list", "global")
+    order: Sequence[str] = (*_NOUNS, "tree", "tabs", "page", "log", "text", "board", "list", "range", "global")
     rows = [a for scope in order for a in actions.of_screen(screen) if a.scope == scope and not a.also]
     return [_offer(a, row_of.get(a.aims), session, keymap) for a in rows if not actions.is_hidden(a, session)]
 
 
 def _offer(action: Action, row: Any, session: SessionRecord | None, keymap: Mapping[str, str]) -> Offer:
     keys = actions.keys_of(action, keymap)
-    if not keys and action.id in ("instance.stop", "instance.start"):
-        keys = actions.keys_of(ACTIONS["instance.power"], keymap)
-    said = " ".join(actions.shown(key) for key in keys) or (f":{action.words[0]}" if action.words else "")
+    if not keys:
+        keys = next((actions.keys_of(a, keymap) for a in ACTIONS.values() if action.id in a.also), ())
+    said, note = " ".join(actions.shown(key) for key in keys), action.tooltip
+    if not said and action.words:
+        word = f":{action.words[0]}"
+        said, note = (word, note) if len(word) <= LONGEST_KEY else ("", f"{note} ({word})")
     return Offer(
-        action.id, action.title, said, action.tooltip, actions.why_not(action, row, session),
+        action.id, action.title, said, note, actions.why_not(action, row, session),
         SCOPE_TITLES.get(action.scope, action.scope),
     )  # fmt: skip

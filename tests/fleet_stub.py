@@ -12,9 +12,11 @@ from typing import Any
 
 from fleet_tui.backend import api, events, hosts, identity, instances, operations, telemetry
 from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, ReadOnly, Unreachable, WrongState
+from fleet_tui.backend.identity.permissions import effective
 from fleet_tui.backend.instances.fields import defaults, problems_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, refusal
 from fleet_tui.backend.operations.states import OperationState, StepState
+from tests.infrastructure_stub import InfrastructureStub
 
 NOW = datetime(2026, 11, 20, 14, 2, 11, tzinfo=timezone.utc)
 GIB = 1024**3
@@ -23,8 +25,6 @@ PHASES = (
     "actions:after_install", "start", "actions:after_startup", "ready",
 )  # fmt: skip
 STEPS = ("validate", "data-disk", "machine", "attach", "address", "boot", "start-up", "health")
-READS = frozenset(p.value for p in (identity.Permission.STATES_READ, identity.Permission.SETTINGS_READ))
-ALL = frozenset(p.value for p in identity.Permission)
 
 
 def instance(label: str, state: str = "running", **fields: Any) -> instances.InstanceRecord:
@@ -83,13 +83,14 @@ def line(seq: int, text: str, *, label: str = "web-21", phase: str = "install-or
     )
 
 
-class StubSession:
+class StubSession(InfrastructureStub):
     """What ``Session`` promises, over plain dictionaries. ``calls`` remembers every request that arrived."""
 
     def __init__(self, role: identity.Role = identity.Role.ADMIN, *, read_only: bool = False, simulated: bool = False) -> None:
         self.instances: dict[str, instances.InstanceRecord] = {}
         self.operations: dict[str, operations.OperationRecord] = {}
         self.hosts: list[hosts.HostRecord] = [host()]
+        self.begin_infrastructure()
         self.lines: list[telemetry.LogLine] = []
         self.events: list[events.Event] = []
         self.snapshots: list[instances.SnapshotRecord] = []
@@ -98,11 +99,8 @@ class StubSession:
         self.down = False
         self._changed = threading.Condition()
         self._numbers = count(1)
-        held = ALL if role in (identity.Role.ADMIN, identity.Role.ROOT_ADMIN) else READS
-        if role is identity.Role.OPERATOR:
-            held = READS | {identity.Permission.INSTANCES_OPERATE.value}
         self._record = identity.SessionRecord(
-            "s-1", "op1", role, read_only, "paris", simulated, "0.1.0", tuple(sorted(READS if read_only else held))
+            "s-1", "op1", role, read_only, "paris", simulated, "0.1.0", effective(role, read_only)
         )
 
     def add(self, *records: Any) -> StubSession:
@@ -139,7 +137,7 @@ class StubSession:
 
     def make_read_only(self) -> identity.SessionRecord:
         self.read_only = True
-        self._record = replace(self._record, read_only=True, permissions=tuple(sorted(READS)))
+        self._record = replace(self._record, read_only=True, permissions=effective(self._record.role, True))
         return self._record
 
     def fetch(self, request: Any) -> Any:
@@ -200,7 +198,7 @@ class StubSession:
             api.Attention("failed", r.label, f"instance:{r.id}", f"failed at {r.failed_stage}", r.failure, NOW.timestamp() - 180)
             for r in rows
             if r.state is InstanceState.FAILED
-        ) + tuple(
+        ) + self.beneath() + tuple(
             api.Attention(
                 "attention", r.label, f"instance:{r.id}", f"{len(r.pending_changes)} changes wait for a reprovision", "", NOW.timestamp() - 3600
             )
@@ -211,7 +209,7 @@ class StubSession:
             for r in rows
             if r.health not in (None, Health.OK)
         ) + tuple(
-            api.Attention("failed", h.name, f"host:{h.id}", f"host is {h.connection_state.lower()}", "3 shows the hosts", NOW.timestamp() - 2820)
+            api.Attention("failed", h.name, f"host:{h.id}", f"link {h.connection_state.lower()}", "enter opens it, R builds the link again", NOW.timestamp() - 2820)
             for h in self.hosts
             if h.connection_state != "up"
         )  # fmt: skip
@@ -223,7 +221,7 @@ class StubSession:
             {"running": sum(not op.state.is_final for op in ops), "waiting": 0, "failed": sum(op.state.value == "failed" for op in ops)},
             sum(r.data_disk.used_bytes or 0 for r in rows), sum(r.data_disk.size_gb for r in rows) * GIB,
             attention, len(attention), tuple(ops), tuple(rows[: request.rows]), tuple(self.hosts),
-            tuple(self.lines[-request.lines :]), len(self.events),
+            tuple(self.lines[-request.lines :]), len(self.events), self.rooms if request.rows else (), self.count_vms(), self.count_kept(),
         )  # fmt: skip
 
     def _DescribeSite(self, _request: Any) -> api.SiteRecord:
@@ -310,6 +308,15 @@ class StubSession:
         return operations.Submitted(list(self.operations.values())[-1])
 
     def _submitted(self, request: operations.OperationRequest) -> operations.Submitted:
+        if not api.method_of(request).name.startswith("instance."):
+            if request.dry_run:
+                return operations.Submitted(plan=self.plan_of(request))
+            title = api.method_of(request).name.partition(".")[2]
+            ref = f"{api.method_of(request).name.partition('.')[0]}:{request.target}"
+            op = operation(f"o-{next(self._numbers)}", request.target, at=0, kind=api.method_of(request).name, title=title, target_ref=ref)
+            self.add(op)
+            self.begun(request)
+            return operations.Submitted(op)
         row = self._one(request.target)
         kind = api.method_of(request).name
         action = kind.removeprefix("instance.")

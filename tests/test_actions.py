@@ -10,7 +10,15 @@ from fleet_tui import actions, commands
 from fleet_tui.actions import ACTIONS, RESERVED, SCREENS
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.identity import Role
+from fleet_tui.screens.branches import branch_of
 from tests.fleet_stub import StubSession, instance, operation
+from tests.infrastructure_stub import evacuee, kvm, session, vm
+
+ROWS = {
+    "instance": instance("web", operation_id="o-1"), "operation": operation("o-1", "web"), "host": kvm("kvm-1"), "vm": vm("db-7"),
+    "branch": branch_of(kvm("kvm-1")), "evacuee": evacuee("db-7", "waiting"), "session": session("kvm-1"),
+}  # fmt: skip
+"""One of each kind of thing that actions aim at."""
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -36,8 +44,7 @@ def test_every_verb_is_a_method_of_the_door(action: actions.Action) -> None:
     assert action.danger == method.danger
     assert action.permission == method.permission.value
     if action.request is not None:
-        row = operation("o-1", "web") if action.aims == "operation" else instance("web", operation_id="o-1")
-        assert isinstance(action.request(row, "r-1"), method.request)
+        assert isinstance(action.request(ROWS[action.aims], "r-1"), method.request)
 
 
 def test_what_destroys_has_no_key() -> None:
@@ -106,6 +113,68 @@ def test_the_line_understands_words_and_their_beginnings() -> None:
 def test_words_are_unique() -> None:
     words = [word for a in ACTIONS.values() for word in a.words]
     assert not {w for w in words if words.count(w) > 1 and w not in ("describe", "raw", "back")}
+
+
+def test_what_is_aimed_at_has_a_row_here() -> None:
+    assert set(ROWS) == set(actions.AIMED_AT)
+    for aims, row in ROWS.items():
+        assert type(row).__name__ == actions.AIMED_AT[aims]
+
+
+def test_rights_that_a_field_needs_dim_it() -> None:
+    operator, admin = StubSession(Role.OPERATOR).record, StubSession(Role.ADMIN).record
+    assert "may not" in actions.may_set("host.maintain", "allow_stop", operator)
+    assert not actions.may_set("host.maintain", "allow_stop", admin)
+    assert not actions.may_set("host.maintain", "reason", operator)
+    forced = ACTIONS["host.force-remove"]
+    assert "may not" in actions.forbidden(forced, operator)
+    assert not actions.forbidden(forced, admin)
+    assert forced.request is not None and forced.request(ROWS["host"], "r").force
+
+
+def test_what_is_for_root_alone_is_not_shown_to_others() -> None:
+    for id_ in ("branch.ratio", "branch.password"):
+        assert actions.is_hidden(ACTIONS[id_], StubSession(Role.ADMIN).record)
+        assert not actions.is_hidden(ACTIONS[id_], StubSession(Role.ROOT_ADMIN).record)
+
+
+@pytest.mark.parametrize(
+    ("action", "row", "said"),
+    [
+        ("host.remove", kvm("k"), "put it into maintenance"), ("host.remove", kvm("k", resource_state="Maintenance"), ""),
+        ("host.degrade", kvm("k"), "its link is up"), ("host.degrade", kvm("k", connection_state="alert"), ""),
+        ("host.retry", kvm("k"), "it is Enabled"), ("host.retry", kvm("k", resource_state="Error"), ""),
+        ("host.power", kvm("k"), "comes with power control"),
+        ("branch.enable", branch_of(kvm("k")), "already"), ("branch.disable", branch_of(kvm("k", resource_state="Maintenance")), "it is Maintenance"),
+        ("branch.ratio", branch_of(kvm("k")), "for a cluster"),
+        ("maintenance.start", kvm("k", resource_state="PrepareForMaintenance"), "already"), ("maintenance.start", kvm("k"), ""),
+        ("maintenance.start", kvm("k", resource_state="anything"), "it is anything"), ("maintenance.cancel", kvm("k"), "it is Enabled"),
+        ("maintenance.cancel", kvm("k", resource_state="ErrorInMaintenance"), ""),
+        ("maintenance.back", session("k"), "cancels its maintenance first"), ("maintenance.back", session("k", "Enabled"), ""),
+        ("maintenance.close", session("k"), "cancels its maintenance first"), ("maintenance.close", session("k", "Enabled"), ""),
+        ("evacuee.migrate", evacuee("v", "moved"), "it is moved"), ("evacuee.migrate", evacuee("v", "failed"), ""),
+        ("vm.start", vm("v"), "it is running"), ("vm.stop", vm("v"), ""), ("vm.destroy", vm("v"), "protected"),
+        ("vm.migrate", vm("v", operation_id="o", operation="reboot"), "reboot is at work"), ("vm.migrate", vm("v", "h", "crashed"), "it is crashed"),
+    ],
+)  # fmt: skip
+def test_states_say_why_not(action: str, row: object, said: str) -> None:
+    why = actions.why_not(ACTIONS[action], row, StubSession(Role.ROOT_ADMIN).record)
+    assert said in why if said else why == ""
+
+
+def test_one_key_stands_for_what_suits_the_state() -> None:
+    assert actions.resolve(ACTIONS["vm.power"], vm("v")).id == "vm.stop"
+    assert actions.resolve(ACTIONS["vm.power"], vm("v", state="stopped")).id == "vm.start"
+
+
+def test_the_design_keeps_its_keys_on_hosts() -> None:
+    keys = actions.bindings_of("hosts")
+    assert keys["m"].id == "host.maintenance" and keys["v"].id == "host.vms" and keys["x"].id == "global.menu"
+    assert {keys[key].id for key in "dylo"} == {"list.describe", "list.raw", "host.logs", "host.operations"}
+    on_session = actions.bindings_of("maintenance")
+    wanted = {"M": "next", "C": "cancel", "F": "forecast", "B": "back", "T": "retry", "N": "note", "A": "announce", "p": "power"}
+    assert {key: on_session[key].id for key in wanted} == {key: f"maintenance.{name}" for key, name in wanted.items()}
+    assert on_session["exclamation_mark"].id == "maintenance.degrade" and on_session["g"].id == "move.top"
 
 
 def test_actions_are_frozen() -> None:

@@ -29,6 +29,8 @@ def test_a_disk_that_is_not_made_has_no_use_and_one_that_is_silent_is_asked_abou
 
 
 def test_a_host_without_a_link_says_so_in_its_state() -> None:
-    assert columns.host_state(host("kvm-1")) == "Enabled"
-    assert columns.host_state(host("kvm-1", resource_state="Maintenance")) == "Maintenance"
+    assert columns.host_state(host("kvm-1")) == "enabled"
+    assert columns.host_state(host("kvm-1", resource_state="Maintenance")) == "ready"
     assert columns.host_state(host("kvm-1", connection_state="Disconnected")) == "Disconnected"
+    assert columns.host_state(host("kvm-1", connection_state="alert", reason="no-service")) == "no-service"
+    assert columns.host_state(host("kvm-1", allocatable=False)) == "not used"

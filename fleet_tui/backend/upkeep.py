@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -11,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.audit import Audit
-from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import OperationRequest, retention, schedule
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
 from fleet_tui.backend.site import Site
@@ -56,9 +56,9 @@ class Upkeep:
         ),
     )
 
-    def __init__(self, site: Site, watch: Watch) -> None:
+    def __init__(self, site: Site, *sweeps: Callable[[], None]) -> None:
         self._site = site
-        self._watch = watch
+        self._sweeps = sweeps
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -78,7 +78,8 @@ class Upkeep:
         due = self._site.clock.monotonic() + FIGURES_S
         while not self._stopped.wait(SWEEP_S):
             try:
-                self._watch.sweep()
+                for sweep in self._sweeps:
+                    sweep()
                 if self._site.clock.monotonic() >= due:
                     due = self._site.clock.monotonic() + FIGURES_S
                     self._site.measure()

@@ -41,8 +41,10 @@ def open_console(context: Context) -> int:
 def open_pane(context: Context) -> int:
     """One panel, read-only by the daemon's word."""
     given = context.given
-    if given.target and given.pane != "logs":
+    if given.target and given.pane not in ("logs", "maintenance"):
         raise UsageError(f"a pane of {given.pane} takes no name")
+    if given.pane == "maintenance" and not given.target:
+        raise UsageError("maintenance of which host?", hint="fleet pane maintenance HOST")
     pane = (given.pane, given.target) if given.target else (given.pane,)
     return _run(dataclasses.replace(context.settings, read_only=True), pane)
 

@@ -37,7 +37,13 @@ def _hosts(summary: Summary, glyphs: Glyphs) -> Line:
     line: Line = [(f"{total:,} {'host' if total == 1 else 'hosts'}", "")]
     if total - up > 0:
         line.append((f"  {glyphs.failed} {total - up:,} not up", "failed"))
-    return [*line, (f"  {glyphs.well} {up:,} up", "well")]
+    line.append((f"  {glyphs.well} {up:,} up", "well"))
+    if summary.in_maintenance:
+        line.append((f"  {glyphs.maintenance} {summary.in_maintenance:,}", "maintenance"))
+    if vms := summary.vms.get("total", 0):
+        lost = summary.vms.get("crashed", 0) + summary.vms.get("failed-to-start", 0)
+        line += [(f"  {vms:,} VMs", ""), (f"  {glyphs.failed} {lost:,}" if lost else "", "failed")]
+    return line
 
 
 def _disks(summary: Summary) -> Span:

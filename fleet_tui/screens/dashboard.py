@@ -23,6 +23,7 @@ from fleet_tui.screens.board import fleet_column, fleet_lines
 from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.list_keys import ListScreen
+from fleet_tui.screens.room import room_lines
 from fleet_tui.screens.tail import PhaseLog, Tail
 from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import bar
@@ -53,6 +54,7 @@ class DashboardScreen(ListScreen):
             yield tables.Table(self._operation_columns(), status_of=columns.operation_status, glyphs=glyphs, id="operations",
                                 classes="panel", empty="nothing runs")  # fmt: skip
             yield Lines(glyphs=glyphs, id="fleet")
+        yield Lines(glyphs=glyphs, id="capacity")
         yield tables.table_of("instances", glyphs, clock, id="instances", empty="no instances yet · n makes the first one")
         yield PhaseLog("agent log · all", id="log", glyphs=glyphs, max_lines=2000, classes="panel", empty="no agent has said anything yet")
 
@@ -173,6 +175,9 @@ class DashboardScreen(ListScreen):
         self.query_one("#fleet", Lines).show(column or fleet_lines(summary, self.console.glyphs, width))
         if not self.instances.display and self.focused is self.instances:
             self.restore_focus()
+        capacity = self.query_one("#capacity", Lines)
+        capacity.set_class(not summary.rooms, "-empty")
+        capacity.show(room_lines(summary.rooms, self.console.glyphs, width, height))
         log = self.query_one("#log")
         log.styles.height = "1fr" if log.has_class("-zoomed") else 6 if height < 30 else max(8, height // 4)
 
@@ -224,7 +229,10 @@ class DashboardScreen(ListScreen):
         if what in ("instance", "operation"):
             self.console.open(what, row.ref)
         elif what == "host":
-            self.console.go("hosts")
+            is_kept = row.severity == "maintenance" or "moved" in row.text or "emptied" in row.text
+            self.console.open("maintenance" if is_kept else "host", row.ref)
+        elif what == "patches":
+            self.console.open("patches", "")
 
     def current(self) -> tuple[str, Any] | None:
         current = super().current()

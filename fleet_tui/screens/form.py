@@ -80,7 +80,7 @@ class FieldRow(Vertical):
     """One field: title, editor, when it applies, and below them what is wrong."""
 
     def __init__(self, field: Field, value: Any, *, locked: str = "", was: Any = None, choices: Sequence[str] = ()) -> None:
-        super().__init__(classes="field")
+        super().__init__(classes="field -locked" if locked else "field")
         self.field, self.base, self.locked, self.was = field, value, locked, was
         self._choices = tuple(field.choices or choices)
         self.theirs: Any = None
@@ -97,7 +97,7 @@ class FieldRow(Vertical):
             area = TextArea(str(self.base or ""), classes="editor", compact=True, tab_behavior="focus")
             area.cursor_blink = False
             return area
-        return line_editor(_typed(self.base), classes="editor", placeholder=self.field.help)
+        return line_editor(_typed(self.base), classes="editor", placeholder=self.field.help, password=self.field.kind == "secret")
 
     def compose(self) -> ComposeResult:
         with Horizontal():

@@ -20,7 +20,6 @@ from textual.widgets import Static
 from fleet_tui import actions, commands
 from fleet_tui.actions import ACTIONS, Action
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.instances import ShowInstance
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.screens.console import Console
 from fleet_tui.screens.link import FleetChanged
@@ -30,6 +29,12 @@ from fleet_tui.widgets.safety import plain
 
 if TYPE_CHECKING:
     from fleet_tui.session import Session
+
+
+NAMED_BY = ("label", "target", "name", "vm", "host")
+"""Fields that may hold the name of a record, in the order in which they do."""
+PLACE_OF_WORK = {"instance": "instance", "maintenance": "maintenance", "host": "operation", "branch": "operation", "add": "operation"}
+"""Where an operation is watched that was asked for here, by the first part of the action's id; a VM's is told by its row."""
 
 
 def bindings(screen: str) -> list[BindingType]:
@@ -94,7 +99,12 @@ class FleetScreen(Screen[None]):
         group: str = "",
     ) -> None:
         """Have ``work`` done with the session on a thread, and ``then`` painted; a later one of the group wins."""
-        self.console.ask(work, then, failed or self.failed, f"{id(self)}:{group}" if group else "")
+
+        def paint(found: Any) -> None:
+            if self.children:  # the console may be ending: then there is nothing left to paint on
+                then(found)
+
+        self.console.ask(work, paint, failed or self.failed, f"{id(self)}:{group}" if group else "")
 
     def fetch(self, request: Any, then: Callable[[Any], None], group: str = "", failed: Callable[[FleetError], None] | None = None) -> None:
         self.ask(lambda session: session.fetch(request), then, failed, group)
@@ -180,8 +190,9 @@ class FleetScreen(Screen[None]):
 
     def footer(self) -> None:
         """The keys that matter here and now."""
-        row = self.subject("instance") or self.subject("operation")
-        hints = actions.hints(self.place(), row, self.console.record, self.console.keymap, self.app.size.width, self.idle())
+        hints = actions.hints(
+            self.place(), self.rows_aimed_at(), self.console.record, self.console.keymap, self.app.size.width, self.idle()
+        )
         self.query_one(Footer).update(hints)
 
     def idle(self) -> frozenset[str]:
@@ -251,8 +262,8 @@ class FleetScreen(Screen[None]):
     def submitted(self, action: Action, replies: Sequence[Submitted]) -> None:
         """A verb was accepted: show the work where it can be watched."""
         operations = [reply.operation for reply in replies if reply.operation is not None]
-        if len(operations) == 1 and operations[0].target_ref.startswith("instance:") and action.method != "instance.delete":
-            self.console.open("instance", operations[0].target_ref)
+        if len(operations) == 1 and action.danger != "destructive" and (place := PLACE_OF_WORK.get(action.id.partition(".")[0])):
+            self.console.open(place, operations[0].target_ref if place != "operation" else f"operation:{operations[0].id}")
 
     def aim(self, ref: str) -> None:
         """Show this object from the next time the screen comes up."""
@@ -266,7 +277,7 @@ class FleetScreen(Screen[None]):
         self.say(f"{what} copied")
 
     def name_of(self, row: Any) -> str:
-        return str(getattr(row, "label", None) or getattr(row, "target", None) or getattr(row, "name", ""))
+        return str(next((value for name in NAMED_BY if (value := getattr(row, name, None))), ""))
 
     # Verbs that every screen has
 
@@ -279,7 +290,8 @@ class FleetScreen(Screen[None]):
         return False
 
     def rows_aimed_at(self) -> dict[str, Any]:
-        return {"instance": self.subject("instance"), "operation": self.subject("operation")}
+        """What is selected here, by what actions aim at."""
+        return {aims: self.subject(aims) for aims in actions.AIMED_AT}
 
     def _offer(self, title: str, offers: Iterable[commands.Offer]) -> None:
         from fleet_tui.screens import dialogs
@@ -293,7 +305,7 @@ class FleetScreen(Screen[None]):
         show_help(self)
 
     def act_global_menu(self) -> None:
-        row = self.subject("instance") or self.subject("operation")
+        row = next((row for row in self.rows_aimed_at().values() if row is not None), None)
         name = f" · {self.name_of(row)}" if row is not None else ""
         offers = commands.menu(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap)
         if offers:
@@ -322,6 +334,15 @@ class FleetScreen(Screen[None]):
     def act_global_theme(self) -> None:
         self.console.next_theme()
 
+    def act_global_vms(self) -> None:
+        self.console.open("vms", "")
+
+    def act_global_patches(self) -> None:
+        self.console.open("patches", "")
+
+    def act_global_offerings(self) -> None:
+        self.console.open("offerings", "")
+
     def act_global_quit(self) -> None:
         self.console.leave()
 
@@ -335,26 +356,9 @@ class FleetScreen(Screen[None]):
 
     def run_line(self, line: str) -> None:
         """Do what was typed after ``:``, or say what was not understood."""
-        command = commands.parse(line)
-        if command.complaint:
-            self.say(command.complaint, "warning")
-        elif command.action is None:
-            self._open_named(command.name)
-        elif command.action.kind == "go":
-            self.console.go(command.action.id.removeprefix("go."), filter_text=" ".join(command.names))
-        elif command.names and command.action.aims == "instance":
-            self._on_named(command.action, command.names)
-        else:
-            self.perform(command.action)
+        from fleet_tui.screens.line import run_line
 
-    def _open_named(self, name: str) -> None:
-        def missing(error: FleetError) -> None:
-            self.say(f"{name!r} is no command, and nothing is called so" if error.code == "not_found" else self.worded(error), "warning")
-
-        self.fetch(ShowInstance(name), lambda row: self.console.open("instance", f"instance:{row.id}"), failed=missing)
-
-    def _on_named(self, action: Action, names: Sequence[str]) -> None:
-        self.ask(lambda session: [session.fetch(ShowInstance(name)) for name in names], lambda rows: self.perform(action, rows))
+        run_line(self, line)
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         event.stop()

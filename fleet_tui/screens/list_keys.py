@@ -8,7 +8,7 @@ from textual.containers import ScrollableContainer
 from textual.widget import Widget
 
 from fleet_tui.screens import tables
-from fleet_tui.screens.frame import FleetScreen
+from fleet_tui.screens.host_keys import VmKeys
 from fleet_tui.screens.instance_keys import InstanceKeys
 from fleet_tui.widgets.prompt import Prompt
 from fleet_tui.widgets.resource_table import ResourceTable
@@ -27,7 +27,7 @@ class Walked(Protocol):
     def bottom(self) -> None: ...
 
 
-class MovingScreen(FleetScreen):
+class MovingScreen(VmKeys):
     """``j k g G`` and the page keys, for a table, a log or anything that scrolls."""
 
     def _moved(self) -> Widget | None:

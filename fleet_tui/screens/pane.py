@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 else:
     Around = object
 
-PANES = ("dashboard", "instances", "hosts", "operations", "events", "logs")
+PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "operations", "events", "logs")
+NAMED = ("logs", "maintenance")
+"""Panes of one thing, which is named; of logs it may be."""
 ALLOWED = (
     "move.", "list.sort", "list.reverse", "list.wide", "list.problems", "log.follow", "log.wrap", "log.time", "log.level", "log.mark",
     "log.full", "since.", "global.refetch", "board.",
@@ -33,6 +35,10 @@ def checked(pane: Sequence[str]) -> tuple[str, str]:
     kind, *names = pane or ("",)
     if kind not in PANES:
         raise UsageError(f"there is no pane {kind!r}", hint=f"there are {', '.join(PANES)}")
+    if kind == "maintenance" and not names:
+        raise UsageError("maintenance of which host?", hint="fleet pane maintenance HOST")
+    if names and kind not in NAMED:
+        raise UsageError(f"a pane of {kind} takes no name")
     return kind, names[0] if names else ""
 
 
@@ -53,6 +59,8 @@ class OnlyLooks(Around):
         screen.add_class("-pane")
         if isinstance(screen, LogsScreen):
             screen.aim("", title=self.pane[1])
+        elif kind == "maintenance":
+            screen.aim(f"host:{self.pane[1]}")
         return screen
 
     def allows(self, action_id: str) -> bool:

@@ -18,18 +18,27 @@ STATUS_OF: dict[str, Callable[[Any], str]] = {
     "instances": c.instance_status,
     "operations": c.operation_status,
     "hosts": c.host_status,
+    "vms": c.vm_status,
+    "patches": c.patch_status,
+    "offerings": lambda r: "well" if r.vms else "off",
     "events": c.event_status,
 }
 KEY_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: f"instance:{r.id}",
     "operations": lambda r: f"operation:{r.id}",
     "hosts": lambda r: f"host:{r.id}",
+    "vms": lambda r: f"vm:{r.id}",
+    "patches": lambda r: f"patch:{r.hypervisor}/{r.version}/{r.patch}",
+    "offerings": lambda r: f"offering:{r.id}",
     "events": lambda r: str(r.seq),
 }
 NAME_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: r.label,
     "operations": lambda r: r.id,
     "hosts": lambda r: r.name,
+    "vms": lambda r: r.name,
+    "patches": lambda r: r.patch,
+    "offerings": lambda r: r.name,
     "events": lambda r: r.ref,
 }
 FIGURE = 6
@@ -61,11 +70,18 @@ def matches(kind: str, row: Any, term: str) -> bool:
     field, _, wanted = term.partition(":")
     wanted = wanted.lower()
     if field in ("state", "status"):
+        if kind == "hosts":
+            return wanted == STATUS_OF[kind](row) or any(
+                said.lower().startswith(wanted) for said in (row.resource_state, row.connection_state, c.host_state(row))
+            )
         return wanted in (STATUS_OF[kind](row), getattr(getattr(row, "state", None), "value", "")) or str(
             getattr(getattr(row, "state", None), "value", "")
         ).startswith(wanted)
     if field in ("tag", "tags"):
-        return any(str(tag).lower().startswith(wanted) for tag in getattr(row, "fleet_tags", ()))
+        return any(str(tag).lower().startswith(wanted) for tag in getattr(row, "fleet_tags", None) or getattr(row, "tags", ()))
+    if field in ("zone", "pod", "cluster") and kind == "hosts":
+        place = row.location.lower().split("/")
+        return place[("zone", "pod", "cluster").index(field) :][:1] == [wanted]
     if field == "pending":
         return bool(getattr(row, "pending_changes", ())) == (wanted in ("yes", "true", "1"))
     value = getattr(row, field, None)
@@ -81,6 +97,10 @@ def search_text(kind: str, row: Any) -> str:
         return f"{row.title} {row.target} {row.state.value} {row.user} {row.id} {row.failed_step or ''}".lower()
     if kind == "hosts":
         return f"{row.name} {row.location} {row.resource_state} {row.connection_state} {row.hypervisor}".lower()
+    if kind == "vms":
+        return f"{row.name} {row.state.value} {row.host} {row.cluster} {row.offering} {row.kind} {' '.join((*row.ips, *row.owners))}".lower()
+    if kind in ("patches", "offerings"):
+        return " ".join(str(getattr(row, name, "")) for name in ("patch", "name", "severity", "hypervisor", "version", "note")).lower()
     return f"{row.text} {row.ref} {row.type} {row.user or ''}".lower()
 
 

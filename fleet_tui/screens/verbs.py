@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet_tui.actions import Action
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.operations import OperationRequest, Plan, Submitted
+from fleet_tui.backend.operations import OperationRecord, OperationRequest, Plan, Submitted
 from fleet_tui.screens import dialogs
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ class Outcome:
     refused: tuple[str, ...]
 
 
+OPTIONS = {
+    "instance.delete": (("keep_disk", "keep the data disk"), ("keep_snapshots", "keep its snapshots")),
+    "vm.destroy": (("keep_disks", "keep its disks"),),
+}
+"""What can be ticked when a verb is confirmed: fields of its request."""
+
+
 def begin(screen: FleetScreen, action: Action, rows: Sequence[Any], adjust: Callable[[Any], Any] | None = None) -> None:
     """Carry out ``action`` on these rows. ``adjust`` completes each request (a snapshot to go back to)."""
     assert action.request is not None
@@ -53,7 +60,7 @@ def begin(screen: FleetScreen, action: Action, rows: Sequence[Any], adjust: Call
 
 
 def _label(row: Any) -> str:
-    return str(getattr(row, "label", None) or getattr(row, "target", None) or row.id)
+    return str(getattr(row, "label", None) or getattr(row, "target", None) or getattr(row, "name", None) or getattr(row, "host", None) or row.id)
 
 
 def _plan(session: Session, jobs: Sequence[Job]) -> list[Job]:
@@ -80,18 +87,18 @@ def _confirm(screen: FleetScreen, action: Action, jobs: list[Job]) -> None:
         return
     destructive = action.danger == "destructive"
     many = len(accepted) > 1
-    options = (("keep_disk", "keep the data disk"), ("keep_snapshots", "keep its snapshots")) if action.id == "instance.delete" else ()
+    options = OPTIONS.get(action.id, ())
     dialogs.confirm(
         screen.app,
         dialogs.Question(
             title=f"{action.title} {len(accepted)} {_plural(action)}?" if many else f"{action.title} {accepted[0].label}?",
             verb=action.title,
-            consequences=_consequences(accepted) + ([f"{len(refusals)} of the {len(jobs)} left out:"] if refusals else []),
+            consequences=_consequences(action, accepted) + ([f"{len(refusals)} of the {len(jobs)} left out:"] if refusals else []),
             refusals=refusals[:6] + ([f"and {len(refusals) - 6} more"] if len(refusals) > 6 else []),
             typed=(str(len(accepted)) if many else accepted[0].label) if destructive else "",
             options=options,
             key="y",
-            refuse="Leave it" if action.method == "operations.cancel" else "Cancel",
+            refuse="Leave it" if action.title.startswith("Cancel") else "Cancel",
             destructive=destructive,
         ),
         lambda answer: _send(screen, action, accepted, answer.options) if answer.yes else None,
@@ -102,16 +109,19 @@ def _plural(action: Action) -> str:
     return f"{action.aims}s" if action.aims else "objects"
 
 
-def _consequences(jobs: Sequence[Job]) -> list[str]:
+def _consequences(action: Action, jobs: Sequence[Job]) -> list[str]:
     """The consequences of one, or the names and common consequences of several."""
     if len(jobs) == 1:
         plan = jobs[0].plan
-        return list(plan.consequences or plan.changes) if plan else [f"{jobs[0].label} stops at its next step."]
+        return list(plan.consequences or plan.changes) if plan else [f"{jobs[0].label}: {action.tooltip}"]
     names = ", ".join(job.label for job in jobs[:12]) + (f" and {len(jobs) - 12} more" if len(jobs) > 12 else "")
     said = [names]
     if jobs[0].plan is not None:
         said += [f"the same for each; for {jobs[0].label}:", *jobs[0].plan.consequences]
-    return [*said, f"{len(jobs)} operations, one each; any can be cancelled."]
+        said.append(f"{len(jobs)} operations, one each; any can be cancelled.")
+    else:
+        said.append(action.tooltip)
+    return said
 
 
 def _send(screen: FleetScreen, action: Action, jobs: Sequence[Job], options: frozenset[str]) -> None:
@@ -127,7 +137,7 @@ def _send(screen: FleetScreen, action: Action, jobs: Sequence[Job], options: fro
                 request = replace(request, confirm=job.label, **dict.fromkeys(options, True))
             try:
                 reply = session.submit(request)
-                submitted.append(reply if isinstance(reply, Submitted) else Submitted(reply))
+                submitted.append(reply if isinstance(reply, Submitted) else Submitted(reply if isinstance(reply, OperationRecord) else None))
             except FleetError as error:
                 refused.append(screen.worded(error))
         return Outcome(tuple(submitted), tuple(refused))
@@ -142,7 +152,8 @@ def _tell(screen: FleetScreen, action: Action, jobs: Sequence[Job], outcome: Out
     if not outcome.submitted:
         return
     if len(jobs) > 1:
-        screen.say(f"{action.title}: {len(outcome.submitted)} accepted · 7 shows them")
+        shown = " · 7 shows them" if outcome.submitted[0].operation is not None else ""
+        screen.say(f"{action.title}: {len(outcome.submitted)} accepted{shown}")
     elif outcome.submitted[0].deduplicated:
         screen.say(f"{action.title} {jobs[0].label}: already under way, shown here")
     else:

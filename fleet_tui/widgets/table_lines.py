@@ -95,6 +95,11 @@ class TableLines(Painted):
             x -= width + GAP
         return None
 
+    @property
+    def keys_on_screen(self) -> list[Key]:
+        """Keys of the rows that can be seen now."""
+        return list(self._window_lines())
+
     def _window_lines(self) -> dict[Key, int]:
         """The keys on screen and the line each is on."""
         if self._window is None:

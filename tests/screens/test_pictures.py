@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +14,12 @@ from textual.pilot import Pilot
 
 from fleet_tui.app import FleetApp, pane_app
 from fleet_tui.backend import instances as i
+from fleet_tui.backend.identity import Role
 from fleet_tui.backend.instances.states import Health
+from fleet_tui.screens.ask import PREVIEW_S, FormDialog
 from tests.fleet_stub import GIB, NOW, PHASES, StubSession, host, instance, line, operation
 from tests.screens.console import StillClock, eventually, picture, press, settings, settled, type_in
+from tests.screens.infrastructure import hosts_fleet, ready
 
 SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
 
@@ -287,3 +291,89 @@ def test_pane(snap_compare: Any, pane: str, size: tuple[int, int]) -> None:
     app = pane_app(settings(), lambda: session, tuple(pane.split()), StillClock())
     shows = {"hosts": "kvm-01", "events": "provisioned", "instances": "app-00"}.get(pane, "web-21" if pane != "logs web-21" else "unpacking")
     assert snap_compare(app, terminal_size=size, run_before=then(lambda p: eventually(p, lambda: shows in picture(p))))
+
+
+async def at(pilot: Pilot[int], *keys: str) -> None:
+    """Press keys; a key that begins with ``=`` is typed."""
+    for key in keys:
+        if key.startswith("="):
+            await type_in(pilot, key[1:])
+        else:
+            await press(pilot, key)
+
+
+KVM_17 = ("3", "slash", "=kvm-17", "enter")
+UNDER_THE_INSTANCES: dict[str, tuple[str, ...]] = {
+    "dashboard-hosts": ("1",),
+    "hosts-many": ("3",),
+    "hosts-broken": ("3", "slash", "=kvm-08", "enter"),
+    "hosts-tree": ("3", "t", "j", "j", "j", "right"),
+    "hosts-menu": ("3", "x"),
+    "host": ("3", "j", "enter"),
+    "host-vms": ("3", "j", "j", "enter", "right"),
+    "host-patches": ("3", "j", "enter", "right", "right", "right"),
+    "host-sessions": ("3", "j", "j", "enter", "left", "left"),
+    "host-not-added": ("3", "slash", "=spare-2", "enter", "enter"),
+    "vms": ("colon", "=vms", "enter"),
+    "vm-moving": ("colon", "=db-7", "enter"),
+    "vm-menu": ("colon", "=vms", "enter", "x"),
+    "vm-migrate": ("colon", "=vms", "enter", "m"),
+    "serial": ("colon", "=console web-3", "enter"),
+    "maintenance": (*KVM_17, "m"),
+    "maintenance-moving-row": (*KVM_17, "m", "j", "j"),
+    "maintenance-menu": (*KVM_17, "m", "x"),
+    "maintenance-forecast": ("3", "j", "j", "m"),
+    "maintenance-start": ("3", "j", "j", "m", "M", "=replace DIMM A3"),
+    "maintenance-start-refused": ("3", "j", "j", "m", "M", "tab", "tab", "=yesterday", "ctrl+o"),
+    "maintenance-note": (*KVM_17, "m", "N", "=DIMM is in"),
+    "rolling": ("3", "t", "j", "j", "j", "M"),
+    "add-host": ("3", "n"),
+    "add-host-refused": ("3", "n", "ctrl+o"),
+    "add-host-key": ("3", "n", "=10.0.0.99", "tab", "tab", "tab", "tab", "tab", "=secret123", "ctrl+o"),
+    "new-zone": ("colon", "=new-zone", "enter"),
+    "new-cluster": ("3", "t", "j", "j", "colon", "=new-cluster", "enter"),
+    "new-offering": ("colon", "=new-offering", "enter"),
+    "new-vm": ("colon", "=new-vm", "enter"),
+    "ratio": ("3", "t", "j", "j", "j", "O", "end", "=.5"),
+    "password": ("3", "t", "j", "j", "j", "W", "=secret123", "tab", "=secret12", "ctrl+o"),
+    "patches": ("colon", "=patches", "enter"),
+    "offerings": ("colon", "=offerings", "enter"),
+}
+"""Places below the instances, and the keys that lead there."""
+WHEN_READY: dict[str, tuple[str, ...]] = {
+    "maintenance-ready": (*KVM_17, "m"),
+    "maintenance-checklist": (*KVM_17, "m", "M", "K", "space"),
+    "maintenance-cancel": (*KVM_17, "m", "C"),
+    "maintenance-back": (*KVM_17, "m", "C", "y", "B", "space"),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("view", [*UNDER_THE_INSTANCES, *WHEN_READY, "maintenance-start-operator"])
+def test_picture_of_hosts(snap_compare: Any, view: str, size: str) -> None:
+    operator = view == "maintenance-start-operator"
+    session = hosts_fleet(Role.OPERATOR if operator else Role.ROOT_ADMIN)
+    if view in WHEN_READY:
+        ready(session)
+    keys = WHEN_READY.get(view) or UNDER_THE_INSTANCES[view.removesuffix("-operator")]
+
+    async def before(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        await at(pilot, *keys)
+        app = pilot.app
+        if isinstance(app.screen, FormDialog) and app.screen.spec is not None and app.screen.spec.preview is not None:
+            await eventually(pilot, lambda: "asking what it would do" not in picture(pilot))
+            await asyncio.sleep(2 * PREVIEW_S)
+        await settled(pilot)
+        app.clear_notifications()
+        await settled(pilot)
+
+    assert "NO_COLOR" not in os.environ
+    assert snap_compare(FleetApp(settings(), lambda: session, StillClock()), terminal_size=SIZES[size], run_before=before)
+
+
+@pytest.mark.parametrize("size", [(60, 12), (80, 24), (100, 16)], ids=["60x12", "80x24", "100x16"])
+@pytest.mark.parametrize("pane", [("hosts",), ("maintenance", "kvm-17")], ids=["hosts", "maintenance"])
+def test_picture_of_a_pane(snap_compare: Any, pane: tuple[str, ...], size: tuple[int, int]) -> None:
+    session = hosts_fleet()
+    assert snap_compare(pane_app(settings(), lambda: session, pane, StillClock()), terminal_size=size, run_before=settled)

@@ -8,6 +8,7 @@ JSON records of its reply type until the caller leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from fleet_tui.backend.api import infrastructure
@@ -53,13 +54,27 @@ class Attention:
     """One thing a person should look at, most urgent first."""
 
     severity: str
-    """``failed``, ``attention`` or ``moving``."""
+    """``failed``, ``attention``, ``moving`` or ``maintenance``."""
     label: str
     ref: str
     text: str
     hint: str
     since: float
     """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneRoom:
+    """How full a zone is, as shares of its capacity (ratios included)."""
+
+    zone: str
+    cpu_used: float
+    cpu_reserved: float
+    ram_used: float
+    ram_reserved: float
+    survives: bool | None
+    """N+1: whether each cluster could lose its largest host; None where it cannot be said."""
+    vms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,12 @@ class Summary:
     lines: tuple[LogLine, ...]
     cursor: int
     """Event cursor this was true at."""
+    rooms: tuple[ZoneRoom, ...] = ()
+    """Of each zone that runs VMs; up to some seconds old."""
+    vms: Mapping[str, int] = field(default_factory=dict)
+    """By state, and ``total``."""
+    in_maintenance: int = 0
+    """Hosts."""
 
 
 @dataclass(frozen=True, slots=True)

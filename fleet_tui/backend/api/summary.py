@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.api import Attention, Summarize, Summary
+from fleet_tui.backend.api.ground import URGENT, Ground
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.events.feed import Feed
-from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.hosts import queries as hosts
 from fleet_tui.backend.instances import ListInstances
 from fleet_tui.backend.instances import queries as instances
@@ -37,22 +37,23 @@ class Dashboard:
         self._feed = feed
         self._lines = lines
         self._clock = clock
+        self._ground = Ground(clock)
 
     def summarize(self, request: Summarize) -> Summary:
         cursor = self._feed.head()
         lines = self._lines.read(ReadLines(tail=request.lines)).lines if request.lines else ()
         with self._store.read() as tx:
             totals = instances.totals(tx, _needs_attention() | _has_pending())
-            down = hosts.find(tx, limit=_SHOWN, down=True)
-            wrong = [*self._attention(tx), *map(_host_down, down)]
-            attention = sorted(wrong, key=lambda a: (a.severity != "failed", a.severity != "attention", -a.since))
+            beneath = self._ground.attention(tx)
+            attention = sorted([*self._attention(tx), *beneath], key=lambda a: (a.severity != "failed", a.severity != "attention", -a.since))
             recent = operations.recent(tx, active=50, finished=10)
             return Summary(
                 hosts=hosts.count(tx), instances={**totals.states, "total": sum(totals.states.values())}, kinds=totals.kinds,
                 operations=self._count_operations(tx), disk_used_bytes=totals.disk_used_bytes, disk_size_bytes=totals.disk_size_bytes,
-                attention=tuple(attention[:_SHOWN]), attention_total=totals.flagged + len(down), running=recent,
+                attention=tuple(attention[:_SHOWN]), attention_total=totals.flagged + sum(a.severity in URGENT for a in beneath), running=recent,
                 rows=instances.list_instances(tx, ListInstances(limit=request.rows, urgent_first=True)).instances if request.rows else (),
-                host_rows=hosts.find(tx, limit=8), lines=lines, cursor=cursor,
+                host_rows=hosts.find(tx, limit=8), lines=lines, cursor=cursor, rooms=self._ground.rooms(tx) if request.rows else (),
+                vms=self._ground.count_vms(tx), in_maintenance=self._ground.count_maintenance(tx),
             )
 
     def _attention(self, tx: Session) -> Iterator[Attention]:
@@ -95,12 +96,6 @@ def _needs_attention() -> ColumnElement[bool]:
     unwell = InstanceRow.health.is_not(None) & (InstanceRow.health != Health.OK.value)
     failed = (InstanceRow.state == InstanceState.FAILED.value) | (InstanceRow.failure != "")
     return (failed & InstanceRow.state.not_in([s.value for s in TRANSITIONAL])) | unwell
-
-
-def _host_down(host: HostRecord) -> Attention:
-    """A host that does not answer, since it was last measured."""
-    since = host.measured_at.timestamp() if host.measured_at else 0.0
-    return Attention("failed", host.name, f"host:{host.id}", f"host is {host.connection_state.lower()}", "3 shows the hosts", since)
 
 
 def _look_at(row: Any) -> Attention:

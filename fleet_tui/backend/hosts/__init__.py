@@ -118,6 +118,8 @@ class HostRecord:
     """Why it could not be added, or what its last operation failed with."""
     state_since: datetime | None = None
     version_number: int = 1
+    nics: tuple[str, ...] = ()
+    """Network interfaces that the host told of, with what it says of each."""
 
 
 @dataclass(frozen=True, slots=True)

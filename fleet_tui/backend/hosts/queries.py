@@ -148,5 +148,5 @@ def _host(
         patches_critical=sum(patch.severity == "critical" for patch in missing), tags=tuple(host.tags), location_note=host.location_note,
         host_key=host.accepted_key, ssh_user=host.ssh_user, ssh_port=host.ssh_port, is_master=host.is_master,
         operation_id=active[0] if active else None, operation=active[1] if active else "", error=host.error, state_since=host.state_since,
-        version_number=host.version,
+        version_number=host.version, nics=tuple(str(nic) for nic in host.facts.get("nics", ())),
     )

@@ -31,7 +31,7 @@ class Field:
     title: str
     group: str
     kind: str
-    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words) or ``multiline``."""
+    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words), ``multiline``, or ``secret``, which is taken as it is typed and never shown."""
     change_class: str
     default: Any
     rule: str = ""
@@ -162,6 +162,8 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
         return value, "a list of words is needed"
     if not isinstance(value, str):
         return value, "text is needed"
+    if field.kind == "secret":
+        return value, ""
     if field.kind == "multiline":
         return "\n".join(clean(line, len(line)) for line in value.replace("\r\n", "\n").split("\n")), ""
     return value.strip(), ""

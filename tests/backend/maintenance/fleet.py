@@ -31,7 +31,7 @@ from fleet_tui.backend.operations.runner import Runner
 from fleet_tui.backend.operations.submission import Submission
 from fleet_tui.backend.store import Store
 from tests.backend.maintenance.stage import Stage, StagedWorld, StageHands
-from tests.backend.operations.bench import Said
+from tests.backend.operations.bench import Memory, Said
 
 POLICY = Policy(retry_s=3.0, watch_s=1.0, silence_s=4.0)
 NO_MAIL = Mail()
@@ -177,6 +177,17 @@ class Lines(Said):
         super().append(stream_ref, operation_id, step, level, text, once)
 
 
+class StageSignals(Signals):
+    """A step that waits gives others their turn."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def pause(self, seconds: float, operation_id: str) -> None:
+        self._stage.clock.sleep(seconds)
+
+
 class WorldLinks:
     """Implements :class:`Links`: connections to the fake hypervisors, opened when they are needed."""
 
@@ -213,7 +224,7 @@ class Life:
             for kind in operations(self.drivers)
         }
         self.kinds = kinds
-        self.signals = Signals()
+        self.signals = StageSignals(fleet.stage)
         self.submission = Submission(fleet.store, kinds)
         self._claims = Claims(fleet.store, kinds, "e-1")
         self._resources = {Drivers: self.drivers, Machines: fleet.machines}
@@ -244,9 +255,4 @@ class Life:
         memory = fleet.remembered.setdefault(operation_id, {})
         runner = Runner(fleet.store, self.kinds, self._resources, fleet.said, "e-1", self.signals, fleet.stage.point)
 
-        def recorded(name: str, act: Callable[[], str]) -> str:
-            if name not in memory:
-                memory[name] = act()
-            return memory[name]
-
-        fleet.stage.enter(operation_id, lambda: runner.run(operation_id, recorded))
+        fleet.stage.enter(operation_id, lambda: runner.run(operation_id, Memory(memory)))

@@ -13,12 +13,12 @@ hosts that come and go meanwhile. Whatever happens, what is promised of maintena
 from __future__ import annotations
 
 import contextlib
+import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -70,21 +70,39 @@ class Life(RuleBasedStateMachine):
         self.vms: dict[str, int] = {}
         self.may_be_down: set[str] = set()
         """VMs that may run nowhere: their host's power was cut, or they were stopped where that was allowed."""
+        self.containers: set[str] = set()
+        """Guests that are restarted elsewhere, and so run nowhere for a moment."""
         self.before: dict[str, frozenset[str]] = {}
         self.illegal: list[tuple[str, str, str]] = []
         event.listen(HostRow.resource_state, "set", self._state_set)
 
-    @initialize(places=st.lists(st.tuples(HOST, st.integers(1, 2), st.sampled_from(("guest", "guest", "router"))), min_size=1, max_size=5),
-                devices=st.sets(st.integers(0, 4), max_size=1))
-    def populate(self, places: Sequence[tuple[str, int, str]], devices: set[int]) -> None:
-        self.fleet = Fleet(new_store(self._directory.name, self.template), hosts=len(HOSTS), memory_gib=MEMORY_GIB)
+    @initialize(
+        seed=st.integers(0, 2**32), count=st.integers(1, 6), has_device=st.sampled_from((False, False, False, True)),
+        hypervisor=st.sampled_from(("kvm", "kvm", "xenserver", "lxc")), asked=st.sampled_from((("h0",), ("h0", "h1"))),
+        fault=st.one_of(st.none(), st.tuples(st.sampled_from(_FAULTS + _POWER), st.sampled_from(("v0", "v1", "*")), st.integers(1, 6))),
+    )
+    def populate(
+        self, seed: int, count: int, has_device: bool, hypervisor: str, asked: Sequence[str], fault: tuple[tuple[str, str], str, int] | None,
+    ) -> None:
+        """A fleet, most of it on the first host, of which maintenance is asked for at once: a life without that shows little."""
+        chance = random.Random(seed)
+        self.fleet = Fleet(new_store(self._directory.name, self.template), hosts=len(HOSTS), memory_gib=MEMORY_GIB, hypervisor=hypervisor)
         taken: Counter[str] = Counter()
-        for number, (host, gib, kind) in enumerate(places):
+        for number in range(count):
+            host, gib = chance.choice(("h0", "h0", "h0", "h1", "h2", "h3")), chance.randint(1, 2)
             if taken[host] + gib <= MEMORY_GIB:
                 taken[host] += gib
                 self.vms[f"v{number}"] = gib
-                self.fleet.add_vm(f"v{number}", host, gib=gib, kind=kind, has_device=number in devices)
+                kind = chance.choice(("guest", "guest", "router"))
+                if kind == "guest" and hypervisor == "lxc":
+                    self.containers.add(f"v{number}")
+                self.fleet.add_vm(f"v{number}", host, gib=gib, kind=kind, has_device=has_device and number == count - 1)
         self.before = self._running()
+        for host in asked:
+            self.ask(host, has_device)
+        if fault is not None:
+            (point, effect), vm, times = fault
+            self.order(point, effect, vm, 1 if effect in _DEAD else times)
 
     # What people do
 
@@ -133,14 +151,12 @@ class Life(RuleBasedStateMachine):
 
     # What happens to them
 
-    @rule(fault=st.sampled_from(_FAULTS), vm=st.sampled_from(("v0", "v1", "v2", "*")), times=st.integers(1, 3))
+    @rule(fault=st.sampled_from(_FAULTS + _POWER), vm=st.sampled_from(("v0", "v1", "v2", "*")), times=st.integers(1, 3))
     def order_fault(self, fault: tuple[str, str], vm: str, times: int) -> None:
-        point, effect = fault
-        self._f.world.faults.add(Fault(point, "*" if point.startswith("host") else vm, times, effect))
+        self.order(*fault, vm, 1 if fault[1] in _DEAD else times)
 
-    @rule(fault=st.sampled_from(_POWER), vm=st.sampled_from(("v0", "v1")))
-    def order_power_cut(self, fault: tuple[str, str], vm: str) -> None:
-        self._f.world.faults.add(Fault(fault[0], vm, 1, fault[1]))
+    def order(self, point: str, effect: str, vm: str, times: int) -> None:
+        self._f.world.faults.add(Fault(point, "*" if point.startswith("host") else vm, times, effect))
 
     @rule(host=HOST)
     def mend(self, host: str) -> None:
@@ -160,15 +176,24 @@ class Life(RuleBasedStateMachine):
 
     # What goes on
 
-    @rule(turns=st.lists(st.integers(0, 5), min_size=1, max_size=40))
-    def go_on(self, turns: Sequence[int]) -> None:
-        self._f.claim()
-        for turn in turns:
+    @rule(seed=st.integers(0, 2**32), turns=st.integers(1, 30))
+    def go_on(self, seed: int, turns: int) -> None:
+        self._go(seed, turns)
+
+    @rule(seed=st.integers(0, 2**32))
+    def go_on_for_long(self, seed: int) -> None:
+        self._go(seed, 120)
+
+    def _go(self, seed: int, turns: int) -> None:
+        """Somebody has a turn, again and again; who follows from the seed."""
+        chance = random.Random(seed)
+        for turn in range(turns):
+            if turn % 10 == 0:
+                self._f.claim()
             actors = self._f.stage.alive()
             if not actors:
                 break
-            actors[turn % len(actors)].step()
-            self._look_at_power()
+            chance.choice(actors).step()
             self.what_is_promised_of_guests()
 
     @rule()
@@ -185,7 +210,7 @@ class Life(RuleBasedStateMachine):
         places = Counter(vm for guests in running.values() for vm in guests)
         for vm in self.vms:
             assert places[vm] <= 1, f"{vm} runs twice: {[host for host in HOSTS if vm in running[host]]}"
-            assert places[vm] == 1 or vm in self.may_be_down, f"{vm} runs nowhere"
+            assert places[vm] == 1 or vm in self.may_be_down or vm in self.containers, f"{vm} runs nowhere"
         assert not self._f.world.double_starts
         for host in HOSTS:
             assert sum(self.vms[vm] for vm in running[host]) <= MEMORY_GIB, f"{host} runs more than it has room for"
@@ -231,6 +256,7 @@ class Life(RuleBasedStateMachine):
                         actor.step()
                     self.what_is_promised_of_guests()
                 self.what_is_promised_of_hosts()
+                self._containers_run()
                 assert not self._active(), f"stuck: {[self._f.show(one) for one in self._active()]}"
                 with self._f.store.read() as tx:
                     assert not tx.scalar(select(func.count()).select_from(HostRow).where(HostRow.resource_state.in_(PREPARING)))
@@ -242,6 +268,13 @@ class Life(RuleBasedStateMachine):
                     self._f.stage.kill()
                 self._f.store.close()
             self._directory.cleanup()
+
+    def _containers_run(self) -> None:
+        """A container that runs nowhere in the end was reported to."""
+        running = {vm for vms in self._running().values() for vm in vms}
+        for vm in self.containers - running - self.may_be_down:
+            row = self._f.vm(vm)
+            assert row.state in ("failed-to-start", "crashed") and row.error, f"{vm} was stopped silently: it is {row.state}"
 
     # Tools
 
@@ -256,20 +289,14 @@ class Life(RuleBasedStateMachine):
 
     def _running(self) -> dict[str, frozenset[str]]:
         """VMs that really run, or are held in a switch-over, by host."""
-        found: dict[str, set[str]] = {host: set() for host in HOSTS}
-        for vm in self.vms:
-            for host, state in self._f.world.places(str(uuid5(NAMESPACE_DNS, vm))).items():
-                if state in (GuestState.RUNNING, GuestState.PAUSED):
-                    found[host].add(vm)
-        return {host: frozenset(vms) for host, vms in found.items()}
+        known = self._f.world.ledger.on_host
+        return {host: frozenset(guest.name for guest in known.get(host, {}).values() if guest.state in _ALIVE) for host in HOSTS}
 
     def _look_at_power(self) -> None:
         """What ran on a host whose power was cut may be down from then on."""
         for host in HOSTS:
             if not self._f.world.host(host).is_on:
-                for vm in self.vms:
-                    if host in self._f.world.places(str(uuid5(NAMESPACE_DNS, vm))):
-                        self.may_be_down.add(vm)
+                self.may_be_down |= {guest.name for guest in self._f.world.ledger.on_host.get(host, {}).values()}
 
     def _active(self) -> list[str]:
         with self._f.store.read() as tx:
@@ -286,6 +313,7 @@ class Life(RuleBasedStateMachine):
 
 
 _TAKING = {state.value for state in ON_HOST}
+_ALIVE = (GuestState.RUNNING.value, GuestState.PAUSED.value)
 _QUIET = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
 
 
