@@ -192,6 +192,7 @@ def _kill_at(fleet: Fleet, number: int) -> Callable[[], None]:
     return strike
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["", "move:copy:vm", "stuck:move:switch:vm", "after:move:switch:vm"])
 @pytest.mark.parametrize("number", range(1, 14))
 def test_killed_before_any_write_the_step_repeated_brings_it_to_one_host(fleet: Fleet, number: int, fault: str) -> None:

@@ -374,6 +374,7 @@ SCENES: dict[str, tuple[Callable[[Fleet], object], object, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", sorted(SCENES))
 def test_killed_at_every_boundary_and_every_call_an_operation_comes_to_its_one_end(sqlite_store: Store, scene: str) -> None:
     """At each checkpoint of the engine, and before and after each call of a hypervisor."""
