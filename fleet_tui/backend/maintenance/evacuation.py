@@ -68,6 +68,7 @@ class Evacuation:
             while not (judgement := self._round()).has_ended:
                 self._hands.rest(_GLANCE_S, self._ctx.check)
         except OperationCancelled:
+            self._find_adrift()
             self._let_end()
             raise
         self._let_end()
@@ -194,6 +195,15 @@ class Evacuation:
     def _decide_state(self, look: Look | None, give_up: bool) -> Judgement:
         with self._ctx.write() as tx:
             return judge(tx, self._host_id, self._clock.now(), look, give_up=give_up, operation_id=self._ctx.operation.id)
+
+    def _find_adrift(self) -> None:
+        """Of a cancelled step that a crash cut short before: what was on its way then is nobody's until it is taken up."""
+        with self._ctx.read() as tx:
+            session = sessions.open_of(tx, self._host_id)
+            rows = sessions.evacuees(tx, session.id) if session is not None else ()
+        for row in rows:
+            if row.state == MoveState.MOVING.value and row.vm_id not in self._hands.busy():
+                self._carrier.begin(self._hands, Job(row.vm_id, row.name, row.attempt))
 
     def _let_end(self) -> None:
         """Migrations in flight are never interrupted (ENG-6): nothing new begins, what flies lands."""

@@ -148,6 +148,10 @@ class Homecoming:
             while self._round():
                 self._hands.rest(_GLANCE_S, self._ctx.check)
         except OperationCancelled:
+            with self._ctx.read() as tx:
+                adrift = [row for row in self._mine(tx) if row.back == MOVING and row.vm_id not in self._hands.busy()]
+            for row in adrift:  # a crash had cut this step short before
+                self._hands.start(row.vm_id, partial(self._carry, row.vm_id, row.name, 0))
             while self._hands.busy():  # what flies lands (ENG-6)
                 self._hands.rest(_GLANCE_S, self._unless_stopping)
             raise

@@ -418,3 +418,17 @@ def test_a_kill_anywhere_is_survived_and_no_vm_is_touched_again(make_fleet: Make
     with fleet.store.read() as tx:
         moved = tx.scalars(select(MoveRow.vm_id).where(MoveRow.outcome == "moved")).all()
     assert sorted(moved) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("label", ["start", "flight"])
+def test_a_kill_between_a_cancel_and_its_end_leaves_no_vm_adrift(make_fleet: Make, label: str) -> None:
+    fleet = make_fleet()
+    for name in "abc":
+        fleet.add_vm(name, "h0")
+    operation = submit(fleet)
+    until(fleet, label, "move")
+    fleet.cancel(operation.id)
+    fleet.crash()
+    fleet.run()
+    assert fleet.show(operation.id).state is OperationState.CANCELLED and fleet.host("h0").resource_state == "Enabled"
+    assert {fleet.vm(name).state for name in "abc"} == {"running"} and all(fleet.vm(name).destination_id is None for name in "abc")

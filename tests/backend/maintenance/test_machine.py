@@ -7,7 +7,7 @@ hosts that come and go meanwhile. Whatever happens, what is promised of maintena
 * at most one host of the cluster is in preparation;
 * nothing arrives on a host that is in a maintenance state, and a ready one runs nothing;
 * a VM that an evacuation moved is not moved again by it;
-* in the end no operation is left, and no host in preparation.
+* in the end no operation is left, no host in preparation, no VM between two states, and no move without its end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.states import MAINTENANCE_STATES, MOVES, HostEvent, ResourceState
 from fleet_tui.backend.hypervisors import GuestState
 from fleet_tui.backend.machines.rows import MoveRow, VmRow
-from fleet_tui.backend.machines.states import ON_HOST
+from fleet_tui.backend.machines.states import ON_HOST, TRANSITIONAL
 from fleet_tui.backend.maintenance import CancelMaintenance, CloseMaintenance, MaintainHost, MigrateBack, sessions
 from fleet_tui.backend.maintenance.evacuation import try_again
 from fleet_tui.backend.maintenance.rows import SessionRow
@@ -260,6 +260,8 @@ class Life(RuleBasedStateMachine):
                 assert not self._active(), f"stuck: {[self._f.show(one) for one in self._active()]}"
                 with self._f.store.read() as tx:
                     assert not tx.scalar(select(func.count()).select_from(HostRow).where(HostRow.resource_state.in_(PREPARING)))
+                    assert not tx.scalars(select(VmRow.name).where(VmRow.state.in_([state.value for state in TRANSITIONAL]))).all()
+                    assert not tx.scalars(select(MoveRow.vm_id).where(MoveRow.outcome == "")).all()
                     assert not tx.scalar(select(func.count()).select_from(SessionRow).where(SessionRow.operation_id.is_not(None)))
         finally:
             event.remove(HostRow.resource_state, "set", self._state_set)
