@@ -34,14 +34,14 @@ class LabBench:
         self.lab = lab
         self.hosts = tuple(host.name for host in lab.hosts)
         self._reach = SshReach()
-        self._drivers = Libvirt(self._reach)
+        self.drivers = Libvirt(self._reach)
         self._open: list[Hypervisor] = []
 
     def host(self, name: str) -> Host:
         return next(host for host in self.lab.hosts if host.name == name)
 
     def connect(self, host: str, lost: Callable[[str], None] = lambda reason: None) -> Hypervisor:
-        found = self._drivers.open(self.kind, self.login(host), lost)
+        found = self.drivers.open(self.kind, self.login(host), lost)
         self._open.append(found)
         return found
 

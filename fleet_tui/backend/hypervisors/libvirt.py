@@ -28,8 +28,9 @@ from fleet_tui.backend.hypervisors import (
 )
 from fleet_tui.backend.hypervisors.domain_xml import SERIAL_LOG, Tuning
 from fleet_tui.backend.hypervisors.host_shell import HostShell
+from fleet_tui.backend.hypervisors.libvirt_arrivals import Arrivals
 from fleet_tui.backend.hypervisors.libvirt_console import LibvirtConsole
-from fleet_tui.backend.hypervisors.libvirt_link import Link, bindings
+from fleet_tui.backend.hypervisors.libvirt_link import Link
 from fleet_tui.backend.hypervisors.libvirt_moves import Moves
 from fleet_tui.backend.remote import Login
 from fleet_tui.backend.remote.ssh import SshReach
@@ -53,13 +54,7 @@ class Libvirt:
     def open(self, kind: str, login: Login, lost: Callable[[str], None]) -> LibvirtHost:
         if kind != KIND:
             raise InvalidInput(f"there is no driver for hypervisor {clean(kind, 40)!r} here", hint=f"known: {KIND}")
-        bindings()
-        shell = self._reach.open(login)
-        try:
-            return LibvirtHost(Link(shell, lost))
-        except BaseException:
-            shell.close()
-            raise
+        return LibvirtHost(Link(self._reach, login, lost))
 
 
 class LibvirtHost:
@@ -71,7 +66,7 @@ class LibvirtHost:
         self.link = link
         self.libvirt = link.libvirt
         self.shell = HostShell(link.shell)
-        self.moves = Moves(self)
+        self.moves, self.arrivals = Moves(self), Arrivals(self)
 
     # --- the host ----------------------------------------------------------------------------------------------------
 
@@ -262,7 +257,12 @@ class LibvirtHost:
         found = self._info(domain)
         if found.state is not GuestState.RUNNING:
             raise WrongState(f"{found.name} is {found.state.value} on {self.link.address}", hint="start it", state=found.state.value)
-        return LibvirtConsole(self.link, domain, found.name)
+        link = self.link.again()
+        try:
+            return LibvirtConsole(link, domain.UUIDString(), found.name)
+        except BaseException:
+            link.close()
+            raise
 
     def log_of(self, guest_id: str, after: int, limit: int = 65_536) -> tuple[int, str]:
         return self.shell.tail(SERIAL_LOG.format(id=self._uuid(guest_id)), after, limit)
@@ -273,7 +273,7 @@ class LibvirtHost:
     # --- moving ------------------------------------------------------------------------------------------------------
 
     def can_receive(self, guest_id: str, source: Hypervisor) -> None:
-        self.moves.can_receive(guest_id, _libvirt(source))
+        self.arrivals.check(guest_id, _libvirt(source))
 
     def migrate(self, guest_id: str, destination: Hypervisor, options: MoveOptions, told: Callable[[Progress], None]) -> Moved:
         return self.moves.migrate(guest_id, _libvirt(destination), options, told)
@@ -285,7 +285,7 @@ class LibvirtHost:
         self.moves.abort(guest_id)
 
     def drop_incoming(self, guest_id: str) -> None:
-        self.moves.drop_incoming(guest_id)
+        self.arrivals.drop_incoming(guest_id)
 
     # --- KVM has no maintenance mode of its own, and no pool ------------------------------------------------------------
 

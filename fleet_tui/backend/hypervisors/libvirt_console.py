@@ -1,4 +1,4 @@
-"""A guest's serial line over a libvirt stream. What comes is taken by the event loop's thread; whoever reads only waits."""
+"""A guest's serial line over a libvirt stream, on a connection of its own. The event loop's thread takes what comes; readers only wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from fleet_tui.backend.errors import TimedOut, Unreachable
+from fleet_tui.backend.errors import FleetError, TimedOut, Unreachable
 from fleet_tui.backend.hypervisors.libvirt_link import Link
 
 _KEPT = 1_000_000
@@ -20,12 +20,13 @@ _WOULD_BLOCK = -2
 class LibvirtConsole:
     """Implements :class:`Console`."""
 
-    def __init__(self, link: Link, domain: Any, name: str) -> None:
-        self._libvirt, self._name = link.libvirt, name
+    def __init__(self, link: Link, guest_id: str, name: str) -> None:
+        self._libvirt, self._link, self._name = link.libvirt, link, name
         self._news = threading.Condition()
         self._heard = bytearray()
         self._has_ended = self._is_held = False
         self._stream = link.call(link.connection.newStream, self._libvirt.VIR_STREAM_NONBLOCK)
+        domain = link.call(link.connection.lookupByUUIDString, guest_id)
         link.call(domain.openConsole, None, self._stream, 0, what="open the console")
         self._stream.eventAddCallback(self._events, self._happened, None)
 
@@ -54,8 +55,8 @@ class LibvirtConsole:
             if self._has_ended:
                 raise self._ended()
             try:
-                sent = self._stream.send(data)
-            except self._libvirt.libvirtError:
+                sent = self._link.call(self._stream.send, data)
+            except FleetError:
                 raise self._ended() from None
             if sent == _WOULD_BLOCK:
                 if time.monotonic() > deadline:
@@ -71,8 +72,9 @@ class LibvirtConsole:
             self._news.notify_all()
         with contextlib.suppress(self._libvirt.libvirtError):
             self._stream.eventRemoveCallback()
-        with contextlib.suppress(self._libvirt.libvirtError):
-            self._stream.abort()
+        with contextlib.suppress(FleetError):
+            self._link.call(self._stream.abort)
+        self._link.close()
 
     def _happened(self, stream: Any, events: int, nothing: Any) -> None:
         """In the event loop's thread."""

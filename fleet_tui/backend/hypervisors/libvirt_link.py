@@ -1,15 +1,19 @@
-"""A connection to a host's libvirt, through the SSH connection that we have to it anyway.
+"""A connection to a host's libvirt, through an SSH connection of ours.
 
 What libvirt's own ``qemu+ssh`` does, ``virt-ssh-helper`` at the far end, is done here with our own SSH: one place checks the host key, one
 place knows the credentials, passwords work as well as keys, nothing secret is on a disk or command line (`docs/decisions/0007`). And
-we hold the pipe: a call that takes too long ends when it is cut. libvirt's keepalives need its event loop; that runs in a thread here,
-never in the daemon's loop.
+we hold the pipe: a call that takes too long ends when it is cut.
+
+One thread at a time talks on a connection, and libvirt's keepalives are not used: its client crashes the process when a second thread comes
+while one waits (CVE-2024-4418, in Debian 12 as it is). What takes long, a migration, a console, has a connection of its own (`Link.again`); signs
+of life are asked for by a thread of ours. libvirt's event loop, for events and streams, runs in a thread too, never in the daemon's loop.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -25,17 +29,22 @@ from fleet_tui.backend.errors import (
     Unreachable,
     WrongState,
 )
+from fleet_tui.backend.remote import Login
 from fleet_tui.backend.remote.deadlines import within
 from fleet_tui.backend.remote.relay import Relay
-from fleet_tui.backend.remote.ssh import SshShell
+from fleet_tui.backend.remote.ssh import SshReach
 from fleet_tui.backend.text import clean
 
-OPEN_S = 10.0
+OPEN_S = 8.0
 CALL_S = 45.0
 """libvirt itself gives up on a guest that is busy with another command after 30 s; one that says nothing for longer hangs."""
-KEEPALIVE_S, KEEPALIVES = 2, 3
-"""Silence is asked about so often, and so often in vain before the connection is broken: after 8 s."""
+QUIET_S = 3.0
+"""A connection on which nothing came for so long is asked for a sign of life, ..."""
+ANSWER_S = 6.0
+"""... and broken when there is none within so long."""
 _PROBE_S = 3.0
+_SILENT = "silent"
+"""For a moment: whether libvirt hangs or the whole machine is away is not known yet."""
 _HELPER = """\
 if command -v virt-ssh-helper >/dev/null 2>&1; then exec virt-ssh-helper 'qemu:///system'; fi
 for socket in /run/libvirt/virtqemud-sock /run/libvirt/libvirt-sock; do
@@ -75,37 +84,48 @@ def _loop(libvirt: Any) -> None:
 
 
 class Link:
-    """One connection. Safe to use from any thread; nothing waits longer than its limit."""
+    """One connection. Safe to use from any thread; nothing waits longer than its limit.
 
-    def __init__(self, shell: SshShell, lost: Callable[[str], None]) -> None:
+    Args:
+        lost: told once, from any thread, why it broke by itself.
+    """
+
+    def __init__(self, reach: SshReach, login: Login, lost: Callable[[str], None]) -> None:
         self.libvirt = bindings()
-        self.shell = shell
-        self.address = shell.login.address
-        self._lost = lost
-        self._lock, self._probing = threading.Lock(), threading.Lock()
+        self.login, self.address = login, login.address
+        self._reach, self._lost = reach, lost
+        self._turn, self._telling, self._probing = threading.Lock(), threading.Lock(), threading.Lock()
         self._reason = ""
         """Why it broke."""
         self._is_closing = self._is_told = False
-        self._relay: Relay = shell.relay(_HELPER, timeout_s=OPEN_S)
-        self.connection: Any = self._opened()
-
-    def _opened(self) -> Any:
+        self.shell = reach.open(login)
         try:
-            with within(OPEN_S, self._relay.close) as is_late:
-                connection = self.libvirt.open(f"qemu+unix:///system?socket={self._relay.path}")
-                connection.registerCloseCallback(self._broke, None)
-                connection.setKeepAlive(KEEPALIVE_S, KEEPALIVES)
-                return connection
+            self._relay, self.connection = self._opened()
+        except BaseException:
+            self.shell.close()
+            raise
+        self._relay.when_closed(self._broke)
+        threading.Thread(target=self._feel_pulse, name="libvirt-pulse", daemon=True).start()
+
+    def again(self) -> Link:
+        """Another connection to the same host, for what takes long."""
+        return Link(self._reach, self.login, lambda reason: None)
+
+    def _opened(self) -> tuple[Relay, Any]:
+        relay = self.shell.relay(_HELPER, timeout_s=OPEN_S)
+        try:
+            with within(OPEN_S, relay.close) as is_late:
+                return relay, self.libvirt.open(f"qemu+unix:///system?socket={relay.path}")
         except self.libvirt.libvirtError as error:
-            self._relay.wait(1.0)
-            self._relay.close()
+            relay.wait(1.0)
+            relay.close()
             if is_late():
                 raise TimedOut(
                     f"libvirt on {self.address} takes connections but does not answer", hint="look at libvirtd there", reason="no-rpc"
                 ) from None
             if not self.shell.is_open:
                 raise Unreachable(f"the link to {self.address} broke", hint="look at its power and its network", reason="unreachable") from None
-            said = clean(self._relay.said.strip() or str(error), 300)
+            said = clean(relay.said.strip() or str(error), 300)
             raise Unreachable(
                 f"{self.address} has no libvirt that answers: {said}", hint="install and start libvirtd there, and QEMU", reason="no-service"
             ) from None
@@ -119,16 +139,21 @@ class Link:
             what: what is being done, for the message.
             timeout_s: after which the connection is given up.
         """
-        if self._reason or self._is_closing:
-            raise self._broken()
-        with within(timeout_s, self._hang) as is_late:
-            try:
-                return verb(*arguments)
-            except self.libvirt.libvirtError as error:
-                failure = error
+        if not self._turn.acquire(timeout=timeout_s):
+            raise TimedOut(f"libvirt on {self.address} is still busy with another call", hint="try again", reason="no-rpc")
+        try:
+            if self._reason or self._is_closing:
+                raise self._broken()
+            with within(timeout_s, self._hang) as is_late:
+                try:
+                    return verb(*arguments)
+                except self.libvirt.libvirtError as error:
+                    failure = error
+        finally:
+            self._turn.release()
         if is_late():
             raise TimedOut(f"libvirt on {self.address} did not answer within {timeout_s:.0f} s", hint="look at libvirtd there", reason="no-rpc")
-        if self._reason or self._is_closing or not self._is_alive():
+        if self._reason or self._is_closing or self._relay.is_closed:
             self.why()
             raise self._broken()
         raise self.refusal(failure, what)
@@ -158,7 +183,7 @@ class Link:
         return WrongState(message, hint="look at the host's libvirt log", state="refused", libvirt_code=code)
 
     def _hang(self) -> None:
-        self._reason = self._reason or "no-rpc"
+        self._reason = self._reason or _SILENT
         self._relay.close()
 
     # Its end
@@ -173,41 +198,52 @@ class Link:
     def is_lost(self) -> bool:
         return bool(self._reason) or self._is_closing or self._relay.is_closed
 
-    def why(self, *, is_silent: bool = False) -> str:
+    def why(self) -> str:
         """Why it broke (spec 7.4), found out once: libvirtd ended, or hangs, or the machine does not answer at all."""
         with self._probing:
-            if not self._reason:
+            if self._reason in ("", _SILENT):
                 try:
                     self.shell.run("true", timeout_s=_PROBE_S)
-                    self._reason = "no-rpc" if is_silent else "no-service"
+                    self._reason = "no-rpc" if self._reason else "no-service"
                 except FleetError:
                     self._reason = "unreachable"
             return self._reason
 
+    def _feel_pulse(self) -> None:
+        """Until it ends. While a long call is under way a second connection is asked, which is opened for that."""
+        other: tuple[Relay, Any] | None = None
+        while not self._relay.wait(QUIET_S):
+            if time.monotonic() - self._relay.heard < QUIET_S:
+                continue
+            try:
+                if self._turn.acquire(blocking=False):
+                    try:
+                        with within(ANSWER_S, self._hang):
+                            self.connection.getLibVersion()
+                    finally:
+                        self._turn.release()
+                else:
+                    other = other or self._opened()
+                    with within(ANSWER_S, other[0].close):
+                        other[1].getLibVersion()
+            except (FleetError, self.libvirt.libvirtError):
+                self._hang()
+        if other is not None:
+            other[0].close()
+
     def _broken(self) -> FleetError:
         if self._is_closing:
             return Unreachable(f"the connection to {self.address} is closed", hint="open it again", reason=self._reason or "unreachable")
+        self.why()
         words = {"no-rpc": "its libvirt hangs", "no-service": "its libvirt ended"}.get(self._reason, "it does not answer")
         return Unreachable(f"the connection to {self.address} broke: {words}", hint="look at the host", reason=self._reason)
 
-    def _is_alive(self) -> bool:
-        try:
-            return bool(self.connection.isAlive()) and not self._relay.is_closed
-        except self.libvirt.libvirtError:
-            return False
-
-    def _broke(self, connection: Any, reason: int, nothing: Any) -> None:
-        """In the event loop's thread, which must not wait."""
-        with self._lock:
+    def _broke(self) -> None:
+        with self._telling:
             if self._is_closing or self._is_told:
                 return
             self._is_told = True
-        is_silent = reason == self.libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE
-        threading.Thread(target=self._tell, args=(is_silent,), name="libvirt-lost", daemon=True).start()
-
-    def _tell(self, is_silent: bool) -> None:
-        reason = self.why(is_silent=is_silent)
-        self._relay.close()
+        reason = self.why()
         if not self._is_closing:
             self._lost(reason)
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fleet_tui.backend.errors import Busy, FleetError, InternalError, NoCapacity, NotFound, TimedOut, Unreachable, WrongState
-from fleet_tui.backend.hypervisors import Disk, GuestInfo, GuestState, Moved, MoveOptions, Progress, domain_xml
+from fleet_tui.backend.errors import FleetError, InternalError, NotFound, TimedOut, Unreachable, WrongState
+from fleet_tui.backend.hypervisors import GuestInfo, GuestState, Moved, MoveOptions, Progress, domain_xml
 from fleet_tui.backend.hypervisors.domain_xml import Volume
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ _ABORT_S = 40.0
 _CUT_S = 5.0
 _TRUST_S = 600.0
 """How long it is believed that one host reaches another."""
-_MARK = ".fleet-incoming"
-"""Beside a disk that is being received: whose it is. A file without it is somebody else's, and is not written over."""
 
 
 class Moves:
@@ -46,59 +44,11 @@ class Moves:
         self._libvirt = host.libvirt
         self._ways: dict[str, float] = {}
 
-    # --- before ------------------------------------------------------------------------------------------------------
-
-    def can_receive(self, guest_id: str, source: LibvirtHost) -> None:
-        host, domain = self._host, source.known(guest_id)
-        name, here = str(domain.name()), host.link.address
-        if source.identity == host.identity:
-            raise WrongState(f"{name} is on {here} already", hint="choose another host", state="same-host")
-        there = host.find(guest_id)
-        if there.state not in (GuestState.ABSENT, GuestState.OFF):
-            raise WrongState(f"{here} has {name} already, {there.state.value}", hint="remove what is left there", state=there.state.value)
-        host.refuse_name(name, guest_id)
-        xml = str(source.link.call(domain.XMLDesc, self._libvirt.VIR_DOMAIN_XML_MIGRATABLE))
-        self._refuse_cpu(name, xml)
-        if lacking := host.shell.lacking(domain_xml.boot_files(xml)):
-            raise WrongState(f"{here} lacks what {name} starts from: {lacking[0]}", hint="put it there, or choose another host", state="lacking")
-        for disk in domain_xml.volumes(xml):
-            if disk.is_local:
-                if source.shell.used_bytes(disk.path) > host.shell.free_bytes(disk.path):
-                    raise NoCapacity(f"the storage of {here} has no room for {disk.path} of {name}", hint="choose another host, or free some")
-            elif not self._is_shared(disk, guest_id, source):
-                raise WrongState(
-                    f"{here} does not have the disk {disk.path} of {name}, or another one by that name", state="not-shared",
-                    hint="choose a host with the same storage",
-                )  # fmt: skip
-        if not source.moves.has_way_to(host) and not source.shell.sees(here, host.link.shell.login.port):
-            raise Unreachable(f"there is no way from {source.link.address} to {here}", hint="look at the network between them", reason="unreachable")
-
-    def _is_shared(self, disk: Volume, guest_id: str, source: LibvirtHost) -> bool:
-        """Whether both hosts mean the same by a path: what one writes beside the disk, the other sees."""
-        if self._host.shell.lacking([disk.path]):
-            return False
-        mark = f"{disk.path}.fleet-shared-{guest_id[:8]}-{time.monotonic_ns():x}"
-        source.shell.put_mark(mark)
-        try:
-            return not self._host.shell.lacking([mark])
-        finally:
-            source.shell.rub_out(mark)
-
-    def _refuse_cpu(self, name: str, xml: str) -> None:
-        emulator, arch, machine, kind, cpu = domain_xml.cpu(xml)
-        link, libvirt = self._host.link, self._libvirt
-        if kind != "kvm" or not cpu:
-            return  # an emulated CPU is the same everywhere
-        try:
-            fits = link.call(link.connection.compareHypervisorCPU, emulator or None, arch, machine, kind, cpu, 0)
-        except WrongState:
-            return  # that libvirt cannot compare: the migration itself will
-        if fits == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
-            raise WrongState(f"the CPU of {link.address} lacks what {name} was started with", hint="choose a host with as new a CPU", state="cpu")
+    # --- the way there -----------------------------------------------------------------------------------------------
 
     def has_way_to(self, destination: LibvirtHost) -> bool:
         """Whether this host's root reaches that host's without a person."""
-        login = destination.link.shell.login
+        login = destination.link.login
         known = self._ways.get(login.address, 0.0)
         if known > time.monotonic():
             return True
@@ -123,22 +73,23 @@ class Moves:
         local = [disk for disk in domain_xml.volumes(xml) if disk.is_local]
         if local and not options.copy_local_disks:
             raise WrongState(f"{found.name} has a disk on local storage: {local[0].path}", hint="move it with its disk", state="local-disk")
-        destination.moves.can_receive(guest_id, host)
-        destination.moves.prepare_disks(guest_id, local, host)
+        destination.arrivals.check(guest_id, host)
+        destination.arrivals.prepare_disks(guest_id, local, host)
         try:
             with self._watched(domain) as held:
-                flight = _Flight(self._call(domain, destination, local, options), found.name)
+                flight = _Flight(self._call(found.id, destination, local, options), found.name)
                 self._attend(domain, found, destination, flight, options, told)
                 self._let_go(guest_id, destination)
                 held.ended = time.monotonic()
         except BaseException:
-            destination.moves.drop_disks(guest_id, local)
+            self._ways.pop(destination.link.address, None)  # perhaps that is what was wrong
+            destination.arrivals.drop_disks(guest_id, local)
             raise
         return self._arrived(guest_id, destination, local, flight, held)
 
-    def _call(self, domain: Any, destination: LibvirtHost, local: list[Volume], options: MoveOptions) -> Callable[[], object]:
-        """The one call of libvirt that does it all, ready to be made."""
-        libvirt, login = self._libvirt, destination.link.shell.login
+    def _call(self, guest_id: str, destination: LibvirtHost, local: list[Volume], options: MoveOptions) -> Callable[[], object]:
+        """The one call of libvirt that does it all, ready to be made, on connections of its own."""
+        libvirt, login = self._libvirt, destination.link.login
         address = f"[{login.address}]" if ":" in login.address else login.address
         parameters: dict[str, Any] = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{address}"}
         # The disks were seen to be shared, which libvirt cannot know of a plain folder, and none is cached: that is what "unsafe" is about.
@@ -154,13 +105,23 @@ class Moves:
         else:
             flags |= libvirt.VIR_MIGRATE_UNDEFINE_SOURCE  # with local disks the definition is kept until they are erased: it names them
         limit = options.timeout_s + _ABORT_S + 30.0
-        link = self._host.link
-        if self.has_way_to(destination):
-            uri = f"qemu+ssh://{quote(login.user, safe='')}@{address}:{login.port}/system?no_tty=1"
+        is_theirs = self.has_way_to(destination)
+        if is_theirs:
             flags |= libvirt.VIR_MIGRATE_PEER2PEER
-            self._host.shell.watch_over(domain.UUIDString(), uri, options.timeout_s + 2 * _ABORT_S)
-            return lambda: link.call(domain.migrateToURI3, uri, parameters, flags, what="migrate it", timeout_s=limit)
-        return lambda: link.call(domain.migrate3, destination.link.connection, parameters, flags, what="migrate it", timeout_s=limit)
+        uri = f"qemu+ssh://{quote(login.user, safe='')}@{address}:{login.port}/system?no_tty=1"
+        if is_theirs:
+            self._host.shell.watch_over(guest_id, uri, options.timeout_s + 2 * _ABORT_S)
+
+        def call() -> None:
+            with contextlib.closing(self._host.link.again()) as here:
+                domain = here.call(here.connection.lookupByUUIDString, guest_id)
+                if is_theirs:
+                    here.call(domain.migrateToURI3, uri, parameters, flags, what="migrate it", timeout_s=limit)
+                else:
+                    with contextlib.closing(destination.link.again()) as there:
+                        here.call(domain.migrate3, there.connection, parameters, flags, what="migrate it", timeout_s=limit)
+
+        return call
 
     def _attend(
         self, domain: Any, guest: GuestInfo, destination: LibvirtHost, flight: _Flight, options: MoveOptions, told: Callable[[Progress], None]
@@ -266,41 +227,13 @@ class Moves:
             statistics = destination.link.call(domain.jobStats, self._libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
         except (NotFound, WrongState):
             pass  # statistics only
-        destination.shell.rub_out(*[disk.path + _MARK for disk in local])
         if local:
-            self.drop_leftover(guest_id)
+            destination.arrivals.keep_disks(local)
+            self._host.arrivals.drop_leftover(guest_id)
         return Moved(
             flight.elapsed_ms, held.ms or int(statistics.get("downtime", 0)),
             int(statistics.get("data_processed", 0) or statistics.get("memory_processed", 0)),
         )  # fmt: skip
-
-    # --- disks that go along ---------------------------------------------------------------------------------------------
-
-    def prepare_disks(self, guest_id: str, disks: list[Volume], source: LibvirtHost) -> None:
-        """Empty ones of the right size to copy into: then no storage pool is needed at that place."""
-        shell = self._host.shell
-        for disk in disks:
-            mark = disk.path + _MARK
-            if not shell.lacking([disk.path]) and shell.lacking([mark]):
-                words = f"{self._host.link.address} has another file {disk.path}"
-                raise WrongState(words, hint="look whose it is, and move it away", state="disk-taken")
-            shell.put_mark(mark)
-            shell.erase([disk.path])
-            try:
-                shell.make_disk(Disk(disk.path, source.shell.virtual_size(disk.path), format=disk.format))
-            except FleetError:
-                self.drop_disks(guest_id, disks)
-                raise
-
-    def drop_disks(self, guest_id: str, disks: list[Volume]) -> None:
-        """Half copies, if the guest is not here after all. What cannot be done now is done before the next attempt."""
-        try:
-            for disk in disks:
-                if not self._host.shell.lacking([disk.path + _MARK]) and self._host.find(guest_id).state is GuestState.ABSENT:
-                    self._host.shell.erase([disk.path])
-                    self._host.shell.rub_out(disk.path + _MARK)
-        except FleetError:
-            return
 
     # --- seen from outside -----------------------------------------------------------------------------------------------
 
@@ -332,31 +265,6 @@ class Moves:
         except (NotFound, WrongState):
             if self._progress(domain) is not None:
                 raise
-
-    def drop_incoming(self, guest_id: str) -> None:
-        """Also what is left at a source: a guest that is off, with the disks that only this host has."""
-        domain = self._host.domain(guest_id)
-        if domain is None:
-            return
-        found = self._host.find(guest_id)
-        if found.state is GuestState.INCOMING or found.is_migrating_away:
-            raise Busy(f"{found.name} is being migrated", hint="abort that first", holders=[found.name])
-        if found.state is GuestState.RUNNING:
-            raise WrongState(f"{found.name} runs on {self._host.link.address}", hint="it arrived; leave it alone", state=found.state.value)
-        if found.state is GuestState.PAUSED:
-            with contextlib.suppress(NotFound, WrongState):
-                self._host.link.call(domain.destroyFlags, 0, what="end the half guest")
-        self.drop_leftover(guest_id)
-
-    def drop_leftover(self, guest_id: str) -> None:
-        """The definition of a guest that is off, and its local disks."""
-        domain = self._host.domain(guest_id)
-        if domain is None:
-            return
-        local = [disk.path for disk in domain_xml.volumes(self._host.definition(domain)) if disk.is_local]
-        self._host.forget(domain, local)
-        self._host.shell.rub_out(*[path + _MARK for path in local])
-
 
 @dataclass(slots=True)
 class _Held:

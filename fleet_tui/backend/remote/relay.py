@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ class Relay:
         self._closed = threading.Event()
         self.said = ""
         """What the command said on its error output: why it ended, when it did by itself."""
+        self.heard = time.monotonic()
+        """When something came from the other side."""
+        self._tell: Callable[[], None] = lambda: None
         threading.Thread(target=self._serve, name="relay", daemon=True).start()
 
     @property
@@ -56,11 +60,18 @@ class Relay:
             with contextlib.suppress(OSError):
                 self._client.shutdown(socket.SHUT_RDWR)
         shutil.rmtree(self._folder, ignore_errors=True)
-        threading.Thread(target=self._say_goodbye, name="relay-end", daemon=True).start()  # which may block
+        threading.Thread(target=self._end, name="relay-end", daemon=True).start()
 
-    def _say_goodbye(self) -> None:
+    def when_closed(self, tell: Callable[[], None]) -> None:
+        """Have somebody told once it closes, in a thread of its own; at once when it has."""
+        self._tell = tell
+        if self._closed.is_set():
+            threading.Thread(target=tell, name="relay-told", daemon=True).start()
+
+    def _end(self) -> None:
+        self._tell()
         with contextlib.suppress(OSError, EOFError):
-            self._channel.close()
+            self._channel.close()  # says goodbye, which may block
 
     def _serve(self) -> None:
         try:
@@ -71,10 +82,15 @@ class Relay:
         with client:
             self._client = client
             shutil.rmtree(self._folder, ignore_errors=True)
-            back = threading.Thread(target=self._carry, args=(self._channel.recv, client.sendall), name="relay-back", daemon=True)
+            back = threading.Thread(target=self._carry, args=(self._hear, client.sendall), name="relay-back", daemon=True)
             back.start()
             self._carry(client.recv, self._channel.sendall)
             back.join()
+
+    def _hear(self, size: int) -> bytes:
+        data: bytes = self._channel.recv(size)
+        self.heard = time.monotonic()
+        return data
 
     def _carry(self, take: Callable[[int], bytes], give: Callable[[bytes], Any]) -> None:
         with contextlib.suppress(OSError, EOFError):
