@@ -22,10 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
@@ -42,11 +41,12 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import Busy, FleetError, InternalError, UsageError
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.hosts import access as host_access
 from fleet_tui.backend.hosts import drivers as of_hosts
 from fleet_tui.backend.hosts import operations as host_operations
 from fleet_tui.backend.hosts.links import Links
 from fleet_tui.backend.hypervisors import Hypervisors
-from fleet_tui.backend.hypervisors.registry import Registry
+from fleet_tui.backend.hypervisors.registry import real
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
@@ -59,13 +59,13 @@ from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.machines.watch import Watch as VmWatch
 from fleet_tui.backend.maintenance import drivers as of_maintenance
 from fleet_tui.backend.maintenance import operations as maintenance_operations
+from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy_of
 from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.remote import Reach
-from fleet_tui.backend.remote.late import LateReach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
 from fleet_tui.backend.store import Store, sqlite_url
@@ -73,9 +73,6 @@ from fleet_tui.backend.store.schema import prepare as prepare_schema
 from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
 from fleet_tui.backend.upkeep import Upkeep
-
-if TYPE_CHECKING:
-    from fleet_tui.backend.remote.ssh import SshReach
 
 log = logging.getLogger("fleetd")
 
@@ -100,6 +97,8 @@ class Options:
     dead_s: float = 60.0
     socket_mode: int = 0o600
     timeouts: Timeouts = field(default_factory=Timeouts)
+    policy: Policy = field(default_factory=Policy)
+    mail: Mail = field(default_factory=Mail)
 
     @property
     def socket(self) -> Path:
@@ -134,7 +133,7 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store))
+        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
@@ -148,15 +147,19 @@ class Daemon:
         self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
-        self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine)
+        self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
         self.consoles = Consoles(self.audit)
         self._closers.append(self.consoles.close)
         self.engine = Engine(
             self.store, self.feed,
-            instance_operations.OPERATIONS + host_operations.operations(self.host_drivers) + machine_operations.OPERATIONS
-            + maintenance_operations.operations(self.maintenance) + Upkeep.OPERATIONS,
-            {Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines,
-             of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit},
+            (
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS,
+                *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
+            ),
+            {
+                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, of_maintenance.Drivers: self.maintenance,
+                Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+            },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
         )
@@ -168,7 +171,7 @@ class Daemon:
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
-        self.upkeep = Upkeep(site, watch, MaintenanceWatch(self.store, self.maintenance))
+        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -183,10 +186,11 @@ class Daemon:
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.machines, self.consoles)
-        of_sessions = MaintenanceAnswers(self.store, self.maintenance)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        tables = (answers.table(), of_hierarchy.table(), of_machines.table(), of_sessions.table(), people.handlers())
-        return Dispatcher({name: handler for table in tables for name, handler in table.items()}, users, audit)
+        of_work = MaintenanceAnswers(self.store, self.maintenance)
+        return Dispatcher(
+            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit
+        )
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)
@@ -232,8 +236,7 @@ class Daemon:
         """The ways to hypervisors and to shells."""
         if self.options.simulate:
             return self.world, self.world.reach
-        reach = LateReach(_ssh)
-        return Registry({"kvm": lambda: _libvirt(reach.loaded())}), reach
+        return real()
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:
@@ -249,18 +252,6 @@ class Daemon:
             life = Life(self.store, self.engine, provider, seed=self.options.seed, world=self.world)
             life.start()
             self._closers.append(life.stop)
-
-
-def _ssh() -> SshReach:
-    from fleet_tui.backend.remote.ssh import SshReach
-
-    return SshReach()
-
-
-def _libvirt(reach: SshReach) -> Hypervisors:
-    from fleet_tui.backend.hypervisors.libvirt import Libvirt
-
-    return Libvirt(reach)
 
 
 def _serve(daemon: Daemon) -> None:
@@ -349,6 +340,10 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--heartbeat", type=float, default=float(env("FLEETD_HEARTBEAT", "10")), help="seconds between a daemon's heartbeats")
     parser.add_argument("--dead-after", type=float, default=float(env("FLEETD_DEAD_AFTER", "60")), help="seconds without one: its work is taken over")
     parser.add_argument("--timeouts", default=env("FLEETD_TIMEOUTS", ""), help="name=seconds,… of: " + ", ".join(Timeouts.__dataclass_fields__))
+    parser.add_argument("--smtp-server", default=env("FLEETD_SMTP_SERVER", ""), help="host[:port] that mail is handed to; no mail when empty")
+    parser.add_argument("--mail-from", default=env("FLEETD_MAIL_FROM", ""), help="who announcements come from")
+    parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
+    parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
     if given.runtime_dir:
@@ -357,6 +352,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         directories=places, database=given.database or sqlite_url(places.database), slot=given.slot, site=given.site, simulate=given.simulate,
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
+        policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
         raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")
@@ -368,7 +364,7 @@ def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
     try:
         daemon = Daemon(options, checkpoint)
         daemon.start()
-    except SQLAlchemyError as problem:
+    except DBAPIError as problem:
         log.debug("start failed", exc_info=problem)
         place = make_url(options.database).render_as_string(hide_password=True)
         files = f" (or {options.directories.state / 'engine.db'})" if options.database.startswith("sqlite") else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from sqlalchemy.orm import Session
 
@@ -45,12 +46,6 @@ def _prepare(tx: Session, request: OperationRequest, user: str) -> Prepared:
     return Prepared(target="site", target_ref="site:local", plan=plan, leases=(Lease("fleet", "retention"),))
 
 
-class Sweeper(Protocol):
-    """Looks once at what it watches."""
-
-    def sweep(self) -> None: ...
-
-
 class Upkeep:
     """Two small clocks in one thread, and the scheduled sweep."""
 
@@ -61,9 +56,9 @@ class Upkeep:
         ),
     )
 
-    def __init__(self, site: Site, *watches: Sweeper) -> None:
+    def __init__(self, site: Site, *sweeps: Callable[[], None]) -> None:
         self._site = site
-        self._watches = watches
+        self._sweeps = sweeps
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -83,8 +78,8 @@ class Upkeep:
         due = self._site.clock.monotonic() + FIGURES_S
         while not self._stopped.wait(SWEEP_S):
             try:
-                for watch in self._watches:
-                    watch.sweep()
+                for sweep in self._sweeps:
+                    sweep()
                 if self._site.clock.monotonic() >= due:
                     due = self._site.clock.monotonic() + FIGURES_S
                     self._site.measure()

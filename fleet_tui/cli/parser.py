@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from fleet_tui import __version__
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.text import clean
 from fleet_tui.cli import console
-from fleet_tui.cli.context import Context
+from fleet_tui.cli.tree import Tree, count, named, natural, seconds
 
-Run = Callable[[Context], int]
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
 _PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "operations", "logs")
 
@@ -34,39 +33,20 @@ def build(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"fleet {__version__}")
     top.set_defaults(run=console.open_console)
     groups = top.add_subparsers(metavar="COMMAND", title="commands")
-    tree = _Tree(groups, common)
+    tree = Tree(groups, common)
     _pane(tree)
     if words is not None and (not (rest := [word for word in words if word not in _BARE_FLAGS]) or rest[0] == "pane"):
         return top
+    from fleet_tui.cli import premises
+
     _console(tree)
     _daemon(tree)
     _instance(tree)
     _operation(tree)
+    premises.grow(tree)
     _registers(tree)
     _people(tree)
     return top
-
-
-class _Tree:
-    """Groups and their verbs, each taking the common flags too."""
-
-    def __init__(self, groups: Any, common: argparse.ArgumentParser) -> None:
-        self._groups = groups
-        self._common = common
-
-    def leaf(self, name: str, run: Run, text: str) -> argparse.ArgumentParser:
-        return self._leaf(self._groups, name, run, text)
-
-    def group(self, name: str, text: str) -> Callable[[str, Run, str], argparse.ArgumentParser]:
-        """A function that adds verbs to the group ``name``."""
-        parser = self._groups.add_parser(name, help=text, description=text, parents=[self._common])
-        verbs = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
-        return lambda verb, run, help_text: self._leaf(verbs, verb, run, help_text)
-
-    def _leaf(self, into: Any, name: str, run: Run, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = into.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.", parents=[self._common])
-        parser.set_defaults(run=run, verb=name)
-        return parser
 
 
 def _common() -> argparse.ArgumentParser:
@@ -79,7 +59,7 @@ def _common() -> argparse.ArgumentParser:
     flags.add_argument("--yes", "-y", action="store_true", help="confirm what is disruptive")
     flags.add_argument("--confirm", metavar="NAME", help="confirm what is destructive by its name")
     flags.add_argument("--wait", action=argparse.BooleanOptionalAction, help="wait until the operation has ended (the default)")
-    flags.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="wait no longer than this; the operation goes on")
+    flags.add_argument("--timeout", type=seconds, metavar="SECONDS", help="wait no longer than this; the operation goes on")
     flags.add_argument("--dry-run", action="store_true", help="show what would happen, do nothing")
     flags.add_argument("--no-start", action="store_true", help="fail rather than start a daemon when none answers")
     flags.add_argument("--ascii", action="store_true", help="only ASCII glyphs")
@@ -87,25 +67,25 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _pane(tree: _Tree) -> None:
+def _pane(tree: Tree) -> None:
     pane = tree.leaf("pane", console.open_pane, "one panel as a small read-only program, for a split of a terminal multiplexer")
     pane.add_argument("pane", choices=_PANES)
     pane.add_argument("target", nargs="?", default="", metavar="NAME", help="instance whose log is shown; host whose maintenance is")
 
 
-def _console(tree: _Tree) -> None:
+def _console(tree: Tree) -> None:
     from fleet_tui.cli import sheets
 
     demo = tree.leaf("demo", console.demo, "the console on a simulated fleet that is thrown away at the end")
-    demo.add_argument("--instances", type=_count, default=200, metavar="N")
-    demo.add_argument("--hosts", type=_count, default=24, metavar="N")
+    demo.add_argument("--instances", type=count, default=200, metavar="N")
+    demo.add_argument("--hosts", type=count, default=24, metavar="N")
     demo.add_argument("--seed", type=int, default=7, metavar="N", help="the same seed gives the same fleet")
     tree.leaf("keys", sheets.keys, "the keys of every screen")
     completion = tree.leaf("completion", sheets.completion, "a completion script for the shell")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
 
 
-def _daemon(tree: _Tree) -> None:
+def _daemon(tree: Tree) -> None:
     from fleet_tui.cli import daemon
 
     verb = tree.group("daemon", "the fleetd of this user")
@@ -118,7 +98,7 @@ def _daemon(tree: _Tree) -> None:
     logs.add_argument("--lines", "-n", type=int, default=50, metavar="N", help="0 for all")
 
 
-def _instance(tree: _Tree) -> None:
+def _instance(tree: Tree) -> None:
     from fleet_tui.cli import instances
 
     verb = tree.group("instance", "instances: one application node each")
@@ -132,32 +112,32 @@ def _instance(tree: _Tree) -> None:
     found.add_argument("--state", default="")
     found.add_argument("--kind", default="")
     found.add_argument("--wide", action="store_true", help="every column")
-    _named(verb("show", instances.show, "one instance"))
-    edit = _named(verb("edit", instances.edit, "change settings"))
+    named(verb("show", instances.show, "one instance"))
+    edit = named(verb("edit", instances.edit, "change settings"))
     edit.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     edit.add_argument("--version", type=int, default=0, help="refuse if it was changed since this version")
     for name, kind in instances.VERBS.items():
-        one = _named(verb(name, instances.operate, kind.help))
+        one = named(verb(name, instances.operate, kind.help))
         for flag in kind.flags:
             option = f"--{flag.replace('_', '-')}"
             if flag in ("snapshot", "reason"):
                 one.add_argument(option, default="", metavar="ID" if flag == "snapshot" else "TEXT")
             else:
                 one.add_argument(option, action="store_true")
-    logs = _named(verb("logs", instances.logs, "its log"))
+    logs = named(verb("logs", instances.logs, "its log"))
     logs.add_argument("--follow", "-f", action="store_true")
-    logs.add_argument("--since", type=_natural, default=0, metavar="SEQ", help="only lines after this number")
+    logs.add_argument("--since", type=natural, default=0, metavar="SEQ", help="only lines after this number")
     logs.add_argument("--timestamps", action="store_true")
 
 
-def _operation(tree: _Tree) -> None:
+def _operation(tree: Tree) -> None:
     from fleet_tui.cli import operations
 
     verb = tree.group("op", "operations")
     found = verb("list", operations.find, "operations, active ones first")
     found.add_argument("--active", action="store_true")
     found.add_argument("--state", default="")
-    found.add_argument("--limit", type=_count, default=200)
+    found.add_argument("--limit", type=count, default=200)
     verb("show", operations.show, "one operation with its steps").add_argument("id", metavar="ID")
     follow = verb("follow", operations.follow, "its lines until it ends; ends as it did")
     follow.add_argument("id", metavar="ID")
@@ -166,69 +146,40 @@ def _operation(tree: _Tree) -> None:
     verb("retry", operations.retry, "submit a failed one again, as a new one").add_argument("id", metavar="ID")
 
 
-def _registers(tree: _Tree) -> None:
+def _registers(tree: Tree) -> None:
     from fleet_tui.cli import instances, registers
 
-    host = tree.group("host", "hosts")
-    host("list", registers.list_hosts, "hosts by name")
-    _named(host("show", registers.show_host, "one host"))
     template = tree.group("template", "instance templates")
     template("list", registers.list_templates, "templates by label")
-    put = _named(template("put", registers.put_template, "create or replace a template"))
+    put = named(template("put", registers.put_template, "create or replace a template"))
     put.add_argument("--application", default="", help="what its instances run")
     put.add_argument("--actions", default="", metavar="FILE", help="setup actions as JSON; - for standard input")
     tree.group("network", "virtual networks")("list", registers.list_networks, "virtual networks by label")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")
-    _named(tree.group("snapshot", "snapshots of data disks")("list", instances.snapshots, "snapshots of an instance"))
+    named(tree.group("snapshot", "snapshots of data disks")("list", instances.snapshots, "snapshots of an instance"))
     tree.group("schedule", "what the clock submits")("list", registers.list_schedules, "scheduled operations")
     events = tree.group("event", "what happened")("list", registers.list_events, "the newest events")
     events.add_argument("--follow", "-f", action="store_true")
-    events.add_argument("--limit", type=_count, default=200)
+    events.add_argument("--limit", type=count, default=200)
 
 
-def _people(tree: _Tree) -> None:
+def _people(tree: Tree) -> None:
     from fleet_tui.cli import registers
 
     user = tree.group("user", "who may do what")
     user("list", registers.list_users, "users by name")
-    put = _named(user("put", registers.put_user, "add or change a user"))
+    put = named(user("put", registers.put_user, "add or change a user"))
     put.add_argument("--role", required=True, choices=[role.value for role in Role])
     put.add_argument("--uid", type=int, default=None, help="operating-system user; that of the same name when left out")
     put.add_argument("--display-name", default="")
     put.add_argument("--disabled", action="store_true")
-    _named(user("remove", registers.remove_user, "remove a user"))
+    named(user("remove", registers.remove_user, "remove a user"))
     audit = tree.group("audit", "who asked for what")
     listed = audit("list", registers.list_audit, "audit records, newest first")
-    listed.add_argument("--limit", type=_count, default=200)
+    listed.add_argument("--limit", type=count, default=200)
     listed.add_argument("--before", type=int, default=None, metavar="SEQ")
     listed.add_argument("--user", default="")
     listed.add_argument("--object", default="")
     audit("verify", registers.verify_audit, "recompute the hash chain; exit code 1 when it is broken")
-
-
-def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("name", metavar="NAME")
-    return parser
-
-
-def _count(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
-    return number
-
-
-def _natural(word: str) -> int:
-    number = int(word)
-    if number < 0:
-        raise argparse.ArgumentTypeError("0 or more is needed")
-    return number
-
-
-def _seconds(word: str) -> float:
-    seconds = float(word)
-    if not seconds >= 0:
-        raise argparse.ArgumentTypeError("a number of seconds is needed")
-    return seconds

@@ -1,4 +1,4 @@
-"""``fleet host|template|network|image|schedule|event|user|audit …``: what is on record."""
+"""``fleet template|network|image|schedule|event|user|audit …``: what is on record."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fleet_tui.backend import events, hosts, identity, operations
+from fleet_tui.backend import events, identity, operations
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import InvalidInput, UsageError
 from fleet_tui.cli import tables
 from fleet_tui.cli.confirm import confirmed
 from fleet_tui.cli.context import Context
-from fleet_tui.columns import HOSTS
-
-
-def list_hosts(context: Context) -> int:
-    context.out.rows(HOSTS, context.session.fetch(hosts.ListHosts()), empty="there are no hosts")
-    return 0
-
-
-def show_host(context: Context) -> int:
-    context.out.record(context.session.fetch(hosts.ShowHost(context.given.name)))
-    return 0
 
 
 def list_templates(context: Context) -> int:

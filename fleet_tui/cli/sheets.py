@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from fleet_tui.cli.context import Context
 
-_LISTS: Mapping[str, str] = {"instance": "instance list", "op": "op list", "host": "host list", "user": "user list", "snapshot": "instance list"}
+_LISTS: Mapping[str, str] = {
+    **{group: f"{group} list" for group in ("instance", "op", "host", "vm", "zone", "pod", "cluster", "offering", "user")},
+    "snapshot": "instance list",
+}
 """Which list gives the names that a group's commands want. It never starts a daemon for that."""
-_NEW = ("instance create",)
+_NEW = tuple(f"{group} create" for group in ("instance", "vm", "zone", "pod", "cluster", "offering"))
 """Commands whose name is one that nothing has yet."""
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from fleet_tui.columns import COLUMNS, ColumnSpec, size
+from fleet_tui.columns import COLUMNS, ColumnSpec, percent, size, took
 
 
 def _column(title: str, text: Callable[[Any], str], *, right: bool = False) -> ColumnSpec:
     return ColumnSpec(title.lower(), title, len(title), lambda record, _now: text(record), right=right)
 
 
-def _when(time: datetime | None) -> str:
+def when(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else "-"
 
 
@@ -40,11 +40,11 @@ IMAGES = (
     _column("NAME", lambda r: f"{r.name} {r.version}"),
     _column("SIZE", lambda r: size(r.size_bytes), right=True),
     _column("SHA256", lambda r: r.sha256[:16]),
-    _column("REGISTERED", lambda r: _when(r.created_at)),
+    _column("REGISTERED", lambda r: when(r.created_at)),
 )
 SNAPSHOTS = (
     _column("ID", lambda r: r.id),
-    _column("MADE", lambda r: _when(r.created_at)),
+    _column("MADE", lambda r: when(r.created_at)),
     _column("SIZE", lambda r: size(r.size_bytes), right=True),
     _column("BY", lambda r: "schedule" if r.automatic else "request"),
     _column("REASON", lambda r: r.reason),
@@ -61,12 +61,12 @@ SCHEDULES = (
     _column("KIND", lambda r: r.kind),
     _column("OBJECT", lambda r: r.target_ref),
     _column("EVERY", lambda r: f"{r.every_s} s", right=True),
-    _column("NEXT", lambda r: _when(r.next_at) if r.enabled else "off"),
+    _column("NEXT", lambda r: when(r.next_at) if r.enabled else "off"),
     _column("LAST", lambda r: r.last_operation or "-"),
 )
 AUDIT = (
     _column("SEQ", lambda r: str(r.seq), right=True),
-    _column("TIME", lambda r: _when(r.time)),
+    _column("TIME", lambda r: when(r.time)),
     _column("USER", lambda r: r.user),
     _column("ROLE", lambda r: r.role),
     _column("ACTION", lambda r: r.action),
@@ -75,3 +75,96 @@ AUDIT = (
     _column("RESULT", lambda r: r.result),
 )
 EVENTS = tuple(column for column in COLUMNS["events"] if column.name in ("time", "text", "user", "ref"))
+ZONES = (
+    _column("ZONE", lambda r: r.name),
+    _column("STATE", lambda r: r.allocation.value),
+    _column("NETWORK", lambda r: r.network_type),
+    _column("PODS", lambda r: str(r.pods), right=True),
+    _column("CLUSTERS", lambda r: str(r.clusters), right=True),
+    _column("HOSTS", lambda r: str(r.hosts), right=True),
+    _column("ID", lambda r: r.id),
+)
+PODS = (
+    _column("POD", lambda r: r.name),
+    _column("STATE", lambda r: r.allocation.value),
+    _column("ZONE", lambda r: r.zone),
+    _column("ADDRESSES", lambda r: f"{r.start_ip} - {r.end_ip}" if r.start_ip else "-"),
+    _column("CLUSTERS", lambda r: str(r.clusters), right=True),
+    _column("HOSTS", lambda r: str(r.hosts), right=True),
+    _column("ID", lambda r: r.id),
+)
+CLUSTERS = (
+    _column("CLUSTER", lambda r: r.name),
+    _column("STATE", lambda r: r.allocation.value),
+    _column("PLACE", lambda r: f"{r.zone}/{r.pod}"),
+    _column("HYPERVISOR", lambda r: r.hypervisor),
+    _column("HOSTS", lambda r: str(r.hosts), right=True),
+    _column("CPU", lambda r: f"x {r.cpu_ratio:g}", right=True),
+    _column("RAM", lambda r: f"x {r.ram_ratio:g}", right=True),
+    _column("RATIOS", lambda r: r.ratio_origin),
+    _column("MANAGED", lambda r: r.managed),
+    _column("MISMATCH", lambda r: " ".join(r.mismatch) or "-"),
+    _column("ID", lambda r: r.id),
+)
+CAPACITY = (
+    _column("WHERE", lambda r: r.host or r.place),
+    _column("CPU", lambda r: percent(r.cpu.share), right=True),
+    _column("FREE MHZ", lambda r: f"{r.cpu.free:,}", right=True),
+    _column("OF", lambda r: f"{r.cpu.capacity:,}", right=True),
+    _column("RAM", lambda r: percent(r.ram.share), right=True),
+    _column("FREE RAM", lambda r: _signed_size(r.ram.free), right=True),
+    _column("OF", lambda r: size(r.ram.capacity), right=True),
+    _column("RESERVED", lambda r: size(r.ram.reserved), right=True),
+    _column("CORES", lambda r: f"{r.cores.used}/{r.cores.capacity}", right=True),
+    _column("RATIOS", lambda r: f"{r.cpu_ratio:g}/{r.ram_ratio:g}"),
+    _column("VMS", lambda r: str(r.vms), right=True),
+    _column("N+1", lambda r: "?" if r.survives is None else "yes" if r.survives else "no"),
+)
+"""``OF`` is the capacity, ratio included; ``N+1`` whether one host (of one host: this one) could be lost."""
+FORECAST = (
+    _column("VM", lambda r: r.vm),
+    _column("MEMORY", lambda r: size(r.memory_mib * 1024**2), right=True),
+    _column("DESTINATION", lambda r: r.destination or "-"),
+    _column("WHY", lambda r: r.why),
+)
+VERDICTS = (
+    _column("HOST", lambda r: r.host),
+    _column("FITS", lambda r: "yes" if r.fits else "no"),
+    _column("WHY", lambda r: r.why),
+)
+SESSIONS = (
+    _column("HOST", lambda r: r.host),
+    _column("STATE", lambda r: r.resource_state),
+    _column("STEP", lambda r: "closed" if r.closed_at else r.step.value),
+    _column("REASON", lambda r: r.reason),
+    _column("OWNER", lambda r: r.owner),
+    _column("BEGAN", lambda r: when(r.started_at)),
+    _column("PLANNED END", lambda r: f"{when(r.planned_end)}{' (over)' if r.is_overrun else ''}"),
+    _column("ID", lambda r: r.id),
+)
+EVACUEES = (
+    _column("VM", lambda r: r.vm),
+    _column("STATE", lambda r: r.state.value),
+    _column("PHASE", lambda r: f"{r.phase} {r.percent} %" if r.state.value == "moving" else "-"),
+    _column("TRY", lambda r: f"{r.attempt}/{r.attempts}", right=True),
+    _column("DESTINATION", lambda r: r.destination or "-"),
+    _column("TOOK", lambda r: "-" if r.elapsed_ms is None else took(r.elapsed_ms / 1000), right=True),
+    _column("DOWN", lambda r: "-" if r.downtime_ms is None else f"{r.downtime_ms} ms", right=True),
+    _column("BACK", lambda r: r.back or "-"),
+    _column("ERROR", lambda r: f"{r.error} {r.hint}".strip()),
+)
+BLOCKERS = (
+    _column("WHO", lambda r: r.subject),
+    _column("WHAT", lambda r: r.text),
+    _column("DO", lambda r: r.hint),
+)
+GROUPS = (
+    _column("GROUP", lambda r: str(r[0]), right=True),
+    _column("HOSTS", lambda r: " ".join(r[1].hosts)),
+    _column("VMS", lambda r: str(r[1].vms), right=True),
+)
+
+
+def _signed_size(count: int) -> str:
+    """More may be used than there is, after a ratio was lowered."""
+    return f"-{size(-count)}" if count < 0 else size(count)

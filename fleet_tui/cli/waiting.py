@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ from fleet_tui.backend.operations import OperationRecord, OperationState, Plan, 
 from fleet_tui.backend.telemetry import LogLine, ReadLines
 from fleet_tui.backend.text import clean
 from fleet_tui.cli.context import Context
+from fleet_tui.columns import progress
 
 _HOLD_S = 10.0
 """How long one call waits for news; the operation is looked at anyway after that."""
@@ -45,21 +48,53 @@ def wait(context: Context, operation: OperationRecord, *, tell: bool, as_records
     timeout_s = context.flag("timeout")
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     cursor = context.session.events_after(-1).cursor
-    seen = 0
-    while True:
-        operation = context.follow(ShowOperation(operation.id), deadline)
-        if tell or as_records:
-            seen = _tell(context, operation.id, seen, as_records)
-        if operation.state.is_final:
-            context.farewell = ""
-            return operation
-        left = _HOLD_S if deadline is None else min(_HOLD_S, deadline - time.monotonic())
-        if left <= 0:
-            raise TimedOut(
-                f"{operation.title} {operation.target} is still {operation.state.value} after {timeout_s:g} s; it goes on",
-                hint=f"`fleet op follow {operation.id}` follows it", operation=operation.id,
-            )
-        cursor = _news(context, operation, cursor, left)
+    seen, ticker = 0, _Ticker()
+    try:
+        while True:
+            operation = context.follow(ShowOperation(operation.id), deadline)
+            if tell or as_records:
+                ticker.clear()
+                seen = _tell(context, operation.id, seen, as_records)
+            if operation.state.is_final:
+                context.farewell = ""
+                return operation
+            if tell:
+                ticker.show(context.out.cell(so_far(operation)))
+            left = _HOLD_S if deadline is None else min(_HOLD_S, deadline - time.monotonic())
+            if left <= 0:
+                raise TimedOut(
+                    f"{operation.title} {operation.target} is still {operation.state.value} after {timeout_s:g} s; it goes on",
+                    hint=f"`fleet op follow {operation.id}` follows it", operation=operation.id,
+                )
+            cursor = _news(context, operation, cursor, left)
+    finally:
+        ticker.clear()
+
+
+def so_far(operation: OperationRecord) -> str:
+    """``maintain kvm-3: 3/4 evacuate 2/7``."""
+    done, total, said = progress(operation)
+    count = f"{min(done + 1, total)}/{total}" if operation.state is OperationState.RUNNING and total else operation.state.value
+    return f"{operation.title} {operation.target}: {count} {said}".rstrip()
+
+
+class _Ticker:
+    """A last line on stderr that says how far it is, and is gone before anything else is said. Only where a person watches."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def show(self, text: str) -> None:
+        self.clear()
+        self._shown = text[: max(0, shutil.get_terminal_size().columns - 1)]
+        sys.stderr.write(self._shown)
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write(f"\r{' ' * len(self._shown)}\r")
+            sys.stderr.flush()
+            self._shown = ""
 
 
 def verdict(context: Context, operation: OperationRecord) -> int:

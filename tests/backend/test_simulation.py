@@ -99,7 +99,7 @@ def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Stor
     assert {r.kind for r in records} == {"design", "execution", "deployer"} and sum(r.kind == "deployer" for r in records) == 1
     assert {"web-07", "db-04", "ci-12", "mail-1"} <= {r.label for r in records} and any(r.pending_changes for r in records)
     assert len({r.failed_stage for r in records if r.failed_stage}) >= 4
-    assert [place.name for place in places][:2] == ["kvm-01", "kvm-02"] and {place.location.split("/")[0] for place in places} == {"zone-a", "zone-b"}
+    assert {"kvm-01", "kvm-02"} <= {place.name for place in places} and {place.location.split("/")[0] for place in places} == {"zone-a", "zone-b"}
     assert Counter(place.connection_state for place in places)["up"] == 23
     soon = [r for r in records if r.certificate_not_after and (r.certificate_not_after - SystemClock().now()).days < 14]
     assert soon and all(r.url and r.url.startswith("https:") for r in soon)
@@ -155,7 +155,7 @@ def summary_hosts(store: Store) -> tuple[Any, ...]:
 
 def test_attention_tells_since_when_something_is_wrong(yard: Yard, store: Store) -> None:
     """A failure of an old instance is new; a measurement of an old failure is not."""
-    populate(store, yard.provider, instances=60, hosts=4, seed=7)
+    populate(store, yard.provider, yard.world, SEALER, instances=60, hosts=4, seed=7)
     with store.read() as tx:
         well = queries.list_instances(tx, ListInstances(state="running")).instances[0]
     with store.write() as tx:

@@ -256,6 +256,18 @@ def test_another_sees_a_move_and_can_abort_it(bench: Bench) -> None:
     other.abort(guest)
 
 
+def test_a_move_goes_on_when_who_asked_for_it_is_gone(bench: Bench) -> None:
+    source, destination = bench.connect(bench.hosts[0]), bench.connect(bench.hosts[1])
+    guest = ready(bench, source, bench.spec("a"))
+    with Flight(source, destination, guest, SLOW, bench.wait_s) as flight:
+        source.close()
+    assert isinstance(flight.error, Unreachable), flight.error
+    other = bench.connect(bench.hosts[0])
+    until(lambda: other.migration(guest) is None, bench.wait_s, "it ends by itself")
+    until(lambda: other.find(guest).state is ABSENT, bench.wait_s, "the source is rid of it")
+    counts_on(bench, destination, guest)
+
+
 def test_a_move_that_cannot_end_is_aborted_when_its_time_is_over(bench: Bench) -> None:
     source, destination = bench.connect(bench.hosts[0]), bench.connect(bench.hosts[1])
     guest = ready(bench, source, bench.spec("a", cmdline="dirty=24"))

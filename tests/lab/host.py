@@ -39,6 +39,8 @@ cgroup_controllers = [ ]
 stdio_handler = "file"
 migration_host = "{address}"
 migration_address = "{address}"
+keepalive_interval = 2
+keepalive_count = 3
 """
 SSHD_CONF = """\
 ListenAddress {address}

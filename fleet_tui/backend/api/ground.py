@@ -16,7 +16,7 @@ from fleet_tui.backend.machines import ShowCapacity
 from fleet_tui.backend.machines.capacity import Rules
 from fleet_tui.backend.machines.queries import show_capacity
 from fleet_tui.backend.machines.rows import VmRow
-from fleet_tui.backend.maintenance.rows import SessionRow
+from fleet_tui.backend.maintenance import queries as maintenance
 
 URGENT = frozenset({"failed", "attention"})
 """Severities that a person should look at; the others only tell what goes on."""
@@ -26,14 +26,7 @@ _SHOWN = 20
 _BROKEN = tuple(s.value for s in (ConnectionState.ALERT, ConnectionState.DOWN, ConnectionState.ERROR, ConnectionState.DISCONNECTED))
 _LOST = tuple(s.value for s in (ResourceState.ERROR, ResourceState.DEGRADED))
 _KEPT = tuple(s.value for s in MAINTENANCE_STATES)
-_WORDS = {
-    ResourceState.PREPARE.value: ("maintenance", "preparing for maintenance"),
-    ResourceState.ERROR_IN_PREPARE.value: ("attention", "a VM could not be moved away yet"),
-    ResourceState.MAINTENANCE.value: ("maintenance", "ready for maintenance"),
-    ResourceState.ERROR_IN_MAINTENANCE.value: ("failed", "not emptied: every attempt was used"),
-    ResourceState.DEGRADED.value: ("failed", "declared degraded"),
-    ResourceState.ERROR.value: ("failed", "could not be added"),
-}  # fmt: skip
+_WORDS = {ResourceState.DEGRADED.value: "declared degraded", ResourceState.ERROR.value: "could not be added"}
 
 
 class Ground:
@@ -74,19 +67,21 @@ class Ground:
         return [*self._hosts(tx), *self._patches(tx)]
 
     def _hosts(self, tx: Session) -> Iterator[Attention]:
-        unwell = HostRow.resource_state.in_((*_KEPT, *_LOST)) | HostRow.connection_state.in_(_BROKEN)
-        sessions = SessionRow.open_host_id == HostRow.id
-        found = select(HostRow, SessionRow).outerjoin(SessionRow, sessions).where(unwell).order_by(HostRow.name).limit(_SHOWN)
-        for host, session in tx.execute(found):
-            since = (host.state_since or self._clock.now()).timestamp()
+        told = set()
+        for host, severity, words in maintenance.wanting_attention(tx, self._clock.now()):
+            told.add(host.id)
+            yield Attention(severity, host.name, f"host:{host.id}", words, "enter, then m: its maintenance", self._since(host))
+        unwell = HostRow.resource_state.in_(_LOST) | HostRow.connection_state.in_(_BROKEN)
+        for host in tx.scalars(select(HostRow).where(unwell).order_by(HostRow.name).limit(_SHOWN)):
+            if host.id in told:
+                continue
+            words, hint = f"link {host.connection_state}{f': {host.reason}' if host.reason else ''}", "enter opens it, R builds the link again"
             if host.resource_state in _WORDS:
-                severity, words = _WORDS[host.resource_state]
-                by = f", {session.owner}" if session is not None else ""
-                hint = session.reason if session is not None else host.error or "enter opens it"
-            else:
-                severity, by = "failed", ""
-                words, hint = f"link {host.connection_state}{f': {host.reason}' if host.reason else ''}", "enter opens it, R builds the link again"
-            yield Attention(severity, host.name, f"host:{host.id}", f"{words}{by}", hint, since)
+                words, hint = _WORDS[host.resource_state], host.error or "enter opens it"
+            yield Attention("failed", host.name, f"host:{host.id}", words, hint, self._since(host))
+
+    def _since(self, host: HostRow) -> float:
+        return (host.state_since or self._clock.now()).timestamp()
 
     def _patches(self, tx: Session) -> Iterator[Attention]:
         """One line for all hosts: a ledger that was just taken in concerns many at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import AuthFailed, FleetError, InvalidInput, NotFound, Unreachable, WrongState
@@ -11,6 +12,7 @@ from fleet_tui.backend.hosts.standing import reason_of
 from fleet_tui.backend.hosts.states import REASONS
 from fleet_tui.backend.remote import Login
 from fleet_tui.backend.secrets import Sealer
+from fleet_tui.backend.store import Store
 
 
 def key_context(host_id: str) -> str:
@@ -36,6 +38,15 @@ def host_and_cluster(tx: Session, host_id: str) -> tuple[HostRow, ClusterRow]:
     if host is None:
         raise NotFound(f"there is no host {host_id!r}", hint="`fleet host list` shows the hosts there are")
     return host, tx.get_one(ClusterRow, host.cluster_id)
+
+
+def any_sealed(store: Store) -> str:
+    """Something that was sealed for a host or a cluster, by which the site's master key is known; empty when nothing was yet."""
+    with store.read() as tx:
+        for column in (HostRow.key_sealed, HostRow.password_sealed, ClusterRow.password_sealed):
+            if found := tx.scalar(select(column).where(column != "").limit(1)):
+                return found
+    return ""
 
 
 def refuse_without_hypervisor(host: HostRow, cluster: ClusterRow) -> None:

@@ -68,7 +68,7 @@ class _Requests:
         host, cluster = self._host(tx, request.target)
         _refuse_cluster(cluster)
         changes = (f"{host.name} is added again, with what was given the first time",)
-        return self._prepared(host, cluster, planned(host.name, changes=changes, refusals=_refusals(host, HostEvent.RETRY)))
+        return self._prepared(host, cluster, planned(host.name, changes=changes, refusals=_raised(request, _refusals(host, HostEvent.RETRY))))
 
     def remove(self, tx: Session, request: face.RemoveHost, user: str) -> Prepared:
         host, cluster = self._host(tx, request.target)
@@ -92,7 +92,7 @@ class _Requests:
                 consequences.append("it does not answer: make sure that it is switched off, or its VMs may run twice")
         if request.confirm != host.name and not request.dry_run and not refusals:
             refusals.append(ConfirmationRequired(f"removing {host.name} cannot be undone", hint=f"type its name: --confirm {host.name}", vms=names))
-        plan = planned(host.name, changes=(f"the record of {host.name}",), consequences=consequences, refusals=refusals)
+        plan = planned(host.name, changes=(f"the record of {host.name}",), consequences=consequences, refusals=_raised(request, refusals))
         return self._prepared(host, cluster, plan, force=request.force)
 
     def reconnect(self, tx: Session, request: face.ReconnectHost, user: str) -> Prepared:
@@ -123,7 +123,7 @@ class _Requests:
         refusals += _unconfirmed(request, f"{host.name} is taken out and installed anew")
         plan = planned(
             host.name, changes=(f"{host.name} is taken out, and added again with its old settings once it answers",),
-            consequences=("install it while this waits for its SSH",), refusals=refusals,
+            consequences=("install it while this waits for its SSH",), refusals=_raised(request, refusals),
         )
         return self._prepared(host, cluster, plan, accept=request.accept_fingerprint, old_key=host.host_key, wait_s=request.wait_s)
 
@@ -138,7 +138,7 @@ class _Requests:
         refusals += _unconfirmed(request, f"{host.name} is given up")
         on_it = f"{len(names)} VMs are on it; the highly available ones restart elsewhere: {', '.join(names)}" if names else "no VM is on it"
         plan = planned(
-            host.name, changes=(f"{host.name} is degraded until that is cancelled",), refusals=refusals,
+            host.name, changes=(f"{host.name} is degraded until that is cancelled",), refusals=_raised(request, refusals),
             consequences=(on_it, "make sure that it is switched off, or its VMs may run twice"),
         )
         return self._prepared(host, cluster, plan)
@@ -146,7 +146,7 @@ class _Requests:
     def cancel_degraded(self, tx: Session, request: face.CancelDegraded, user: str) -> Prepared:
         host, cluster = self._host(tx, request.target)
         refusals = _refusals(host, HostEvent.CANCEL_DEGRADED)
-        return self._prepared(host, cluster, planned(host.name, changes=(f"{host.name} is enabled again",), refusals=refusals))
+        return self._prepared(host, cluster, planned(host.name, changes=(f"{host.name} is enabled again",), refusals=_raised(request, refusals)))
 
     def set_password(self, tx: Session, request: face.SetClusterPassword, user: str) -> Prepared:
         cluster = hierarchy.find_cluster(tx, request.target)
@@ -171,7 +171,8 @@ class _Requests:
         zone = tx.execute(select(PodRow.zone_id).where(PodRow.id == cluster.pod_id)).scalar_one()
         return Prepared(
             cluster.name, f"cluster:{cluster.id}",
-            planned(cluster.name, changes=(what,), consequences=("nothing else is done on this cluster meanwhile",), refusals=refusals),
+            planned(cluster.name, changes=(what,), consequences=("nothing else is done on this cluster meanwhile",),
+                    refusals=_raised(request, refusals)),
             (Lease("zone", zone, shared=True), Lease("cluster", cluster.id)), {"sealed": sealed, "record": request.record},
         )
 
@@ -187,7 +188,8 @@ class _Requests:
         consequences = () if request.managed else (f"nothing is sent to {', '.join(hosts) or 'its hosts'} any more; their VMs run on", )
         if not request.managed:
             refusals += _unconfirmed(request, f"nothing is sent to the hosts of {cluster.name} any more")
-        plan = planned(cluster.name, changes=(f"cluster {cluster.name} becomes {wanted.value}",), consequences=consequences, refusals=refusals)
+        changes, refused = (f"cluster {cluster.name} becomes {wanted.value}",), _raised(request, refusals)
+        plan = planned(cluster.name, changes=changes, consequences=consequences, refusals=refused)
         return Prepared(cluster.name, f"cluster:{cluster.id}", plan, (Lease("cluster", cluster.id),), {"managed": request.managed})
 
     def _host(self, tx: Session, target: str) -> tuple[HostRow, ClusterRow]:
@@ -207,6 +209,13 @@ def _leases(cluster_id: str, host_id: str) -> tuple[Lease, ...]:
 def _refusals(host: HostRow, event: HostEvent) -> list[FleetError]:
     refused = transitions.refusal(host, event)
     return [refused] if refused is not None else []
+
+
+def _raised(request: Any, refusals: list[FleetError]) -> list[FleetError]:
+    """The first one, with its details, which a plan does not keep; a dry run shows them all."""
+    if refusals and not request.dry_run:
+        raise refusals[0]
+    return refusals
 
 
 def _unconfirmed(request: Any, what: str) -> Iterable[FleetError]:

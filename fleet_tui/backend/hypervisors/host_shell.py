@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from collections.abc import Iterable
 
@@ -52,10 +53,39 @@ if [ "$after" -gt "$size" ]; then after=0; fi
 echo "$after"
 tail -c +$((after + 1)) "$file" | head -c {limit} | base64 -w0
 """
+_WATCH = """\
+command -v virsh >/dev/null 2>&1 || exit 0
+watch='
+end=$(($(date +%s) + {limit})) idle=0
+while [ $(date +%s) -lt $end ]; do
+  sleep 3
+  case $(virsh -q -c qemu:///system domstate --reason {guest} 2>&1) in
+    "shut off (migrated)"*|*"failed to get domain"*) break ;;
+    running*|paused*) ;;
+    *) exit ;;
+  esac
+  case $(virsh -q -c qemu:///system domjobinfo {guest} 2>/dev/null) in
+    *Operation:*"Outgoing migration"*) idle=0 ;;
+    *) idle=$((idle + 1)) ;;
+  esac
+  [ $idle -lt 5 ] || exit
+done
+for try in 1 2 3 4 5 6 7 8 9 10; do
+  case $(virsh -q -c "{uri}" domstate {guest} 2>/dev/null) in
+    paused*) virsh -q -c "{uri}" resume {guest} && exit ;;
+    ?*) exit ;;
+  esac
+  sleep 5
+done
+'
+LC_ALL=C setsid nohup sh -c "$watch" </dev/null >/dev/null 2>&1 &
+"""
 _LOG = """\
 if [ -s /var/log/libvirt/libvirtd.log ]; then echo /var/log/libvirt/libvirtd.log; elif [ -s /var/log/libvirt/virtqemud.log ]; then
   echo /var/log/libvirt/virtqemud.log; else exit 44; fi
 """
+_PLAIN = re.compile(r"[A-Za-z0-9:/@.,?=_+%\[\]-]+")
+"""What means nothing to a shell between double quotes."""
 _JOURNAL = "journalctl --quiet --no-pager --boot --output=short-iso --unit=libvirtd --unit=virtqemud"
 
 
@@ -181,6 +211,19 @@ class HostShell:
     def sees(self, address: str, port: int) -> bool:
         """Whether a connection gets through."""
         return self._try(f"timeout 5 bash -c {shlex.quote(f'exec 3<>/dev/tcp/{address}/{int(port)}')}")
+
+    def cut_ssh_of_libvirt(self, address: str) -> None:
+        """End the connections by which this host's libvirt reaches that host."""
+        there = shlex.quote(f"ssh .*{re.escape(address)}")
+        self._shell.run(f"for parent in $(pgrep -x libvirtd) $(pgrep -x virtqemud); do pkill -P $parent -f -- {there}; done; true")
+
+    def watch_over(self, guest_id: str, uri: str, limit_s: float) -> None:
+        """Leave a watch here that lets a guest go on at its destination, should we not be there to do it.
+
+        It does so only once this host's libvirt says that the guest has left it, and only to a guest that is held there.
+        """
+        if _PLAIN.fullmatch(guest_id) and _PLAIN.fullmatch(uri):
+            self._shell.run(_WATCH.format(guest=guest_id, uri=uri, limit=int(limit_s)))
 
     def _try(self, command: str) -> bool:
         try:

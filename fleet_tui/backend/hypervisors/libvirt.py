@@ -327,12 +327,13 @@ class LibvirtHost:
         return str(self.link.call(domain.XMLDesc, self.libvirt.VIR_DOMAIN_XML_INACTIVE))
 
     def job(self, domain: Any) -> dict[str, Any]:
-        """Statistics of a migration in flight; empty when there is none."""
+        """Statistics of a migration in flight; empty when there is none. At its destination only that there is one."""
         libvirt = self.libvirt
         try:
             stats: dict[str, Any] = self.link.call(domain.jobStats, 0)
-        except (NotFound, WrongState):
-            return {}
+        except (NotFound, WrongState) as error:
+            is_source_only = error.details.get("libvirt_code") == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+            return {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN} if is_source_only else {}
         moving = (libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN, libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)
         if stats.get("type") in (None, libvirt.VIR_DOMAIN_JOB_NONE) or stats.get("operation") not in moving:
             return {}

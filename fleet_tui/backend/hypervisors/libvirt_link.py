@@ -155,7 +155,7 @@ class Link:
             return NoCapacity(message, hint="free some, or choose another host")
         if any(words in said for words in _CONNECTION_WORDS):
             return Unreachable(message, hint="look at both hosts and the network between them", reason="unreachable")
-        return WrongState(message, hint="look at the host's libvirt log", state="refused")
+        return WrongState(message, hint="look at the host's libvirt log", state="refused", libvirt_code=code)
 
     def _hang(self) -> None:
         self._reason = self._reason or "no-rpc"

@@ -2,7 +2,11 @@
 
 Where the source's root gets a shell at the destination without a person, the two hosts do it among themselves (peer to peer): then a
 death of ours, or of our links, interrupts nothing, and is found again by `Moves.progress`. Elsewhere we lead it; then it ends with us
-and the guest stays where it was (`docs/decisions/0008`). Memory goes straight from host to host in both.
+and the guest stays where it was. Memory goes straight from host to host in both.
+
+libvirt alone can end up with two running guests: a destination that hangs at the switch-over is given up, the guest goes on at the source,
+and when the destination wakes it finds "start it" still in its socket. Hence a guest arrives paused, and is let go only when
+the source is known to have ended its own: by us, or, when we died, by a watch left on the source (`docs/decisions/0008`).
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fleet_tui.backend.errors import Busy, FleetError, InternalError, NoCapacity, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.hypervisors import Disk, GuestInfo, GuestState, Moved, MoveOptions, Progress, domain_xml
@@ -23,7 +29,9 @@ if TYPE_CHECKING:
 _TELL_S = 0.5
 _SETTLE_S = 30.0
 """How long the source may take to let a guest go on after a migration that failed."""
-_ABORT_S = 60.0
+_ABORT_S = 40.0
+"""How long one that was aborted may take to end. libvirt waits up to 30 s for a destination that hangs."""
+_CUT_S = 5.0
 _TRUST_S = 600.0
 """How long it is believed that one host reaches another."""
 _MARK = ".fleet-incoming"
@@ -118,12 +126,15 @@ class Moves:
         destination.moves.can_receive(guest_id, host)
         destination.moves.prepare_disks(guest_id, local, host)
         try:
-            flight = _Flight(self._call(domain, destination, local, options), found.name)
-            self._attend(domain, found, destination, flight, options, told)
+            with self._watched(domain) as held:
+                flight = _Flight(self._call(domain, destination, local, options), found.name)
+                self._attend(domain, found, destination, flight, options, told)
+                self._let_go(guest_id, destination)
+                held.ended = time.monotonic()
         except BaseException:
             destination.moves.drop_disks(guest_id, local)
             raise
-        return self._arrived(guest_id, destination, local, flight)
+        return self._arrived(guest_id, destination, local, flight, held)
 
     def _call(self, domain: Any, destination: LibvirtHost, local: list[Volume], options: MoveOptions) -> Callable[[], object]:
         """The one call of libvirt that does it all, ready to be made."""
@@ -132,6 +143,7 @@ class Moves:
         parameters: dict[str, Any] = {libvirt.VIR_MIGRATE_PARAM_URI: f"tcp://{address}"}
         # The disks were seen to be shared, which libvirt cannot know of a plain folder, and none is cached: that is what "unsafe" is about.
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_ABORT_ON_ERROR | libvirt.VIR_MIGRATE_UNSAFE
+        flags |= libvirt.VIR_MIGRATE_PAUSED
         if options.bandwidth_mib_s:
             parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = options.bandwidth_mib_s
         if options.converge:
@@ -144,8 +156,9 @@ class Moves:
         limit = options.timeout_s + _ABORT_S + 30.0
         link = self._host.link
         if self.has_way_to(destination):
-            uri = f"qemu+ssh://{login.user}@{address}:{login.port}/system?no_tty=1"
+            uri = f"qemu+ssh://{quote(login.user, safe='')}@{address}:{login.port}/system?no_tty=1"
             flags |= libvirt.VIR_MIGRATE_PEER2PEER
+            self._host.shell.watch_over(domain.UUIDString(), uri, options.timeout_s + 2 * _ABORT_S)
             return lambda: link.call(domain.migrateToURI3, uri, parameters, flags, what="migrate it", timeout_s=limit)
         return lambda: link.call(domain.migrate3, destination.link.connection, parameters, flags, what="migrate it", timeout_s=limit)
 
@@ -176,8 +189,10 @@ class Moves:
                 stop = error
                 break
         if stop is not None:
-            self._stop(guest.id, flight)
-        if not flight.ended.wait(_ABORT_S):
+            self._stop(guest.id, destination, flight)
+        elif not flight.ended.is_set():
+            flight.ended.wait(_ABORT_S)
+        if not flight.ended.is_set():
             raise TimedOut(f"the migration of {guest.name} does not end", hint="ask both hosts where the guest is", reason="no-rpc") from stop
         if flight.error is None:
             return  # it came through, perhaps just before it was to be stopped
@@ -186,12 +201,20 @@ class Moves:
             raise stop
         raise flight.error
 
-    def _stop(self, guest_id: str, flight: _Flight) -> None:
-        """Ask for its end until it ends: at its very beginning there may be nothing to abort yet."""
-        deadline = time.monotonic() + _ABORT_S
-        while time.monotonic() < deadline and not flight.ended.wait(0.2):
+    def _stop(self, guest_id: str, destination: LibvirtHost, flight: _Flight) -> None:
+        """Ask for its end until it ends: at its very beginning there may be nothing to abort yet.
+
+        A source that still waits for a hanging destination to let it in cannot be stopped, and would begin when that wakes: then
+        its way there is cut.
+        """
+        begun = time.monotonic()
+        has_cut = False
+        while time.monotonic() < begun + _ABORT_S and not flight.ended.wait(0.2):
             try:
                 self.abort(guest_id)
+                if destination.link.is_lost and time.monotonic() > begun + _CUT_S and not has_cut:
+                    self._host.shell.cut_ssh_of_libvirt(destination.link.address)
+                    has_cut = True
             except FleetError:
                 if self._host.link.is_lost:
                     return
@@ -212,7 +235,31 @@ class Moves:
         except FleetError:
             return
 
-    def _arrived(self, guest_id: str, destination: LibvirtHost, local: list[Volume], flight: _Flight) -> Moved:
+    def _let_go(self, guest_id: str, destination: LibvirtHost) -> None:
+        """It has arrived, paused. The call has ended well, so the source ended its own; that is looked at all the same."""
+        if (left := self._host.find(guest_id).state) not in (GuestState.ABSENT, GuestState.OFF):
+            raise WrongState(
+                f"the guest is {left.value} on {self._host.link.address} although it moved", hint="ask both hosts where it is", state=left.value
+            )
+        destination.resume(guest_id)
+
+    @contextlib.contextmanager
+    def _watched(self, domain: Any) -> Iterator[_Held]:
+        """Hear when the source holds the guest for its switch-over."""
+        libvirt, link, held = self._libvirt, self._host.link, _Held()
+
+        def happened(connection: Any, which: Any, event: int, detail: int, nothing: Any) -> None:
+            if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED and detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED:
+                held.begun = time.monotonic()
+
+        number = link.call(link.connection.domainEventRegisterAny, domain, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, happened, None)
+        try:
+            yield held
+        finally:
+            with contextlib.suppress(FleetError):
+                link.call(link.connection.domainEventDeregisterAny, number)
+
+    def _arrived(self, guest_id: str, destination: LibvirtHost, local: list[Volume], flight: _Flight, held: _Held) -> Moved:
         statistics: dict[str, Any] = {}
         try:
             domain = destination.known(guest_id)
@@ -223,7 +270,7 @@ class Moves:
         if local:
             self.drop_leftover(guest_id)
         return Moved(
-            int(statistics.get("time_elapsed", flight.elapsed_ms)), int(statistics.get("downtime", 0)),
+            flight.elapsed_ms, held.ms or int(statistics.get("downtime", 0)),
             int(statistics.get("data_processed", 0) or statistics.get("memory_processed", 0)),
         )  # fmt: skip
 
@@ -309,6 +356,18 @@ class Moves:
         local = [disk.path for disk in domain_xml.volumes(self._host.definition(domain)) if disk.is_local]
         self._host.forget(domain, local)
         self._host.shell.rub_out(*[path + _MARK for path in local])
+
+
+@dataclass(slots=True)
+class _Held:
+    """When a guest was held for its switch-over, as far as we heard."""
+
+    begun: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def ms(self) -> int:
+        return int((self.ended - self.begun) * 1000) if 0.0 < self.begun < self.ended else 0
 
 
 class _Flight:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from fleet_tui.backend.errors import InvalidInput
 from fleet_tui.backend.hypervisors import Hypervisor, Hypervisors
-from fleet_tui.backend.remote import Login
+from fleet_tui.backend.remote import Login, Reach
+from fleet_tui.backend.remote.late import LateReach
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.remote.ssh import SshReach
 
 Loader = Callable[[], Hypervisors]
 
@@ -32,3 +37,21 @@ class Registry:
                     raise InvalidInput(f"there is no driver for hypervisor {kind!r}", hint=f"drivers there are: {known}")
                 self._drivers[kind] = loader()
             return self._drivers[kind]
+
+
+def real() -> tuple[Hypervisors, Reach]:
+    """The ways to real hypervisors and shells; their SDKs are loaded when the first host is reached."""
+    reach = LateReach(_ssh)
+    return Registry({"kvm": lambda: _libvirt(reach.loaded())}), reach
+
+
+def _ssh() -> SshReach:
+    from fleet_tui.backend.remote.ssh import SshReach
+
+    return SshReach()
+
+
+def _libvirt(reach: SshReach) -> Hypervisors:
+    from fleet_tui.backend.hypervisors.libvirt import Libvirt
+
+    return Libvirt(reach)

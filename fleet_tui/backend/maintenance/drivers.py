@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.machines.capacity import Rules
 from fleet_tui.backend.machines.drivers import Links, Machines
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, Submitted
@@ -35,6 +36,39 @@ class Policy:
     """Zones in which VM high availability is off."""
     mib_per_s: float = 1024.0
     """Assumed speed of a migration while none has been measured."""
+
+
+POLICIES = ("concurrent_per_cluster", "local_storage", "allow_down", "attempts", "retry_s", "watch_s", "silence_s")
+"""What of a policy can be set as text."""
+
+
+def policy_of(text: str) -> Policy:
+    """A policy from ``name=value,…``; what is not named keeps its default.
+
+    Raises:
+        UsageError: a name or a value is not understood.
+    """
+    told: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in POLICIES:
+            raise UsageError(f"there is no maintenance setting {name!r}", hint=f"known: {', '.join(POLICIES)}")
+        told[name] = _setting(name, value)
+    return Policy(**told)
+
+
+def _setting(name: str, value: str) -> Any:
+    try:
+        if name == "local_storage":
+            return {"error": "error", "migrate": "migrate", "stop": "stop"}[value]
+        if name == "allow_down":
+            return {"true": True, "false": False}[value]
+        number = float(value)
+        if not (number >= (1 if name.endswith(("cluster", "attempts")) else 0.1)):
+            raise ValueError
+        return int(number) if name in ("concurrent_per_cluster", "attempts") else number
+    except (KeyError, ValueError):
+        raise UsageError(f"{value!r} is no value of maintenance setting {name}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,8 @@ def _prepare_cancel(tx: Session, request: face.CancelMaintenance, user: str, mai
         host.name, changes=[f"{host.name} becomes {back}"], refusals=refusals,
         consequences=["migrations in flight end first, queued ones are dropped", "VMs that were moved stay where they are; B migrates them back"],
     )
-    if running is not None and not refusals and not request.dry_run:
+    is_ready = host.resource_state == ResourceState.MAINTENANCE.value  # then it is at its very end, and is waited for
+    if running is not None and not is_ready and not refusals and not request.dry_run:
         ask_to_stop(tx, running, maintain, user)
     return Prepared(
         target=host.name, target_ref=f"host:{host.id}", plan=plan,

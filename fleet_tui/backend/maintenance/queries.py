@@ -27,6 +27,12 @@ from fleet_tui.backend.maintenance.forecast import estimate
 from fleet_tui.backend.maintenance.judge import PENDING
 from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 
+WORDS = {
+    ResourceState.PREPARE.value: "preparing for maintenance", ResourceState.ERROR_IN_PREPARE.value: "errors while preparing for maintenance",
+    ResourceState.MAINTENANCE.value: "ready for maintenance", ResourceState.ERROR_IN_MAINTENANCE.value: "maintenance failed",
+}
+"""States as people call them; ``Maintenance`` is shown as ready (spec 8.3)."""
+_IN_ERROR = (ResourceState.ERROR_IN_PREPARE.value, ResourceState.ERROR_IN_MAINTENANCE.value)
 _ORDER = {
     MoveState.BLOCKED.value: 0, MoveState.FAILED.value: 0, MoveState.LOST.value: 0, MoveState.RETRY.value: 1, MoveState.MOVING.value: 2,
     MoveState.WAITING.value: 3,
@@ -116,4 +122,20 @@ def _blockers(host: HostRow, evacuees: Sequence[Evacuee]) -> tuple[Blocker, ...]
             code = "capacity" if one.state is MoveState.BLOCKED else "partial"
             hint = one.hint or "try it again now (T), move it by hand (m), or stop it"
             found.append(Blocker(code, one.vm, f"{one.vm}: {one.error}", hint))
+    return tuple(found)
+
+
+def wanting_attention(tx: Session, now: datetime) -> tuple[tuple[HostRow, str, str], ...]:
+    """Hosts that somebody should look at: (host, severity, words). In error, past their planned end, or out of service at all."""
+    found = []
+    query = select(HostRow, SessionRow).outerjoin(SessionRow, SessionRow.open_host_id == HostRow.id).order_by(HostRow.name)
+    states = [state.value for state in ResourceState if state.is_maintenance]
+    for host, session in tx.execute(query.where(HostRow.resource_state.in_(states) | (SessionRow.planned_end < now))):
+        words = WORDS.get(host.resource_state, host.resource_state)
+        if host.resource_state in _IN_ERROR:
+            found.append((host, "failed", f"{words}: {host.error}" if host.error else words))
+        elif session is not None and session.planned_end is not None and session.planned_end < now:
+            found.append((host, "attention", f"{words}, past its planned end ({session.owner}: {session.reason})"))
+        else:
+            found.append((host, "maintenance", f"{words}, {session.owner}: {session.reason}" if session is not None else words))
     return tuple(found)

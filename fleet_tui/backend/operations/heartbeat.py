@@ -38,7 +38,7 @@ class Heartbeat:
         """Say that this one lives, also when somebody thought otherwise."""
         with self._store.write() as tx:
             now = database_now(tx)
-            row = tx.get(WorkerRow, self._executor)
+            row = tx.get(WorkerRow, self._executor, with_for_update=True)  # another daemon may be about to declare us dead
             if row is None:
                 tx.add(WorkerRow(
                     executor_id=self._executor, seen=now, pid=os.getpid(), host=socket.gethostname(),

@@ -1,7 +1,7 @@
 """Machines that are not there: scripted shells, with files, passwords and host keys that can change, and links that break.
 
-A command is answered by what was scripted for it (`Machine.on`, `FakeReach.on`), else by the few that every machine knows: ``echo``,
-``cat``, ``rm -f``, ``test -e``, ``hostname``, ``sleep``, ``true``, ``false``, ``exit N``, and ``chpasswd``, which changes passwords
+A command is answered by what was scripted for it (`FakeReach.on`), else by the few that every machine knows: ``echo``,
+``cat``, ``rm -f``, ``test -e``, ``hostname``, ``sleep``, ``true``, ``false``, ``exit N``, ``sudo -n``, and ``chpasswd``, which changes passwords
 (``user:password`` lines on standard input). Anything else is "not found", exit code 127.
 """
 
@@ -282,6 +282,8 @@ def _builtin(reach: FakeReach, machine: Machine, words: list[str], given: str) -
                 machine.files.pop(path, None)
             reach.store(machine)
             return Answer(0, "", "")
+        case ["sudo", "-n", *rest] if rest:
+            return _builtin(reach, machine, rest, given)
         case ["chpasswd"] | ["/usr/sbin/chpasswd"]:
             return _chpasswd(reach, machine, given)
     return Answer(127, "", f"sh: 1: {words[0]}: not found\n")

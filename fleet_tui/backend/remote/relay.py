@@ -56,7 +56,11 @@ class Relay:
             with contextlib.suppress(OSError):
                 self._client.shutdown(socket.SHUT_RDWR)
         shutil.rmtree(self._folder, ignore_errors=True)
-        threading.Thread(target=self._channel.close, name="relay-end", daemon=True).start()  # it says goodbye, which may block
+        threading.Thread(target=self._say_goodbye, name="relay-end", daemon=True).start()  # which may block
+
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            self._channel.close()
 
     def _serve(self) -> None:
         try:

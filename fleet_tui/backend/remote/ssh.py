@@ -53,16 +53,16 @@ class SshReach:
             transport.close()
 
     def open(self, login: Login, *, timeout_s: float = 15.0) -> SshShell:
-        if not login.host_key:
-            raise AuthFailed(
-                f"no host key is on record for {login.address}, so nobody can tell whether it is that machine",
-                hint="add the host again and look at its fingerprint", reason="access-denied", host_key="",
-            )
         key = _private_key(login)
         deadline = time.monotonic() + timeout_s
-        transport = _connected(login.address, login.port, login.host_key.split()[0], deadline)
+        transport = _connected(login.address, login.port, login.host_key.partition(" ")[0], deadline)
         try:
             shown = _shown(transport)
+            if not login.host_key:
+                raise AuthFailed(
+                    f"no host key is on record for {login.address}; it shows {shown.fingerprint}", hint="compare that with the machine's own",
+                    reason="access-denied", host_key=shown.text,
+                )  # fmt: skip
             if shown.text != " ".join(login.host_key.split()[:2]):
                 raise AuthFailed(
                     f"{login.address} shows another host key than the one on record: {shown.fingerprint} instead of {_fingerprint(login.host_key)}",

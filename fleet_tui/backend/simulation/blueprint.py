@@ -127,7 +127,7 @@ def identity(rng: random.Random, prefix: str) -> str:
 def hosts(count: int, seed: int) -> tuple[HostPlan, ...]:
     """Hosts of two zones, in clusters of four; of a dozen or more one does not answer and one is in maintenance.
 
-    The last cluster of a larger site is a pool of XenServers, and one of its hosts is disabled.
+    The last clusters of a larger site are of vSphere and a pool of XenServers, one of whose hosts is disabled.
     """
     rng = random.Random(f"hosts:{seed}")
     half = (count + 1) // 2
@@ -142,8 +142,8 @@ def hosts(count: int, seed: int) -> tuple[HostPlan, ...]:
 def _host(number: int, half: int, count: int, resource: str, connection: str, reason: str, rng: random.Random) -> HostPlan:
     letter, within = ("a", number) if number < half else ("b", number - half)
     cluster = within // _HOSTS_IN_CLUSTER
-    kind = "xenserver" if count >= 20 and letter == "b" and cluster == (count - half - 1) // _HOSTS_IN_CLUSTER else "kvm"
-    short = "xen" if kind == "xenserver" else "kvm"
+    is_last = cluster == ((half if letter == "a" else count - half) - 1) // _HOSTS_IN_CLUSTER
+    short, kind = ("kvm", "kvm") if count < 20 or not is_last else ("esx", "vsphere") if letter == "a" else ("xen", "xenserver")
     cores = rng.choice((32, 32, 48, 64))
     return HostPlan(
         id=identity(rng, "h"), name=f"{short}-{number + 1:0{max(2, len(str(count)))}}", zone=f"zone-{letter}",
@@ -151,7 +151,7 @@ def _host(number: int, half: int, count: int, resource: str, connection: str, re
         address=f"10.{10 + within // 250}.{1 if letter == 'a' else 2}.{within % 250 + 1}",
         resource_state=resource, connection_state=connection, reason=reason, cores=cores, memory_gib=cores * 8,
         disk_gib=rng.choice((3840, 7680)), disk_used=rng.uniform(0.25, 0.8), load=0.0 if reason else round(rng.uniform(0.08, 0.86), 2),
-        patches=rng.choice((3, 3, 3, 2, 2, 1)), serial=f"CZ2{rng.randint(1, 9)}{identity(rng, '')[1:7].upper()}",
+        patches=rng.choice((3,) * 8 + (2, 2, 1)), serial=f"CZ2{rng.randint(1, 9)}{identity(rng, '')[1:7].upper()}",
         note=f"row {'AB'[letter == 'b']}{cluster + 1}, rack unit {4 + within % _HOSTS_IN_CLUSTER * 2}",
     )
 

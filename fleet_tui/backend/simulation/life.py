@@ -13,7 +13,8 @@ from fleet_tui.backend import instances as face
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.hosts.register import record_figures
-from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
+from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import Health, InstanceState
@@ -84,10 +85,10 @@ class Life:
 
     def step(self) -> str:
         """Let one thing happen; says what, for the curious and for tests."""
-        kind = self._rng.choices(("operation", "outage", "fill", "empty", "hosts", "move"), (10, 1, 1, 2, 3, 1.5))[0]
+        kind = self._rng.choices(("operation", "outage", "fill", "empty", "hosts", "move", "vcenter"), (10, 1, 1, 2, 3, 1.5, 1.5))[0]
         acts = {
             "operation": self._operate, "outage": self._disturb, "fill": self._fill, "empty": self._empty, "hosts": self._measure,
-            "move": self._move,
+            "move": self._move, "vcenter": self._work_in_vcenter,
         }
         return acts[kind]()
 
@@ -123,6 +124,17 @@ class Life:
         if not names or self._engine.active() >= MOST_ACTIVE:
             return "nothing to migrate"
         return self._submit("migrate", MigrateVm(target=self._rng.choice(names)), "vm")
+
+    def _work_in_vcenter(self) -> str:
+        """Somebody does there what a vSphere host waits for: its own mode is entered once ours is ready, and left when the work is done."""
+        ready = (HostRow.resource_state == ResourceState.MAINTENANCE.value, ClusterRow.hypervisor == "vsphere")
+        with self._store.read() as tx:
+            name = tx.scalar(select(HostRow.name).join(ClusterRow, HostRow.cluster_id == ClusterRow.id).where(*ready).order_by(HostRow.state_since))
+        if name is None or self._world is None:
+            return "nothing to do in vCenter"
+        enters = not self._world.host(name).in_mode
+        self._world.change_host(name, in_mode=enters)
+        return f"{name} {'enters' if enters else 'leaves'} vCenter's maintenance mode"
 
     def _submit(self, action: str, request: OperationRequest, family: str = "instance") -> str:
         try:

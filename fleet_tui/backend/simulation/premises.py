@@ -28,11 +28,14 @@ from fleet_tui.backend.store import Base
 
 _BASE_MEMORY = 2 * GIB
 """What a hypervisor takes for itself."""
-_VERSIONS: Mapping[str, str] = {"kvm": "9.0.0", "xenserver": "8.4.0"}
+_VERSIONS: Mapping[str, str] = {"kvm": "9.0.0", "vsphere": "8.0.2", "xenserver": "8.4.0"}
 _PATCHES: tuple[tuple[str, str, int, str, str], ...] = (
     ("kvm", "qemu-7.2.9", 190, "important", "migration of guests with more than 255 CPUs"),
     ("kvm", "libvirt-9.0.0-4", 75, "normal", "leak of file descriptors when a job is aborted"),
     ("kvm", "qemu-7.2.13", 24, "critical", "a guest can write outside of a virtio ring"),
+    ("vsphere", "ESXi80U2b", 210, "important", "purple screen when a datastore is removed"),
+    ("vsphere", "ESXi80U2d", 88, "normal", "vMotion over several NICs stalls"),
+    ("vsphere", "ESXi80U2e", 30, "critical", "a guest can run code on the host by its USB controller"),
     ("xenserver", "XS84E001", 160, "important", "storage manager: coalescing stops after an error"),
     ("xenserver", "XS84E004", 61, "normal", "new guest tools"),
     ("xenserver", "XS84E007", 9, "critical", "a guest can read memory of the host"),

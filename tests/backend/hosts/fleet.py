@@ -97,6 +97,10 @@ class Fleet:
             for name, value in values.items():
                 setattr(row, name, value)
 
+    def connections(self, name: str) -> list[Any]:
+        """Open ones to a host."""
+        return [connection for connection in tuple(self.world._connections) if connection.host.id == name]
+
     def told(self, ref: str = "") -> list[tuple[str, str]]:
         """Level and sentence of every event that has one."""
         with self.store.read() as tx:

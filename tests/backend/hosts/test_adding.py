@@ -241,9 +241,9 @@ def test_nothing_is_begun_while_credentials_do_not_match(fleet: Fleet, works: Wo
 
 def test_a_link_is_built_anew(fleet: Fleet, works: Works) -> None:
     until(fleet.stands(1, "up"))
-    before = fleet.world.connections("kvm-1")
+    before = fleet.connections("kvm-1")
     assert works.through("host.reconnect", ReconnectHost(target="kvm-1")).state is OperationState.SUCCEEDED
-    assert fleet.state(1) == ("up", "") and not set(map(id, before)) & set(map(id, fleet.world.connections("kvm-1")))
+    assert fleet.state(1) == ("up", "") and not set(map(id, before)) & set(map(id, fleet.connections("kvm-1")))
     fleet.world.cut_link("kvm-1", "no-service")
     until(fleet.stands(1, "alert", "no-service"))
     record = works.through("host.reconnect", ReconnectHost(target="kvm-1"))

@@ -39,7 +39,7 @@ def test_an_empty_host_out_of_service_is_removed_and_let_go(fleet: Fleet, works:
         works.submit("host.remove", RemoveHost(target="kvm-1", confirm="kvm-2"))
     assert works.through("host.remove", RemoveHost(target="kvm-1", confirm="kvm-1")).state is OperationState.SUCCEEDED
     assert not exists(fleet, 1) and works.vms.asked == ["forget h-1"]
-    until(lambda: not fleet.world.connections("kvm-1"))
+    until(lambda: not fleet.connections("kvm-1"))
     assert ("info", "host kvm-1 removed") in fleet.told("host:h-1")
 
 
@@ -53,8 +53,9 @@ def test_a_host_in_service_is_not(fleet: Fleet, works: Works, state: str) -> Non
 def test_a_host_with_vms_is_not_and_they_are_named(fleet: Fleet, works: Works) -> None:
     fleet.change("h-1", resource_state="Maintenance")
     works.vms.on["h-1"] = ["web-1", "db-1"]
-    with pytest.raises(WrongState, match="web-1, db-1"):
+    with pytest.raises(WrongState, match="web-1, db-1") as refused:
         works.submit("host.remove", RemoveHost(target="kvm-1", confirm="kvm-1"))
+    assert refused.value.details == {"state": "Maintenance", "allowed": ["Maintenance", "Degraded"], "vms": ["web-1", "db-1"]}
 
 
 def test_a_vm_that_came_meanwhile_keeps_the_record(fleet: Fleet, works: Works) -> None:

@@ -8,7 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from fleet_tui.backend.errors import AuthFailed, NotFound, Unreachable, WrongState
+from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound, Unreachable, WrongState
+from fleet_tui.backend.hosts import access
 from fleet_tui.backend.hosts.link import Link, Pace
 from fleet_tui.backend.hosts.links import Links
 from fleet_tui.backend.hosts.roster import places
@@ -95,9 +96,9 @@ def test_another_host_key_is_never_accepted(fleet: Fleet, links: Links) -> None:
 
 
 def test_another_daemon_may_ask_that_a_link_be_built_anew(fleet: Fleet, links: Links) -> None:
-    before = fleet.world.connections("kvm-1")
+    before = fleet.connections("kvm-1")
     fleet.change("h-1", connection_state="connecting")
-    until(lambda: (now := fleet.world.connections("kvm-1")) and now[0] is not before[0])
+    until(lambda: (now := fleet.connections("kvm-1")) and now[0] is not before[0])
     until(fleet.stands(1, "up"))
 
 
@@ -124,7 +125,7 @@ def test_a_bmc_that_says_off_makes_a_silent_host_down(fleet: Fleet) -> None:
 def test_nothing_is_sent_to_an_unmanaged_cluster(fleet: Fleet, links: Links) -> None:
     fleet.change("c-1", ClusterRow, managed="PrepareUnmanaged")
     until(lambda: all(fleet.state(n)[0] == "disconnected" for n in (1, 2, 3)))
-    assert not fleet.world.connections("kvm-1")
+    assert not fleet.connections("kvm-1")
     with pytest.raises(WrongState, match="not managed"):
         links.hypervisor("h-1")
     fleet.change("c-1", ClusterRow, managed="Managed")
@@ -135,7 +136,7 @@ def test_a_host_that_is_gone_is_let_go(fleet: Fleet, links: Links) -> None:
     with fleet.store.write() as tx:
         tx.delete(tx.get_one(HostRow, "h-3"))
     links.refresh()
-    until(lambda: not fleet.world.connections("kvm-3"))
+    until(lambda: not fleet.connections("kvm-3"))
     with pytest.raises(NotFound):
         links.hypervisor("h-3")
 
@@ -219,3 +220,19 @@ def test_attempts_become_rarer(fleet: Fleet) -> None:
     assert waits == [1, 2, 4, 8, 16, 30, 30]
     link.error = Unreachable("no", reason="no-service")
     assert link.retry_in(pace) == 60
+
+
+def test_a_driver_that_is_not_installed_is_said_as_such(fleet: Fleet) -> None:
+    fleet.change("c-1", ClusterRow, hypervisor="hyperv")
+    with fleet.links() as links:
+        until(fleet.stands(1, "alert", "not-yet-probed"))
+        with pytest.raises(InvalidInput, match="no driver for hypervisor 'hyperv'"):
+            links.hypervisor("h-1")
+
+
+def test_a_master_key_is_known_by_what_was_sealed_under_it(fleet: Fleet) -> None:
+    sealed = access.any_sealed(fleet.store)
+    assert sealed.split(".")[1] == fleet.sealer.key_id
+    for number in (1, 2, 3):
+        fleet.change(f"h-{number}", password_sealed="")
+    assert access.any_sealed(fleet.store) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -300,3 +301,19 @@ def test_time_passes_by_the_clock_at_any_pace() -> None:
     move(site)
     took = timedelta(seconds=site.clock.at - before).total_seconds()
     assert took >= 2 * 16 * GIB / 1.1e9
+
+
+def test_who_hears_of_a_loss_may_ask_back_and_wait_for_the_answer() -> None:
+    site, answered = world("destination-off:web-1"), []
+    site.add_guest("h1", spec())
+
+    def lost(reason: str) -> None:
+        asker = threading.Thread(target=lambda: answered.append(site.connect("h1").find("id-web-1").state), daemon=True)
+        asker.start()
+        asker.join(5.0)
+        answered.append(asker.is_alive())
+
+    site.connect("h2", lost)
+    with pytest.raises(Unreachable):
+        move(site)
+    assert answered == [GuestState.RUNNING, False]

@@ -177,6 +177,17 @@ class Lines(Said):
         super().append(stream_ref, operation_id, step, level, text, once)
 
 
+class StageSignals(Signals):
+    """A step that waits gives others their turn."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def pause(self, seconds: float, operation_id: str) -> None:
+        self._stage.clock.sleep(seconds)
+
+
 class WorldLinks:
     """Implements :class:`Links`: connections to the fake hypervisors, opened when they are needed."""
 
@@ -213,7 +224,7 @@ class Life:
             for kind in operations(self.drivers)
         }
         self.kinds = kinds
-        self.signals = Signals()
+        self.signals = StageSignals(fleet.stage)
         self.submission = Submission(fleet.store, kinds)
         self._claims = Claims(fleet.store, kinds, "e-1")
         self._resources = {Drivers: self.drivers, Machines: fleet.machines}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import delete, select, text
 
 from fleet_tui.backend.operations.heartbeat import Heartbeat
 from fleet_tui.backend.operations.rows import OperationRow, WorkerRow
 from fleet_tui.backend.store import Store
 from tests.backend.operations.bench import Bench, kind
+from tests.waiting import until
 
 
 def silent_for(store: Store, executor: str, seconds: float) -> None:
@@ -41,6 +44,24 @@ def test_a_beat_is_seen_and_renewed(store: Store) -> None:
     one.beat()
     assert Heartbeat(store, "e-2").reap() == ()
     assert one.alive() == {"e-1"}
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_who_is_declared_dead_at_this_moment_says_that_it_lives(store: Store) -> None:
+    one = Heartbeat(store, "e-1")
+    one.beat()
+    with ThreadPoolExecutor(1) as other:
+        with store.write() as tx:
+            tx.execute(delete(WorkerRow))
+            beating = other.submit(one.beat)
+            until(lambda: waits_for_a_lock(store), what="it comes while the other one has not finished")
+        beating.result(timeout=20)
+    assert one.alive() == {"e-1"}
+
+
+def waits_for_a_lock(store: Store) -> bool:
+    with store.read() as tx:
+        return bool(tx.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 def test_the_work_of_the_dead_is_owned_under_a_new_epoch_and_keeps_its_leases(store: Store) -> None:
