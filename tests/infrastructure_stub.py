@@ -175,7 +175,8 @@ class InfrastructureStub:
     def beneath(self) -> tuple[api.Attention, ...]:
         kept = [h for h in self.hosts if "Maintenance" in h.resource_state]
         return tuple(
-            api.Attention("maintenance", h.name, f"host:{h.id}", "preparing for maintenance, op1", "replace DIMM A3", NOW.timestamp() - 130) for h in kept
+            api.Attention("maintenance", h.name, f"maintenance:{h.id}", "preparing for maintenance, op1", "replace DIMM A3", NOW.timestamp() - 130)
+            for h in kept
         )
 
     def put_host(self, row: hosts.HostRecord) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fleet_tui.session import Session
 
 Line = Sequence[Span]
+COMPLAINT = 3
+"""Most lines of what is wrong with the whole of it."""
 FRAME = 9
 """Lines of the dialog besides its fields and what they would do."""
 PREVIEW_S = 0.3
@@ -94,6 +96,7 @@ class FormDialog(ModalScreen[None]):
         self._is_new = False
         self._request_id = ""
         self._timer: Timer | None = None
+        self._aside_rows = 3
 
     def open(self, opener: FleetScreen, spec: Form) -> None:
         """Show this form."""
@@ -129,7 +132,8 @@ class FormDialog(ModalScreen[None]):
         rows, asked = self.app.size.height * 96 // 100, len(spec.fields)
         shown = min(asked + 2, max(4, (rows - FRAME) // (2 if spec.preview is not None else 1)))
         self.form.styles.max_height = shown
-        aside.styles.max_height = max(3, rows - FRAME - shown)
+        self._aside_rows = max(3, rows - FRAME - shown)
+        aside.styles.max_height = self._aside_rows
         self.query_one("#aside-lines", Lines).show([[(" asking what it would do", "muted")]])
         await self.form.fill(spec.fields, spec.values, locked=spec.locked, choices=spec.choices)
         self.form.focus_first()
@@ -235,12 +239,14 @@ class FormDialog(ModalScreen[None]):
         problems = {spec.names.get(name, name): said for name, said in problems.items()}
         self.form.complain(problems)
         rest = [f"{name}: {said}" for name, said in problems.items() if name not in self.form.rows]
-        self._complain("; ".join(rest) or ("" if problems else f"{error.message} {error.hint}"))
+        self._complain("; ".join(rest) or ("" if problems else " · ".join(part for part in (error.message, error.hint) if part)))
 
     def _complain(self, text: str) -> None:
         line = self.query_one("#complaint", Static)
         line.update(safe(text))
         line.display = bool(text)
+        # The buttons stay in sight: what it would do gives way to what is wrong.
+        self.query_one("#aside").styles.max_height = max(3, self._aside_rows - COMPLAINT * bool(text))
 
 
 def ask(opener: FleetScreen, spec: Form) -> None:

@@ -229,8 +229,9 @@ class DashboardScreen(ListScreen):
         if what in ("instance", "operation"):
             self.console.open(what, row.ref)
         elif what == "host":
-            is_kept = row.severity == "maintenance" or "moved" in row.text or "emptied" in row.text
-            self.console.open("maintenance" if is_kept else "host", row.ref)
+            self.console.open("host", row.ref)
+        elif what == "maintenance":
+            self.console.open("maintenance", f"host:{row.ref.partition(':')[2]}")
         elif what == "patches":
             self.console.open("patches", "")
 

@@ -187,11 +187,11 @@ class HostsScreen(ListScreen):
         """Swap the two panels, or go to the other one where both are shown."""
         if self.app.size.width < NORMAL:
             self.toggle_class("-tree")
+            self.app.stylesheet.update(self)  # at once, so that keys typed ahead go to the panel that is meant
             target = self.home()
         else:
             target = self.list if self.focused is self.tree_panel else self.tree_panel
-        if target is not None:
-            self.call_after_refresh(target.focus)
+        self.set_focus(target)
 
     def on_descendant_focus(self) -> None:
         """Footer and detail follow the panel that has the keys."""

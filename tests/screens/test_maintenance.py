@@ -193,6 +193,14 @@ async def test_a_blocked_vm_is_moved_by_hand() -> None:
         assert [(c.target, c.host) for c in sent(stub, MigrateVm)] == [("v-gpu-02", "kvm-02")]
 
 
+async def test_the_dashboard_leads_to_it() -> None:
+    async with console(hosts_fleet(), (120, 40)) as pilot:
+        seen = picture(pilot)
+        assert "preparing for maintenance, op1" in seen and "CAPACITY" in seen and "no !" in seen
+        await press(pilot, "shift+tab", "shift+tab", "G", "enter")
+        assert "Preparing for maintenance  2m 10s" in picture(pilot)
+
+
 async def test_power_says_that_it_is_to_come() -> None:
     async with console(hosts_fleet()) as pilot:
         await press(pilot, *KVM_17, "p")

@@ -70,7 +70,7 @@ class Ground:
         told = set()
         for host, severity, words in maintenance.wanting_attention(tx, self._clock.now()):
             told.add(host.id)
-            yield Attention(severity, host.name, f"host:{host.id}", words, "enter, then m: its maintenance", self._since(host))
+            yield Attention(severity, host.name, f"maintenance:{host.id}", words, "enter opens its maintenance", self._since(host))
         unwell = HostRow.resource_state.in_(_LOST) | HostRow.connection_state.in_(_BROKEN)
         for host in tx.scalars(select(HostRow).where(unwell).order_by(HostRow.name).limit(_SHOWN)):
             if host.id in told:
