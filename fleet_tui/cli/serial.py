@@ -40,10 +40,11 @@ def console(context: Context) -> int:
         if as_text:
             _copy(relay, leave=b"", until=_deadline(context))
             return 0
-        context.say(f"the serial line of {name}; ctrl+] leaves, the guest goes on")
         with _raw(sys.stdin.fileno()):
+            sys.stderr.write(f"the serial line of {context.out.cell(name)}; ctrl+] leaves, the guest goes on\r\n")
+            sys.stderr.flush()
             ended = _copy(relay, leave=LEAVE, until=_deadline(context))
-        context.say("\nthe line has ended" if ended else "")
+        sys.stderr.write("\nthe line has ended\n" if ended else "\n")
         return 0
     finally:
         relay.close()
@@ -88,7 +89,7 @@ def _raw(descriptor: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     kept = {name: signal.signal(name, lambda number, _frame: sys.exit(128 + number)) for name in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed already is the guest's too
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
@@ -107,11 +108,11 @@ def logs(context: Context) -> int:
             found = context.follow(request) if given.follow else context.session.fetch(request)
             for line in text.feed_text(found.text):
                 _give(context, line, collected)
-            stands = found.position == position
+            is_end = found.position - position < request.limit
             position = found.position
-            if stands and not given.follow:
+            if is_end and not given.follow:
                 break
-            if stands:
+            if is_end:
                 time.sleep(_LOOK_S)
         if text.line:
             _give(context, text.line, collected)

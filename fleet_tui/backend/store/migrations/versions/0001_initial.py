@@ -30,7 +30,6 @@ def upgrade() -> None:
     sa.Column('last_seen', Utc(), nullable=True),
     sa.Column('acknowledged', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('earlier', Json, nullable=False),
-    sa.Column('standing', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('phases', Json, nullable=False),
     sa.Column('health', sa.String(length=20), nullable=False),
     sa.Column('health_detail', sa.Text(), nullable=False),

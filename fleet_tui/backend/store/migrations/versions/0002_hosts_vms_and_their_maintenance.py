@@ -175,6 +175,9 @@ def upgrade() -> None:
 
     # What the first release made stays usable: branches it had were never disabled, and its links were written with a capital.
     # Defaults are plain texts: an expression would have SQLite copy the table, which its foreign keys forbid.
+    with op.batch_alter_table('agent', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('standing', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False, server_default='0'))
+
     with op.batch_alter_table('cluster', schema=None) as batch_op:
         batch_op.add_column(sa.Column('arch', sa.String(length=20), nullable=False, server_default='x86_64'))
         batch_op.add_column(sa.Column('allocation', sa.String(length=20), nullable=False, server_default='Disabled'))
