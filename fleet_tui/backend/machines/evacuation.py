@@ -90,8 +90,24 @@ def survives(world: World, cluster: Cluster, without: str = "") -> bool:
     seats = [seat for seat in cluster.seats if not seat.closed]
     lost = [seat for seat in seats if not without or seat.id == without]
     by_room = sorted(seats, key=lambda seat: seat.ram_free, reverse=True)
+    if _is_roomy(world, cluster, by_room):
+        return True
     # Those most likely to fail come first, so that a "no" is quick.
     return all(_is_absorbed(world, seat, by_room) for seat in sorted(lost, key=lambda seat: (seat.ram_taken, seat.cpu_taken), reverse=True))
+
+
+def _is_roomy(world: World, cluster: Cluster, by_room: Sequence[Seat]) -> bool:
+    """The quick yes: so many hosts have room for the largest VM of all that each VM of any host could have one to itself."""
+    most = max((len(world.on(seat.id)) for seat in by_room), default=0)
+    if most + 1 > len(by_room):
+        return False
+    cores = mhz = cpu = ram = 0
+    for size in {guest.size for seat in by_room for guest in world.on(seat.id)}:
+        weight = cluster.weight(size)
+        cores, mhz, cpu, ram = max(cores, size.cores), max(mhz, size.mhz), max(cpu, weight[0]), max(ram, weight[1])
+    return all(
+        seat.ram_free >= ram and seat.cpu_free >= cpu and seat.cores >= cores and seat.mhz >= mhz and not seat.tags for seat in by_room[:most + 1]
+    )
 
 
 def _is_absorbed(world: World, lost: Seat, by_room: Sequence[Seat]) -> bool:

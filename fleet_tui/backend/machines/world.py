@@ -256,8 +256,11 @@ class World:
     def _people(self, tx: Session, cluster_id: str) -> None:
         query = select(*_VM).where(VmRow.cluster_id == cluster_id) if cluster_id else select(*_VM)
         nothing: frozenset[str] = frozenset()
+        sizes: dict[tuple[int, ...], Size] = {}  # there are few of them, and very many VMs
         for vm_id, name, kind, cluster, state, host_id, destination_id, cores, mhz, mib, cpu, ram, account, device, local in tx.execute(query):
-            size = Size(cores, mhz, mib * MIB, cpu, ram)
+            numbers = (cores, mhz, mib, cpu, ram)
+            if (size := sizes.get(numbers)) is None:
+                size = sizes[numbers] = Size(cores, mhz, mib * MIB, cpu, ram)
             tags = self._tags.get(vm_id, nothing)
             guest = Guest(vm_id, name, kind, cluster, _STATES[state], host_id, destination_id, size, tags, account, device, local)
             self.guests[vm_id] = guest
