@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,8 @@ import pytest
 from fleet_tui.backend import hosts as h
 from fleet_tui.backend import machines as v
 from fleet_tui.backend import maintenance as m
-from fleet_tui.backend.errors import ConfirmationRequired, WrongState
+from fleet_tui.backend.errors import ConfirmationRequired, NotFound, WrongState
+from fleet_tui.backend.hypervisors.domain_xml import SERIAL_LOG
 from fleet_tui.backend.operations import OperationState
 from tests.journeys.site import Site, site
 from tests.lab.fixtures import REAL_HOSTS
@@ -54,24 +56,33 @@ def create(fleet: Site, lab: Lab, name: str, host: str) -> None:
         target=name, cluster="c1", offering="tiny", host=host, kernel=str(lab.boot.kernel), initrd=str(lab.boot.initrd), owners=("ada",),
         cmdline="console=ttyS0 quiet",
     ), timeout=120)
-    counts_on(fleet, name, 0)
+    counts_on(lab, name, 0)
 
 
-def ticks(fleet: Site, name: str) -> list[int]:
-    """What it counted on the host where it is now; a host keeps the serial log of a guest no longer than the guest."""
-    return [int(number) for number in re.findall(r"TICK (\d+) [^\n]*\n", fleet.call(v.ReadGuestLog(name)).text)]
+def ticks(lab: Lab, name: str) -> list[int]:
+    """Every number it counted, on whichever host its serial line was written then."""
+    found: set[int] = set()
+    for host in lab.hosts:
+        if host.pid and name in host.virsh("list", "--name", "--state-running").split():
+            log = SERIAL_LOG.format(id=host.virsh("domuuid", name).strip())
+    for host in lab.hosts:
+        text = host.run("sh", "-c", f"cat {log} 2>/dev/null || true")
+        found |= {int(number) for number in re.findall(r"TICK (\d+) [^\n]*\n", text)}
+    return sorted(found)
 
 
-def counts_on(fleet: Site, name: str, after: int) -> int:
-    """It goes on counting where it is, from where it was: not a number is left out, and it never began anew. The last number."""
-    until(lambda: (ticks(fleet, name) or [0])[-1] > after + 3, 90, f"{name} counts on from {after}")
-    seen = ticks(fleet, name)
-    assert seen == list(range(seen[0], seen[-1] + 1)), f"{name} lost ticks: {seen}"
+def counts_on(lab: Lab, name: str, after: int) -> int:
+    """It goes on counting from where it was: it never began anew, and at most a line broken by a switch-over is missing. The last number."""
+    until(lambda: (ticks(lab, name) or [0])[-1] > after + 3, 90, f"{name} counts on from {after}")
+    seen = ticks(lab, name)
+    missing = sorted(set(range(1, seen[-1] + 1)) - set(seen))
+    assert len(missing) <= 2, f"{name} lost ticks: {missing}"
     return seen[-1]
 
 
 def where(lab: Lab, name: str) -> list[str]:
-    return [host.name for host in lab.hosts if host.guests().get(name) == "running"]
+    """Hosts whose libvirt says that it runs there; one without power says nothing, and runs nothing."""
+    return [host.name for host in lab.hosts if host.pid and name in host.virsh("list", "--name", "--state-running").split()]
 
 
 def show(fleet: Site, host: str = "kvm1") -> m.MaintenanceRecord:
@@ -79,10 +90,17 @@ def show(fleet: Site, host: str = "kvm1") -> m.MaintenanceRecord:
     return record
 
 
+def moving(fleet: Site) -> list[m.Evacuee]:
+    """VMs on their way; none before the session is there."""
+    with contextlib.suppress(NotFound):
+        return [vm for vm in fleet.client().call(m.ShowMaintenance("kvm1")).vms if vm.state is m.MoveState.MOVING]
+    return []
+
+
 def test_a_host_goes_out_of_service_and_comes_back_without_its_guests_noticing(fleet: Site, lab: Lab, capsys: Any) -> None:
     for name in GUESTS:
         create(fleet, lab, name, "kvm1")
-    counted = {name: counts_on(fleet, name, 0) for name in GUESTS}
+    counted = {name: counts_on(lab, name, 0) for name in GUESTS}
     plan = fleet.call(m.ForecastHost("kvm1"))
     assert not plan.refusals and all(move.destination for move in plan.moves)
     done = fleet.do(m.MaintainHost(target="kvm1", reason="replace DIMM A3", confirmed=True), timeout=300)
@@ -94,7 +112,7 @@ def test_a_host_goes_out_of_service_and_comes_back_without_its_guests_noticing(f
             print(f"\n  {vm.vm} moved to {vm.destination} in {vm.elapsed_ms} ms, held for {vm.downtime_ms} ms", end="")
     assert all(len(where(lab, name)) == 1 and where(lab, name) != ["kvm1"] for name in GUESTS)
 
-    counted = {name: counts_on(fleet, name, counted[name]) for name in GUESTS}
+    counted = {name: counts_on(lab, name, counted[name]) for name in GUESTS}
 
     lab.hosts[0].off()  # the work
     lab.hosts[0].on()
@@ -106,7 +124,7 @@ def test_a_host_goes_out_of_service_and_comes_back_without_its_guests_noticing(f
     fleet.do(m.MigrateBack(target="kvm1", confirmed=True), timeout=300)
     assert all(where(lab, name) == ["kvm1"] for name in GUESTS)
     for name in GUESTS:
-        counts_on(fleet, name, counted[name])
+        counts_on(lab, name, counted[name])
     fleet.call(m.CloseMaintenance("kvm1"))
     with pytest.raises(WrongState):
         fleet.client().call(m.CloseMaintenance("kvm1"))
@@ -117,7 +135,7 @@ def test_the_daemon_is_killed_in_the_middle_of_it(fleet: Site, lab: Lab) -> None
     for name in GUESTS:
         create(fleet, lab, name, "kvm1")
     operation = fleet.submit(m.MaintainHost(target="kvm1", reason="replace DIMM A3", confirmed=True))
-    until(lambda: any(vm.state is m.MoveState.MOVING for vm in show(fleet).vms), 60, "a VM moves")
+    until(lambda: moving(fleet), 60, "a VM moves")
     fleet.kill()
     fleet.await_door()
     assert fleet.ended(operation.id, 300).state is OperationState.SUCCEEDED
@@ -129,8 +147,8 @@ def test_a_destination_that_dies_on_the_way_costs_no_guest(fleet: Site, lab: Lab
     for name in GUESTS:
         create(fleet, lab, name, "kvm1")
     operation = fleet.submit(m.MaintainHost(target="kvm1", reason="replace DIMM A3", confirmed=True))
-    moving = until(lambda: [vm for vm in show(fleet).vms if vm.state is m.MoveState.MOVING and vm.phase == "copy"], 60, "a VM is copied")
-    victim = next(host for host in lab.hosts if host.name == moving[0].destination)
+    copied = until(lambda: [vm for vm in moving(fleet) if vm.phase == "copy"], 60, "a VM is copied")
+    victim = next(host for host in lab.hosts if host.name == copied[0].destination)
     arrived = {name for name in GUESTS if where(lab, name) == [victim.name]}
     victim.unplug()
     ended = fleet.ended(operation.id, 600)
