@@ -220,7 +220,7 @@ class StubSession(InfrastructureStub):
             {"total": len(links), **{link: links.count(link) for link in links}}, states, dict(Counter(r.kind for r in rows)),
             {"running": sum(not op.state.is_final for op in ops), "waiting": 0, "failed": sum(op.state.value == "failed" for op in ops)},
             sum(r.data_disk.used_bytes or 0 for r in rows), sum(r.data_disk.size_gb for r in rows) * GIB,
-            attention, len(attention), tuple(ops), tuple(rows[: request.rows]), tuple(self.hosts),
+            attention, sum(a.severity in ("failed", "attention") for a in attention), tuple(ops), tuple(rows[: request.rows]), tuple(self.hosts),
             tuple(self.lines[-request.lines :]), len(self.events), self.rooms if request.rows else (), self.count_vms(), self.count_kept(),
         )  # fmt: skip
 
