@@ -329,7 +329,7 @@ def test_a_forecast_ends_as_maintenance_would(fleet: Premises, capsys: pytest.Ca
     refused = mt.Blocker("capacity", "db-7", "fits nowhere", "free some room")
     fleet.forecast = replace(fleet._ForecastHost(mt.ForecastHost("kvm-17")), refusals=(refused,))
     code, out, _ = run(capsys, "host", "forecast", "kvm-17", "--output", "table")
-    assert (code, "db-7: fits nowhere free some room" in out) == (8, True)
+    assert (code, "db-7: fits nowhere; free some room" in out) == (8, True)
 
 
 def test_a_session_is_shown_whole_and_changed_by_its_flags(fleet: Premises, capsys: pytest.CaptureFixture[str]) -> None:

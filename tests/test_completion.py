@@ -94,6 +94,8 @@ def ran(*command: str) -> list[str]:
         ("fleet instance provision web-1 --dry", {"--dry-run"}),
         ("fleet --site somewhere instance prov", {"provision"}),
         ("fleet pane d", {"dashboard"}),
+        ("fleet host cancel-", {"cancel-degraded", "cancel-maintain"}),
+        ("fleet cluster set-ratio kvm-a --r", {"--ram", "--read-only"}),
         ("fleet completion ", {"bash", "zsh", "fish"}),
         ("fleet image register fleet.ba", {"fleet.bash"}),
     ],

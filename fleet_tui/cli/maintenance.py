@@ -177,7 +177,7 @@ def _show_plan(context: Context, found: mt.RollingPlan) -> int:
 
 def _sentence(blocker: mt.Blocker) -> str:
     text = blocker.text if blocker.text.startswith(blocker.subject) else f"{blocker.subject}: {blocker.text}"
-    return f"{text} {blocker.hint}".strip()
+    return f"{text}{' ' if text.endswith('.') else '; '}{blocker.hint}" if blocker.hint else text
 
 
 def _code(refusals: Sequence[Any]) -> int:

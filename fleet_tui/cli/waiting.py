@@ -53,8 +53,7 @@ def wait(context: Context, operation: OperationRecord, *, tell: bool, as_records
         while True:
             operation = context.follow(ShowOperation(operation.id), deadline)
             if tell or as_records:
-                ticker.clear()
-                seen = _tell(context, operation.id, seen, as_records)
+                seen = _tell(context, operation.id, seen, as_records, ticker)
             if operation.state.is_final:
                 context.farewell = ""
                 return operation
@@ -85,9 +84,12 @@ class _Ticker:
         self._shown = ""
 
     def show(self, text: str) -> None:
+        text = text[: max(0, shutil.get_terminal_size().columns - 1)]
+        if text == self._shown:
+            return
         self.clear()
-        self._shown = text[: max(0, shutil.get_terminal_size().columns - 1)]
-        sys.stderr.write(self._shown)
+        self._shown = text
+        sys.stderr.write(text)
         sys.stderr.flush()
 
     def clear(self) -> None:
@@ -139,10 +141,12 @@ def line_text(line: LogLine, *, timestamps: bool) -> str:
     return f"{stamp}{line.phase}: {level}{line.text}"
 
 
-def _tell(context: Context, operation: str, seen: int, as_records: bool) -> int:
+def _tell(context: Context, operation: str, seen: int, as_records: bool, ticker: _Ticker) -> int:
     """Everything the operation has said since; returns how far we are."""
     while True:
         batch = context.follow(ReadLines(operation=operation, after=seen))
+        if batch.lines:
+            ticker.clear()
         for line in batch.lines:
             if not as_records:
                 context.say(clean(line_text(line, timestamps=False)))
