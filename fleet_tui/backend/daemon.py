@@ -7,7 +7,6 @@ its own slot.
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import logging
 import logging.handlers
@@ -20,14 +19,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from fleet_tui import __version__
-from fleet_tui.backend import directories
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
 from fleet_tui.backend.api.consoles import Consoles
@@ -38,8 +35,7 @@ from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
-from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import Busy, FleetError, InternalError, UsageError
+from fleet_tui.backend.errors import Busy, FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import access as host_access
 from fleet_tui.backend.hosts import drivers as of_hosts
@@ -50,7 +46,7 @@ from fleet_tui.backend.hypervisors.registry import real
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
-from fleet_tui.backend.instances.drivers import Drivers, Timeouts
+from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
@@ -59,16 +55,16 @@ from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.machines.watch import Watch as VmWatch
 from fleet_tui.backend.maintenance import drivers as of_maintenance
 from fleet_tui.backend.maintenance import operations as maintenance_operations
-from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy_of
 from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
+from fleet_tui.backend.options import Options, parse
 from fleet_tui.backend.providers import Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
-from fleet_tui.backend.store import Store, sqlite_url
+from fleet_tui.backend.store import Store
 from fleet_tui.backend.store.schema import prepare as prepare_schema
 from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
@@ -78,41 +74,6 @@ log = logging.getLogger("fleetd")
 
 GRACE_S = 30.0
 """Seconds given to current steps at ``SIGTERM`` (spec 15.6)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What ``fleetd`` was told."""
-
-    directories: Directories
-    database: str
-    slot: int = 1
-    site: str = ""
-    simulate: bool = False
-    instances: int = 200
-    hosts: int = 24
-    seed: int = 7
-    faults: str = ""
-    heartbeat_s: float = 10.0
-    dead_s: float = 60.0
-    socket_mode: int = 0o600
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    policy: Policy = field(default_factory=Policy)
-    mail: Mail = field(default_factory=Mail)
-
-    @property
-    def socket(self) -> Path:
-        name = "fleetd.sock" if self.slot == 1 else f"fleetd-{self.slot}.sock"
-        return self.directories.runtime / name
-
-    @property
-    def lock(self) -> Path:
-        return self.directories.lock if self.slot == 1 else self.directories.state / f"fleetd-{self.slot}.lock"
-
-    @property
-    def executor(self) -> str:
-        """Stable per slot, so that a plain restart takes its own work up again."""
-        return f"{socket.gethostname()}-{self.slot}"
 
 
 class Daemon:
@@ -318,47 +279,6 @@ def _reopen_logs() -> None:
             handler.doRollover()
 
 
-def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
-    """Flags, then environment (``FLEETD_*``), then defaults."""
-    env = os.environ.get
-    parser = argparse.ArgumentParser(prog="fleetd", description="Owns a site: its database, its operations, its agents, its door.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"fleetd {__version__}")
-    parser.add_argument("--state-dir", default=env("FLEETD_STATE_DIR", ""), help="everything under this directory, like FLEET_HOME")
-    parser.add_argument("--runtime-dir", default=env("FLEETD_RUNTIME_DIR", ""), help="where the socket is; found from the state directory when empty")
-    parser.add_argument("--database", default=env("FLEETD_DATABASE", ""), help="SQLAlchemy URL; SQLite in the state directory when empty")
-    parser.add_argument("--slot", type=int, default=int(env("FLEETD_SLOT", "1")), help="which of several daemons of one site (PostgreSQL)")
-    parser.add_argument("--site", default=env("FLEETD_SITE", ""), help="name of the site; the host's when empty")
-    parser.add_argument("--log-level", default=env("FLEETD_LOG_LEVEL", "info"), choices=("debug", "info", "warning", "error"))
-    parser.add_argument("--log-stderr", action="store_true", help="log to standard error too (for the journal)")
-    parser.add_argument("--socket-mode", default=env("FLEETD_SOCKET_MODE", "600"), help="mode of the socket, octal: who may connect")
-    parser.add_argument("--simulate", action="store_true", help="simulated provider and fleet; nothing real is touched")
-    parser.add_argument("--instances", type=int, default=200, help="simulated instances")
-    parser.add_argument("--hosts", type=int, default=24, help="simulated hosts")
-    parser.add_argument("--seed", type=int, default=7, help="what the simulation is made from")
-    parser.add_argument("--faults", default=env("FLEETD_FAULTS", ""), help="faults to inject in the simulation")
-    parser.add_argument("--heartbeat", type=float, default=float(env("FLEETD_HEARTBEAT", "10")), help="seconds between a daemon's heartbeats")
-    parser.add_argument("--dead-after", type=float, default=float(env("FLEETD_DEAD_AFTER", "60")), help="seconds without one: its work is taken over")
-    parser.add_argument("--timeouts", default=env("FLEETD_TIMEOUTS", ""), help="name=seconds,… of: " + ", ".join(Timeouts.__dataclass_fields__))
-    parser.add_argument("--smtp-server", default=env("FLEETD_SMTP_SERVER", ""), help="host[:port] that mail is handed to; no mail when empty")
-    parser.add_argument("--mail-from", default=env("FLEETD_MAIL_FROM", ""), help="who announcements come from")
-    parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
-    parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
-    given = parser.parse_args(arguments)
-    places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
-    if given.runtime_dir:
-        places = replace(places, runtime=Path(given.runtime_dir).absolute())
-    options = Options(
-        directories=places, database=given.database or sqlite_url(places.database), slot=given.slot, site=given.site, simulate=given.simulate,
-        instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
-        dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
-        policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
-    )
-    if options.slot != 1 and options.database.startswith("sqlite"):
-        raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")
-    return options, given
-
-
 def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
     """The daemon, running; what is wrong with its files and its database is said in a sentence, with the trace at level debug."""
     try:
@@ -377,16 +297,6 @@ def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
         log.debug("start failed", exc_info=problem)
         raise InternalError(f"fleetd cannot start: {problem}", hint="free, give or put back what is named there") from problem
     return daemon
-
-
-def _timeouts(text: str) -> Timeouts:
-    told: dict[str, float] = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
-        if name not in Timeouts.__dataclass_fields__:
-            raise UsageError(f"there is no timeout {name!r}", hint="known: " + ", ".join(Timeouts.__dataclass_fields__))
-        told[name] = float(value)
-    return replace(Timeouts(), **told)
 
 
 def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothing) -> int:

@@ -1,0 +1,104 @@
+"""What ``fleetd`` was told: flags, then environment, then defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fleet_tui import __version__
+from fleet_tui.backend import directories
+from fleet_tui.backend.directories import Directories
+from fleet_tui.backend.errors import UsageError
+from fleet_tui.backend.instances.drivers import Timeouts
+from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy_of
+from fleet_tui.backend.store import sqlite_url
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``fleetd`` was told."""
+
+    directories: Directories
+    database: str
+    slot: int = 1
+    site: str = ""
+    simulate: bool = False
+    instances: int = 200
+    hosts: int = 24
+    seed: int = 7
+    faults: str = ""
+    heartbeat_s: float = 10.0
+    dead_s: float = 60.0
+    socket_mode: int = 0o600
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    policy: Policy = field(default_factory=Policy)
+    mail: Mail = field(default_factory=Mail)
+
+    @property
+    def socket(self) -> Path:
+        name = "fleetd.sock" if self.slot == 1 else f"fleetd-{self.slot}.sock"
+        return self.directories.runtime / name
+
+    @property
+    def lock(self) -> Path:
+        return self.directories.lock if self.slot == 1 else self.directories.state / f"fleetd-{self.slot}.lock"
+
+    @property
+    def executor(self) -> str:
+        """Stable per slot, so that a plain restart takes its own work up again."""
+        return f"{socket.gethostname()}-{self.slot}"
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
+    """Flags, then environment (``FLEETD_*``), then defaults."""
+    env = os.environ.get
+    parser = argparse.ArgumentParser(prog="fleetd", description="Owns a site: its database, its operations, its agents, its door.",
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"fleetd {__version__}")
+    parser.add_argument("--state-dir", default=env("FLEETD_STATE_DIR", ""), help="everything under this directory, like FLEET_HOME")
+    parser.add_argument("--runtime-dir", default=env("FLEETD_RUNTIME_DIR", ""), help="where the socket is; found from the state directory when empty")
+    parser.add_argument("--database", default=env("FLEETD_DATABASE", ""), help="SQLAlchemy URL; SQLite in the state directory when empty")
+    parser.add_argument("--slot", type=int, default=int(env("FLEETD_SLOT", "1")), help="which of several daemons of one site (PostgreSQL)")
+    parser.add_argument("--site", default=env("FLEETD_SITE", ""), help="name of the site; the host's when empty")
+    parser.add_argument("--log-level", default=env("FLEETD_LOG_LEVEL", "info"), choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-stderr", action="store_true", help="log to standard error too (for the journal)")
+    parser.add_argument("--socket-mode", default=env("FLEETD_SOCKET_MODE", "600"), help="mode of the socket, octal: who may connect")
+    parser.add_argument("--simulate", action="store_true", help="simulated provider and fleet; nothing real is touched")
+    parser.add_argument("--instances", type=int, default=200, help="simulated instances")
+    parser.add_argument("--hosts", type=int, default=24, help="simulated hosts")
+    parser.add_argument("--seed", type=int, default=7, help="what the simulation is made from")
+    parser.add_argument("--faults", default=env("FLEETD_FAULTS", ""), help="faults to inject in the simulation")
+    parser.add_argument("--heartbeat", type=float, default=float(env("FLEETD_HEARTBEAT", "10")), help="seconds between a daemon's heartbeats")
+    parser.add_argument("--dead-after", type=float, default=float(env("FLEETD_DEAD_AFTER", "60")), help="seconds without one: its work is taken over")
+    parser.add_argument("--timeouts", default=env("FLEETD_TIMEOUTS", ""), help="name=seconds,… of: " + ", ".join(Timeouts.__dataclass_fields__))
+    parser.add_argument("--smtp-server", default=env("FLEETD_SMTP_SERVER", ""), help="host[:port] that mail is handed to; no mail when empty")
+    parser.add_argument("--mail-from", default=env("FLEETD_MAIL_FROM", ""), help="who announcements come from")
+    parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
+    parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
+    given = parser.parse_args(arguments)
+    places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
+    if given.runtime_dir:
+        places = replace(places, runtime=Path(given.runtime_dir).absolute())
+    options = Options(
+        directories=places, database=given.database or sqlite_url(places.database), slot=given.slot, site=given.site, simulate=given.simulate,
+        instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
+        dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
+        policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
+    )
+    if options.slot != 1 and options.database.startswith("sqlite"):
+        raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")
+    return options, given
+
+
+def _timeouts(text: str) -> Timeouts:
+    told: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in Timeouts.__dataclass_fields__:
+            raise UsageError(f"there is no timeout {name!r}", hint="known: " + ", ".join(Timeouts.__dataclass_fields__))
+        told[name] = float(value)
+    return replace(Timeouts(), **told)
