@@ -396,7 +396,6 @@ class FleetScreen(Screen[None]):
         return None
 
     def restore_focus(self) -> None:
-        home = self.home()
-        if home is not None:
+        if (home := self.home()) is not None:
             home.focus()
 

@@ -97,8 +97,7 @@ class ResourceTable(TableLines, can_focus=True):
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Use these columns; the sort order stays where its column does."""
         self._set.columns = tuple(columns)
-        sorted_by = self._set.sort_column
-        if sorted_by is not None:
+        if (sorted_by := self._set.sort_column) is not None:
             self._set.sort_column = next((c for c in columns if c.key == sorted_by.key), None)
         self._set.disturb(sort=True, texts=True)
         self._settle()
