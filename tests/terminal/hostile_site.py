@@ -54,6 +54,7 @@ class Impostor:
             agent = tx.get(AgentRow, row.machine)
             assert agent is not None and agent.boot is not None
             sealed, self._boot, self._seq = agent.token_sealed, agent.boot, agent.acknowledged
+        self._standing = 1_000_000
         token = Envelope.from_file(site.places.master_key).open(sealed, f"agent-token:{row.machine}").decode()
         hello = t.Hello(machine=row.machine, boot=self._boot, token=token, clock=time.time(), pid=pid, agent_version=SHORT)
         self._key = site.call(hello).key
@@ -61,7 +62,9 @@ class Impostor:
     def report(self, lines: Sequence[str] = (), **fields: Any) -> t.Acknowledged:
         told = tuple(t.AgentLine(self._seq + n, time.time(), SHORT, "error" if n % 2 else "info", text) for n, text in enumerate(lines, 1))
         self._seq += len(told)
-        reply: t.Acknowledged = self._site.call(t.Report(machine=self._machine, boot=self._boot, key=self._key, lines=told, **fields))
+        self._standing += 1  # later than all the real one has said
+        known = {"machine": self._machine, "boot": self._boot, "key": self._key, "standing": self._standing}
+        reply: t.Acknowledged = self._site.call(t.Report(**known, lines=told, **fields))
         return reply
 
     def refuse(self, detail: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from fleet_tui.backend.machines import editing, offerings, queries, ratios, vms
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.text import clean
+
+_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+"""What a guest says to its terminal alone: colours, cursor, titles."""
 
 
 class MachineAnswers:
@@ -50,7 +54,7 @@ class MachineAnswers:
             return machines.GuestLog(request.after, "")
         hypervisor = self._drivers.links.hypervisor(vm.host_id)
         position, text = hypervisor.log_of(vm.guest_id, max(0, request.after), max(1, min(request.limit, 1_000_000)))
-        lines = text.replace("\r\n", "\n").split("\n")
+        lines = _SEQUENCES.sub("", text).replace("\r\n", "\n").split("\n")
         return machines.GuestLog(position, "\n".join(clean(line) for line in lines))
 
     def _console(self, caller: Caller, request: machines.OpenConsole) -> machines.ConsoleTicket:
