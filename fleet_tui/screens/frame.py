@@ -289,8 +289,7 @@ class FleetScreen(Screen[None]):
         """Go back one thing inside this screen (a filter, marks, an edited form). True when there was one."""
         return False
 
-    def rows_aimed_at(self) -> dict[str, Any]:
-        """What is selected here, by what actions aim at."""
+    def rows_aimed_at(self) -> dict[str, Any]:  # by what actions aim at
         return {aims: self.subject(aims) for aims in actions.AIMED_AT}
 
     def _offer(self, title: str, offers: Iterable[commands.Offer]) -> None:
@@ -334,15 +333,6 @@ class FleetScreen(Screen[None]):
     def act_global_theme(self) -> None:
         self.console.next_theme()
 
-    def act_global_vms(self) -> None:
-        self.console.open("vms", "")
-
-    def act_global_patches(self) -> None:
-        self.console.open("patches", "")
-
-    def act_global_offerings(self) -> None:
-        self.console.open("offerings", "")
-
     def act_global_quit(self) -> None:
         self.console.leave()
 
@@ -356,9 +346,9 @@ class FleetScreen(Screen[None]):
 
     def run_line(self, line: str) -> None:
         """Do what was typed after ``:``, or say what was not understood."""
-        from fleet_tui.screens.line import run_line
+        from fleet_tui.screens import line as lines
 
-        run_line(self, line)
+        lines.run_line(self, line)
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         event.stop()

@@ -10,6 +10,15 @@ from fleet_tui.screens.frame import FleetScreen
 class HostKeys(FleetScreen):
     """``m v e K l o``, the forms of places, and everything that is made new."""
 
+    def act_global_vms(self) -> None:
+        self.console.open("vms", "")
+
+    def act_global_patches(self) -> None:
+        self.console.open("patches", "")
+
+    def act_global_offerings(self) -> None:
+        self.console.open("offerings", "")
+
     def act_host_maintenance(self, row: Any) -> None:
         self.console.open("maintenance", f"host:{row.id}")
 
