@@ -158,9 +158,18 @@ class Moves:
         if flight.error is None:
             return  # it came through, perhaps just before it was to be stopped
         self._settle(guest, destination)
-        if stop is not None:
-            raise stop
-        raise flight.error
+        raise stop or self._in_truth(flight.error, destination)
+
+    def _in_truth(self, error: BaseException, destination: LibvirtHost) -> BaseException:
+        """Who aborts from elsewhere may make libvirt say that a connection broke: when both hosts answer, none is unreachable."""
+        if not isinstance(error, Unreachable) or self._host.link.is_lost or destination.link.is_lost:
+            return error
+        try:
+            self._host.ping()
+            destination.ping()
+        except FleetError:
+            return error
+        return WrongState(f"the migration was broken off: {error.message}", hint="look at both hosts' libvirt logs", state="aborted")
 
     def _stop(self, guest_id: str, destination: LibvirtHost, flight: _Flight) -> None:
         """Ask for its end until it ends: at its very beginning there may be nothing to abort yet.

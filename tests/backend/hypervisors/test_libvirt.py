@@ -144,6 +144,23 @@ def test_a_destination_that_hangs_at_the_switch_over_never_leaves_two_running(be
     assert running(bench, guest) == [SECOND]
 
 
+def test_a_guest_that_arrives_is_held_until_its_source_has_ended_it(bench: LabBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the promise above rests on. libvirt races with itself when a hung destination wakes, so that test alone may pass by luck."""
+    source, destination = both(bench)
+    guest = ready(bench, source, bench.spec("a"))
+    seen: list[tuple[GuestState, GuestState]] = []
+    resume = destination.resume
+
+    def seeing(guest_id: str) -> None:
+        seen.append((source.find(guest_id).state, destination.find(guest_id).state))
+        resume(guest_id)
+
+    monkeypatch.setattr(destination, "resume", seeing)
+    moved = source.migrate(guest, destination, MoveOptions(), lambda progress: None)
+    assert seen == [(ABSENT, PAUSED)] and 0 < moved.downtime_ms < 5000
+    assert running(bench, guest) == [SECOND]
+
+
 def test_a_death_of_ours_interrupts_nothing(bench: LabBench) -> None:
     source, destination = both(bench)
     guest = ready(bench, source, bench.spec("a"))
