@@ -54,7 +54,7 @@ class Impostor:
             agent = tx.get(AgentRow, row.machine)
             assert agent is not None and agent.boot is not None
             sealed, self._boot, self._seq = agent.token_sealed, agent.boot, agent.acknowledged
-        self._standing = 1_000_000
+        self._standing = 1 << 60
         token = Envelope.from_file(site.places.master_key).open(sealed, f"agent-token:{row.machine}").decode()
         hello = t.Hello(machine=row.machine, boot=self._boot, token=token, clock=time.time(), pid=pid, agent_version=SHORT)
         self._key = site.call(hello).key
