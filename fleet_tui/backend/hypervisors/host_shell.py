@@ -79,6 +79,7 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
 done
 '
 LC_ALL=C setsid nohup sh -c "$watch" </dev/null >/dev/null 2>&1 &
+echo $!
 """
 _LOG = """\
 if [ -s /var/log/libvirt/libvirtd.log ]; then echo /var/log/libvirt/libvirtd.log; elif [ -s /var/log/libvirt/virtqemud.log ]; then
@@ -217,13 +218,20 @@ class HostShell:
         there = shlex.quote(f"ssh .*{re.escape(address)}")
         self._shell.run(f"for parent in $(pgrep -x libvirtd) $(pgrep -x virtqemud); do pkill -P $parent -f -- {there}; done; true")
 
-    def watch_over(self, guest_id: str, uri: str, limit_s: float) -> None:
+    def watch_over(self, guest_id: str, uri: str, limit_s: float) -> str:
         """Leave a watch here that lets a guest go on at its destination, should we not be there to do it.
 
         It does so only once this host's libvirt says that the guest has left it, and only to a guest that is held there.
+        Gives its process number; empty where there can be none.
         """
-        if _PLAIN.fullmatch(guest_id) and _PLAIN.fullmatch(uri):
-            self._shell.run(_WATCH.format(guest=guest_id, uri=uri, limit=int(limit_s)))
+        if not _PLAIN.fullmatch(guest_id) or not _PLAIN.fullmatch(uri):
+            return ""
+        said = self._shell.run(_WATCH.format(guest=guest_id, uri=uri, limit=int(limit_s))).out.strip()
+        return said if said.isdigit() else ""
+
+    def relieve(self, watch: str) -> None:
+        """End a watch that is not needed any more."""
+        self._shell.run(f"kill -- -{int(watch)} 2>/dev/null || :")
 
     def _try(self, command: str) -> bool:
         try:

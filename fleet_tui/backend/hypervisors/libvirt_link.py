@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from fleet_tui.backend.errors import (
     AuthFailed,
@@ -32,7 +33,7 @@ from fleet_tui.backend.errors import (
 from fleet_tui.backend.remote import Login
 from fleet_tui.backend.remote.deadlines import within
 from fleet_tui.backend.remote.relay import Relay
-from fleet_tui.backend.remote.ssh import SshReach
+from fleet_tui.backend.remote.ssh import SshReach, SshShell
 from fleet_tui.backend.text import clean
 
 OPEN_S = 8.0
@@ -90,26 +91,34 @@ class Link:
         lost: told once, from any thread, why it broke by itself.
     """
 
-    def __init__(self, reach: SshReach, login: Login, lost: Callable[[str], None]) -> None:
+    def __init__(self, reach: SshReach, login: Login, lost: Callable[[str], None], parent: Link | None = None) -> None:
         self.libvirt = bindings()
         self.login, self.address = login, login.address
-        self._reach, self._lost = reach, lost
+        self._reach, self._lost, self._parent = reach, lost, parent
         self._turn, self._telling, self._probing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._children: WeakSet[Link] = WeakSet()
         self._reason = ""
         """Why it broke."""
         self._is_closing = self._is_told = False
-        self.shell = reach.open(login)
+        self.shell: SshShell = parent.shell if parent is not None else reach.open(login)
         try:
             self._relay, self.connection = self._opened()
         except BaseException:
-            self.shell.close()
+            self._close_shell()
             raise
         self._relay.when_closed(self._broke)
-        threading.Thread(target=self._feel_pulse, name="libvirt-pulse", daemon=True).start()
+        if parent is None:
+            threading.Thread(target=self._feel_pulse, name="libvirt-pulse", daemon=True).start()
+        else:
+            parent._children.add(self)
+            if parent.is_lost:
+                self._relay.close()
 
     def again(self) -> Link:
-        """Another connection to the same host, for what takes long."""
-        return Link(self._reach, self.login, lambda reason: None)
+        """Another connection through the same SSH connection, for what takes long. It breaks when this one does."""
+        if self._reason or self._is_closing:
+            raise self._broken()
+        return Link(self._reach, self.login, lambda reason: None, self)
 
     def _opened(self) -> tuple[Relay, Any]:
         relay = self.shell.relay(_HELPER, timeout_s=OPEN_S)
@@ -185,6 +194,11 @@ class Link:
     def _hang(self) -> None:
         self._reason = self._reason or _SILENT
         self._relay.close()
+        self._let_go_of_children()
+
+    def _let_go_of_children(self) -> None:
+        for child in list(self._children):
+            child._relay.close()
 
     # Its end
 
@@ -192,7 +206,12 @@ class Link:
         """Nobody is told. Does not wait for the far side."""
         self._is_closing = True
         self._relay.close()
-        self.shell.close()
+        self._let_go_of_children()
+        self._close_shell()
+
+    def _close_shell(self) -> None:
+        if self._parent is None:
+            self.shell.close()
 
     @property
     def is_lost(self) -> bool:
@@ -200,6 +219,9 @@ class Link:
 
     def why(self) -> str:
         """Why it broke (spec 7.4), found out once: libvirtd ended, or hangs, or the machine does not answer at all."""
+        if self._parent is not None and self._parent.is_lost:
+            self._reason = self._parent.why()
+            return self._reason
         with self._probing:
             if self._reason in ("", _SILENT):
                 try:
@@ -243,6 +265,7 @@ class Link:
             if self._is_closing or self._is_told:
                 return
             self._is_told = True
+        self._let_go_of_children()
         reason = self.why()
         if not self._is_closing:
             self._lost(reason)

@@ -77,17 +77,21 @@ class Moves:
         destination.arrivals.prepare_disks(guest_id, local, host)
         try:
             with self._watched(domain) as held:
-                flight = _Flight(self._call(found.id, destination, local, options), found.name)
+                flight = _Flight(self._call(found.id, destination, local, options, held), found.name)
                 self._attend(domain, found, destination, flight, options, told)
                 self._let_go(guest_id, destination)
                 held.ended = time.monotonic()
+                if held.watch:
+                    self._host.shell.relieve(held.watch)
         except BaseException:
             self._ways.pop(destination.link.address, None)  # perhaps that is what was wrong
             destination.arrivals.drop_disks(guest_id, local)
             raise
         return self._arrived(guest_id, destination, local, flight, held)
 
-    def _call(self, guest_id: str, destination: LibvirtHost, local: list[Volume], options: MoveOptions) -> Callable[[], object]:
+    def _call(
+        self, guest_id: str, destination: LibvirtHost, local: list[Volume], options: MoveOptions, held: _Held
+    ) -> Callable[[], object]:
         """The one call of libvirt that does it all, ready to be made, on connections of its own."""
         libvirt, login = self._libvirt, destination.link.login
         address = f"[{login.address}]" if ":" in login.address else login.address
@@ -109,13 +113,12 @@ class Moves:
         if is_theirs:
             flags |= libvirt.VIR_MIGRATE_PEER2PEER
         uri = f"qemu+ssh://{quote(login.user, safe='')}@{address}:{login.port}/system?no_tty=1"
-        if is_theirs:
-            self._host.shell.watch_over(guest_id, uri, options.timeout_s + 2 * _ABORT_S)
 
         def call() -> None:
             with contextlib.closing(self._host.link.again()) as here:
                 domain = here.call(here.connection.lookupByUUIDString, guest_id)
                 if is_theirs:
+                    held.watch = self._host.shell.watch_over(guest_id, uri, options.timeout_s + 2 * _ABORT_S)
                     here.call(domain.migrateToURI3, uri, parameters, flags, what="migrate it", timeout_s=limit)
                 else:
                     with contextlib.closing(destination.link.again()) as there:
@@ -277,10 +280,12 @@ class Moves:
 
 @dataclass(slots=True)
 class _Held:
-    """When a guest was held for its switch-over, as far as we heard."""
+    """When a guest was held for its switch-over, as far as we heard; and who would let it go in our place."""
 
     begun: float = 0.0
     ended: float = 0.0
+    watch: str = ""
+    """Process number of the watch that was left at the source."""
 
     @property
     def ms(self) -> int:

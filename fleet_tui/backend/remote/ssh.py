@@ -32,8 +32,8 @@ from fleet_tui.backend.text import clean
 SILENCE_S = 15
 """Something is sent every `_KEEPALIVE_S`; unanswered for so long, the connection is broken (spec 7.4: a link is given up after 19 s)."""
 _KEEPALIVE_S = 5
-_SESSIONS = 6
-"""Commands and files at once on one connection; OpenSSH refuses more than 10 (``MaxSessions``), and relays need some."""
+_SESSIONS = 4
+"""Commands and files at once on one connection; OpenSSH refuses more than 10 (``MaxSessions``), and relays need the others."""
 _OUTPUT_LIMIT = 32_000_000
 _PART = 65_536
 _KEYS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
