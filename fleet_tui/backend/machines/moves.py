@@ -205,7 +205,9 @@ class _Ask:
         self._enter(P.COPY)
         known_options = self._drivers.options
         options = MoveOptions(self._copies, self._bandwidth or known_options.bandwidth_mib_s, known_options.timeout_s, known_options.converge)
+        self._ctx.say(f"{self._name} copy to {self._destination()}")
         moved = source.migrate(self._guest_id, destination, options, self._told())
+        self._ctx.say(f"{self._name} switch: paused for {moved.downtime_ms} ms, after {moved.elapsed_ms / 1000:.1f} s")
         with self._ctx.write() as tx:
             values = {"downtime_ms": moved.downtime_ms, "elapsed_ms": moved.elapsed_ms}
             tx.execute(update(MoveRow).where(MoveRow.id == self._move_id).values(values))
@@ -217,6 +219,7 @@ class _Ask:
             raise WrongState(
                 f"{self._name} did not arrive: it is {there.state.value} at its destination", hint="both hosts are asked", state=there.state.value
             )
+        self._ctx.say(f"{self._name} verify: it runs on {self._destination()}")
 
     def _commit(self) -> None:
         """From here on it lives at the destination."""
@@ -310,6 +313,10 @@ class _Ask:
                 if host is None or host.connection_state not in _COMING or self._now() >= deadline:
                     raise
             self._pause()
+
+    def _destination(self) -> str:
+        with self._ctx.read() as tx:
+            return tx.scalar(select(HostRow.name).where(HostRow.id == self._destination_id)) or "a host that is gone"
 
     def _phase(self) -> MovePhase:
         with self._ctx.read() as tx:
