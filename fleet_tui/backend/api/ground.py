@@ -75,10 +75,11 @@ class Ground:
         for host in tx.scalars(select(HostRow).where(unwell).order_by(HostRow.name).limit(_SHOWN)):
             if host.id in told:
                 continue
+            since = (host.connection_since or host.measured_at or self._clock.now()).timestamp()
             words, hint = f"link {host.connection_state}{f': {host.reason}' if host.reason else ''}", "enter opens it, R builds the link again"
             if host.resource_state in _WORDS:
-                words, hint = _WORDS[host.resource_state], host.error or "enter opens it"
-            yield Attention("failed", host.name, f"host:{host.id}", words, hint, self._since(host))
+                words, hint, since = _WORDS[host.resource_state], host.error or "enter opens it", self._since(host)
+            yield Attention("failed", host.name, f"host:{host.id}", words, hint, since)
 
     def _since(self, host: HostRow) -> float:
         return (host.state_since or self._clock.now()).timestamp()
