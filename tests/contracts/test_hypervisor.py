@@ -291,6 +291,7 @@ def test_a_destination_that_goes_leaves_the_guest_at_the_source(bench: Bench, fa
     counts_on(bench, again, guest)
     MENDED[fault](bench, bench.hosts[1])
     returned = bench.connect(bench.hosts[1])
+    until(lambda: returned.find(guest).state is not GuestState.INCOMING, bench.wait_s, "it has seen that nothing comes any more")
     returned.drop_incoming(guest)
     assert returned.find(guest).state is ABSENT
     returned.can_receive(guest, again)

@@ -33,7 +33,7 @@ class LabBench:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.hosts = tuple(host.name for host in lab.hosts)
-        self._reach = SshReach()
+        self._reach = SshReach(dial_s=5.0)
         self.drivers = Libvirt(self._reach)
         self._open: list[Hypervisor] = []
 

@@ -24,6 +24,8 @@ IMAGES = "/var/lib/libvirt/images"
 
 LIBVIRTD_CONF = """\
 auth_unix_rw = "none"
+keepalive_interval = 2
+keepalive_count = 3
 host_uuid = "{uuid}"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 log_filters = "3:util 3:object 3:json 3:event"
@@ -192,8 +194,9 @@ class Host:
         self.network.plug(self.number, connected=True)
 
     def stop_libvirtd(self) -> None:
+        pid = self.path("/run/libvirtd.pid").read_text().strip()
         self._signal_libvirtd(signal.SIGTERM)
-        until(lambda: not _answers(f"/proc/{self.pid}/root/run/libvirt/libvirt-sock"), 20, "libvirtd ended")
+        until(lambda: not self.says("kill", "-0", pid), 20, "libvirtd ended")
 
     def start_libvirtd(self) -> None:
         self.run(LIBVIRTD, "--daemon", "--pid-file", "/run/libvirtd.pid")

@@ -19,6 +19,8 @@ from tests.lab.host import IMAGES, LIBVIRTD, Host
 from tests.lab.network import Network, is_taken
 
 BASE = Path("/var/tmp/fleet-lab")
+CAPABILITIES = BASE / "capabilities"
+"""What a libvirtd found out about QEMU, some seconds' work; the next one looks whether it still holds."""
 STANDING = "standing"
 PROGRAMS = {
     "libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils",
@@ -70,6 +72,8 @@ class Lab:
         self.hosts = [Host(n, self.folder / f"kvm{n}", self.network) for n in range(1, count + 1)]
         for host in self.hosts:
             host.make(shared=self.shared, authorized=self.key_file.with_suffix(".pub").read_text().strip(), password=self.password)
+            if CAPABILITIES.exists():
+                shutil.copytree(CAPABILITIES, host.folder / "cache/qemu/capabilities", dirs_exist_ok=True)
         self.trust()
 
     def trust(self) -> None:
@@ -129,6 +133,8 @@ class Lab:
         """Nothing of it remains."""
         for host in self.hosts:
             host.off()
+        with contextlib.suppress(OSError, IndexError):
+            shutil.copytree(self.hosts[0].folder / "cache/qemu/capabilities", CAPABILITIES, dirs_exist_ok=True)
         self.network.down()
         shutil.rmtree(self.folder, ignore_errors=True)
 

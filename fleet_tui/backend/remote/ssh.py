@@ -29,9 +29,9 @@ from fleet_tui.backend.remote.deadlines import within
 from fleet_tui.backend.remote.relay import Relay
 from fleet_tui.backend.text import clean
 
-SILENCE_S = 15
-"""Something is sent every `_KEEPALIVE_S`; unanswered for so long, the connection is broken (spec 7.4: a link is given up after 19 s)."""
-_KEEPALIVE_S = 5
+DIAL_S = 15.0
+SILENCE_S = 15.0
+"""Something is sent three times in so long; unanswered for so long, the connection is broken (spec 7.4: a link is given up after 19 s)."""
 _SESSIONS = 4
 """Commands and files at once on one connection; OpenSSH refuses more than 10 (``MaxSessions``), and relays need the others."""
 _OUTPUT_LIMIT = 32_000_000
@@ -43,19 +43,27 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs, with traces
 
 
 class SshReach:
-    """The way to other machines by SSH."""
+    """The way to other machines by SSH.
 
-    def host_key(self, address: str, port: int = 22, *, timeout_s: float = 15.0) -> HostKey:
-        transport = _connected(address, port, "", time.monotonic() + timeout_s)
+    Args:
+        dial_s: for a connection to stand, where the call does not say otherwise.
+        silence_s: see `SILENCE_S`.
+    """
+
+    def __init__(self, *, dial_s: float = DIAL_S, silence_s: float = SILENCE_S) -> None:
+        self._dial_s, self._silence_s = dial_s, silence_s
+
+    def host_key(self, address: str, port: int = 22, *, timeout_s: float | None = None) -> HostKey:
+        transport = self._connected(address, port, "", time.monotonic() + (timeout_s or self._dial_s))
         try:
             return _shown(transport)
         finally:
             transport.close()
 
-    def open(self, login: Login, *, timeout_s: float = 15.0) -> SshShell:
+    def open(self, login: Login, *, timeout_s: float | None = None) -> SshShell:
         key = _private_key(login)
-        deadline = time.monotonic() + timeout_s
-        transport = _connected(login.address, login.port, login.host_key.partition(" ")[0], deadline)
+        deadline = time.monotonic() + (timeout_s or self._dial_s)
+        transport = self._connected(login.address, login.port, login.host_key.partition(" ")[0], deadline)
         try:
             shown = _shown(transport)
             if not login.host_key:
@@ -73,8 +81,11 @@ class SshReach:
         except BaseException:
             transport.close()
             raise
-        transport.set_keepalive(_KEEPALIVE_S)
+        transport.set_keepalive(max(int(self._silence_s / 3), 1))
         return SshShell(transport, login)
+
+    def _connected(self, address: str, port: int, key_type: str, deadline: float) -> paramiko.Transport:
+        return _negotiated(_dialled(address, port, deadline, self._silence_s), address, port, key_type, deadline)
 
 
 class SshShell:
@@ -202,8 +213,7 @@ class SshShell:
 # --- connecting ------------------------------------------------------------------------------------------------------
 
 
-def _connected(address: str, port: int, key_type: str, deadline: float) -> paramiko.Transport:
-    """Keys exchanged, nobody logged in. Of the kinds of host key, the one on record is asked for first."""
+def _dialled(address: str, port: int, deadline: float, silence_s: float) -> socket.socket:
     try:
         link = socket.create_connection((address, port), timeout=max(deadline - time.monotonic(), 0.1))
     except ConnectionRefusedError:
@@ -217,8 +227,13 @@ def _connected(address: str, port: int, key_type: str, deadline: float) -> param
     except OSError as error:
         raise Unreachable(f"{address} cannot be reached: {_words(error)}", hint="look at its power and its network", reason="unreachable") from None
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(silence_s * 1000))
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
+
+
+def _negotiated(link: socket.socket, address: str, port: int, key_type: str, deadline: float) -> paramiko.Transport:
+    """Keys exchanged, nobody logged in. Of the kinds of host key, the one on record is asked for first."""
     transport = paramiko.Transport(link)
     options = transport.get_security_options()
     wanted = _RSA if key_type == "ssh-rsa" else (key_type,)

@@ -191,9 +191,10 @@ def test_a_link_that_breaks_in_a_command(shell: SshShell, host: Host) -> None:
     cut.join()
 
 
-def test_a_silent_link_breaks_by_itself(shell: SshShell, host: Host) -> None:
+def test_a_silent_link_breaks_by_itself(lab: Lab, host: Host) -> None:
+    shell = SshReach(silence_s=3.0).open(lab.login(host))
     host.unplug()
-    until(lambda: not shell.is_open, timeout=module.SILENCE_S + 10, what="the link is given up")
+    until(lambda: not shell.is_open, timeout=module.SILENCE_S, what="the link is given up")
     with pytest.raises(Unreachable) as refusal:
         shell.run("true")
     assert refusal.value.details["reason"] == "unreachable"
