@@ -5,6 +5,7 @@ hosts that come and go meanwhile. Whatever happens, what is promised of maintena
 * no host's capacity is exceeded, neither by the rows nor in the world;
 * a resource state changes only by the table of spec 8.3;
 * at most one host of the cluster is in preparation;
+* room for a move is taken only on a host that is enabled in that very transaction;
 * nothing arrives on a host that is in a maintenance state, and a ready one runs nothing;
 * a VM that an evacuation moved is not moved again by it;
 * in the end no operation is left, no host in preparation, no VM between two states, and no move without its end.
@@ -25,6 +26,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event, func, select
+from sqlalchemy.orm import object_session
 
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.faults import Fault
@@ -74,7 +76,9 @@ class Life(RuleBasedStateMachine):
         """Guests that are restarted elsewhere, and so run nowhere for a moment."""
         self.before: dict[str, frozenset[str]] = {}
         self.illegal: list[tuple[str, str, str]] = []
+        self.misled: list[tuple[str, str, str]] = []
         event.listen(HostRow.resource_state, "set", self._state_set)
+        event.listen(VmRow.destination_id, "set", self._destination_set)
 
     @initialize(
         seed=st.integers(0, 2**32), count=st.integers(1, 5), has_device=st.sampled_from((False, False, False, True)),
@@ -234,6 +238,7 @@ class Life(RuleBasedStateMachine):
                 .join(OperationRow, MoveRow.operation_id == OperationRow.id).where(OperationRow.kind == "host.maintain")
             ).all()
         assert not self.illegal, f"the table was left: {self.illegal}"
+        assert not self.misled, f"sent where nothing may go: {self.misled}"
         assert sum(state in PREPARING for state in states.values()) <= 1
         for host, state in states.items():
             if state in MAINTENANCE:
@@ -273,6 +278,7 @@ class Life(RuleBasedStateMachine):
                     assert not tx.scalar(select(func.count()).select_from(SessionRow).where(SessionRow.operation_id.is_not(None)))
         finally:
             event.remove(HostRow.resource_state, "set", self._state_set)
+            event.remove(VmRow.destination_id, "set", self._destination_set)
             if self.fleet is not None:
                 with contextlib.suppress(BaseException):
                     self._f.stage.kill()
@@ -296,6 +302,15 @@ class Life(RuleBasedStateMachine):
     def _state_set(self, row: HostRow, value: str, old: Any, initiator: Any) -> None:
         if isinstance(old, str) and old != value and (old, value) not in _LEGAL:
             self.illegal.append((row.id, old, value))
+
+    def _destination_set(self, row: VmRow, value: str | None, old: Any, initiator: Any) -> None:
+        """In the transaction that takes the room, and holds the host's row."""
+        tx = object_session(row)
+        if value is not None and tx is not None:
+            with tx.no_autoflush:
+                state = tx.scalar(select(HostRow.resource_state).where(HostRow.id == value))
+            if state != "Enabled":
+                self.misled.append((row.id, value, str(state)))
 
     def _running(self) -> dict[str, frozenset[str]]:
         """VMs that really run, or are held in a switch-over, by host."""
