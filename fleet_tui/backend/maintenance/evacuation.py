@@ -20,6 +20,7 @@ from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.hypervisors import GuestState
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import TRANSITIONAL, VmState
+from fleet_tui.backend.machines.vms import open_move
 from fleet_tui.backend.maintenance import MoveState, sessions, treatment
 from fleet_tui.backend.maintenance.carrying import Carrier, Job, fail, left, lose
 from fleet_tui.backend.maintenance.comeback import host_id_of
@@ -121,6 +122,8 @@ class Evacuation:
                 again = treatment.resumed(vm, destinations.hypervisor, row.destination_id)
             if vm is not None and again is not None:
                 begun.append(Job(vm.id, vm.name, row.attempt, again, row.destination_id or ""))
+            elif vm is not None and row.state == MoveState.MOVING.value and open_move(tx, vm.id) is not None:
+                begun.append(Job(vm.id, vm.name, row.attempt))  # it may live elsewhere by now: then only its end is missing
             elif vm is None or vm.host_id != self._host_id:
                 left(row, vm)
             elif row.state == MoveState.MOVING.value or vm.state in (VmState.MIGRATING.value, VmState.UNKNOWN.value):

@@ -19,6 +19,7 @@ from fleet_tui.backend.hosts.states import ConnectionState, ResourceState
 from fleet_tui.backend.machines import moves
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import VmState
+from fleet_tui.backend.machines.vms import open_move
 from fleet_tui.backend.maintenance import MigrateBack, MoveState, Step, comeback, sessions
 from fleet_tui.backend.maintenance.carrying import InFlight, find
 from fleet_tui.backend.maintenance.comeback import host_id_of
@@ -192,6 +193,8 @@ class Homecoming:
                 continue
             if vm is None or vm.state in (VmState.STOPPED.value, VmState.CRASHED.value):
                 row.back = f"{FAILED}it is {vm.state if vm is not None else 'gone'}"
+            elif row.back == MOVING and open_move(tx, vm.id) is not None:
+                begun.append((vm.id, vm.name, 0))  # it may be here by now: then only its end is missing
             elif vm.host_id == self._host_id and vm.state == VmState.RUNNING.value:
                 row.back = BACK
             elif row.back == MOVING or vm.state != VmState.RUNNING.value:

@@ -12,14 +12,15 @@ import pytest
 from fleet_tui.backend.store import Store, new_id, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
 from tests.backend.maintenance.fleet import Fleet
+from tests.backend.maintenance.stage import StagedStore
 
 _MEMORY = Path("/dev/shm")
 
 
-def new_store(directory: str, template: Path) -> Store:
+def new_store(directory: str, template: Path) -> StagedStore:
     path = Path(directory) / f"{new_id('f')}.db"
     shutil.copy(template, path)
-    return Store(sqlite_url(path))
+    return StagedStore(sqlite_url(path))
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_fleet(template: Path) -> Iterator[Callable[..., Fleet]]:
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as directory:
-        stores: list[Store] = []
+        stores: list[StagedStore] = []
 
         def make(**values: object) -> Fleet:
             stores.append(new_store(directory, template))

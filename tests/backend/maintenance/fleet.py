@@ -30,7 +30,7 @@ from fleet_tui.backend.operations.dispatcher import Claims
 from fleet_tui.backend.operations.runner import Runner
 from fleet_tui.backend.operations.submission import Submission
 from fleet_tui.backend.store import Store
-from tests.backend.maintenance.stage import Stage, StagedWorld, StageHands
+from tests.backend.maintenance.stage import Stage, StagedStore, StagedWorld, StageHands
 from tests.backend.operations.bench import Memory, Said
 
 POLICY = Policy(retry_s=3.0, watch_s=1.0, silence_s=4.0)
@@ -41,8 +41,9 @@ MHZ = 1000
 class Fleet:
     """One cluster ``c`` in zone ``z``: hosts ``h0`` … and VMs on them."""
 
-    def __init__(self, store: Store, *, hosts: int = 3, memory_gib: int = 16, hypervisor: str = "kvm", policy: Policy = POLICY, mail: Mail = NO_MAIL) -> None:
+    def __init__(self, store: StagedStore, *, hosts: int = 3, memory_gib: int = 16, hypervisor: str = "kvm", policy: Policy = POLICY, mail: Mail = NO_MAIL) -> None:
         self.store, self.stage = store, Stage()
+        store.stage = self.stage
         self.clock = self.stage.clock
         self.world: FakeWorld = StagedWorld(self.stage)
         self.hypervisor = hypervisor

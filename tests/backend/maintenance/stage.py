@@ -7,10 +7,14 @@ run. Time passes only when somebody sleeps, by as much as was slept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from fleet_tui.backend.hypervisors.fake import FakeWorld
+from fleet_tui.backend.store import Store
 
 _TURNS = 5
 """Turns that others have while somebody waits for the end of a move."""
@@ -139,6 +143,19 @@ class StageHands:
             if self.busy() != before:
                 break
         check()
+
+
+class StagedStore(Store):
+    """A store where others have their turn, and a kill may fall, before every transaction that changes something."""
+
+    stage: Stage | None = None
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        if self.stage is not None:
+            self.stage.point("write")
+        with super().write() as tx:
+            yield tx
 
 
 class StagedWorld(FakeWorld):

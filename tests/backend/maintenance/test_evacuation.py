@@ -420,6 +420,27 @@ def test_a_kill_anywhere_is_survived_and_no_vm_is_touched_again(make_fleet: Make
     assert sorted(moved) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("phase", ["copy", "switch", "verify", "commit", "cleanup"])
+def test_a_kill_in_any_phase_of_a_move_is_ended_by_the_next_daemon(make_fleet: Make, phase: str) -> None:
+    fleet = make_fleet()
+    fleet.add_vm("a", "h0")
+    operation = submit(fleet)
+    for _ in range(500):
+        fleet.claim()
+        for actor in list(fleet.stage.alive()):
+            actor.step()
+        with fleet.store.read() as tx:
+            if tx.scalar(select(MoveRow.phase).where(MoveRow.outcome == "")) == phase:
+                break
+    else:
+        raise AssertionError(f"no move came to {phase}")
+    fleet.crash()
+    fleet.run()
+    assert fleet.show(operation.id).state is OperationState.SUCCEEDED and fleet.host("h0").resource_state == "Maintenance"
+    with fleet.store.read() as tx:
+        assert tx.scalars(select(MoveRow.outcome)).all() == ["moved"]
+
+
 @pytest.mark.parametrize("label", ["start", "flight"])
 def test_a_kill_between_a_cancel_and_its_end_leaves_no_vm_adrift(make_fleet: Make, label: str) -> None:
     fleet = make_fleet()
