@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from zlib import crc32
 
 from sqlalchemy import select, update
@@ -238,8 +237,10 @@ class _Ask:
             source = self._drivers.links.hypervisor(self._source_id)
             left = source.find(self._guest_id).state
             if left in (GuestState.OFF, GuestState.CRASHED):
-                # With copied disks its own are left behind; those it shares with the guest that moved are not to be touched.
-                (source.drop_incoming if self._copies else partial(source.remove, with_disks=False))(self._guest_id)
+                if self._copies:
+                    source.drop_incoming(self._guest_id)  # with the disks that only this host has; what it shares with the guest that moved stays
+                else:
+                    source.remove(self._guest_id, with_disks=False)
             elif left is not GuestState.ABSENT:
                 raise WrongState(f"{self._name} is still {left.value} there", state=left.value)
         except FleetError as error:
