@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import select
 import shutil
 import signal
 import sys
@@ -75,6 +76,7 @@ def _run(settings: Settings, pane: tuple[str, ...] | None) -> int:
     early = _Early(dataclasses.replace(settings, start_daemon=False), first=FIRST.get(pane[0] if pane else "dashboard"))
     from fleet_tui.app import run
 
+    end_with_terminal()
     settled = threading.Timer(SETTLED_S, _settled)
     settled.daemon = True
     settled.start()
@@ -111,6 +113,25 @@ class _Early:
             self._session = session
             if self._first is not None:
                 session.fetch_ahead(self._first)
+
+
+def end_with_terminal() -> None:
+    """Have this process end when its terminal is gone.
+
+    The kernel tells only the leader of the terminal's session. Under ``make``, ``sudo`` or a wrapper that is somebody else, and the toolkit
+    would read the end of its input for ever.
+    """
+
+    def wait() -> None:
+        gone = select.poll()
+        gone.register(sys.stdin.fileno(), 0)  # nothing but the hang-up itself
+        gone.poll()
+        if callable(signal.getsignal(signal.SIGHUP)):
+            os.kill(os.getpid(), signal.SIGHUP)  # a demonstration has things to put away
+        else:
+            os._exit(128 + signal.SIGHUP)
+
+    threading.Thread(target=wait, name="terminal", daemon=True).start()
 
 
 def _settled() -> None:
