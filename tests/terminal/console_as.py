@@ -26,7 +26,8 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
     for name in textual.widgets.__all__:
         getattr(textual.widgets, name)
-    importlib.import_module("fleet_tui.app")
+    for name in ("fleet_tui.app", "fleet_tui.cli.program", "select"):
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

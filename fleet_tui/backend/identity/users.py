@@ -16,7 +16,7 @@ from fleet_tui.backend.identity import ListUsers, OpenSession, PutUser, RemoveUs
 from fleet_tui.backend.identity.caller import Caller, Peer
 from fleet_tui.backend.identity.permissions import may_govern
 from fleet_tui.backend.identity.rows import SessionRow, UserRow
-from fleet_tui.backend.store import Store, new_id
+from fleet_tui.backend.store import Store, in_turn, new_id
 from fleet_tui.backend.text import clean
 
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
@@ -24,6 +24,7 @@ SESSION_LIFE = timedelta(days=30)
 """A session older than this is forgotten when another one opens; its console opens a new one by itself."""
 
 ACTIVE, DISABLED = "active", "disabled"
+_BOOTSTRAP_LOCK = 0x75736572  # "user"
 
 
 class Users:
@@ -39,6 +40,7 @@ class Users:
     def bootstrap(self, uid: int, name: str) -> None:
         """Make the operating-system user who starts an embedded daemon its root-admin, unless the uid is known already."""
         with self._store.write() as tx:
+            in_turn(tx, _BOOTSTRAP_LOCK)  # daemons of one site that start together make one user
             if tx.scalars(select(UserRow).where(UserRow.uid == uid)).first() is not None:
                 return
             wanted = re.sub(r"[^a-z0-9_-]", "-", name.lower())[:32]
