@@ -60,8 +60,8 @@ def restart(ctx: StepContext, vm_id: str, destination_id: str) -> None:
         return
     if not is_claimed:
         take(ctx, machines, vm_id, lambda vm: _wanted(vm, leaves=vm.host_id or ""), _claim, host_id=destination_id)
-    _, spec = _stopping(ctx, machines, vm_id)
     source, destination = machines.links.hypervisor(source_id), machines.links.hypervisor(destination_id)
+    _, spec = _stopping(ctx, machines, vm_id)
     try:
         if destination.find(spec.id).state is not GuestState.RUNNING:
             ctx.say(f"{spec.name} is a container: it is stopped here and started there")

@@ -117,20 +117,17 @@ class Evacuation:
             if row.vm_id in busy or not _is_due(row, now):
                 continue
             vm = tx.get(VmRow, row.vm_id, populate_existing=True)
-            again = None
-            if vm is not None and row.state == MoveState.MOVING.value:
-                again = treatment.resumed(vm, destinations.hypervisor, row.destination_id)
-            if vm is not None and again is not None:
-                begun.append(Job(vm.id, vm.name, row.attempt, again, row.destination_id or ""))
-            elif vm is not None and row.state == MoveState.MOVING.value and open_move(tx, vm.id) is not None:
-                begun.append(Job(vm.id, vm.name, row.attempt))  # it may live elsewhere by now: then only its end is missing
+            if row.state == MoveState.MOVING.value and (job := self._adrift(tx, row, vm)) is not None:
+                begun.append(job)
             elif vm is None or vm.host_id != self._host_id:
                 left(row, vm)
             elif row.state == MoveState.MOVING.value or vm.state in (VmState.MIGRATING.value, VmState.UNKNOWN.value):
                 row.state = MoveState.MOVING.value
                 begun.append(Job(vm.id, vm.name, row.attempt))
-            elif VmState(vm.state) in TRANSITIONAL:
-                continue
+            elif VmState(vm.state) in TRANSITIONAL:  # ours, for the host is: an attempt of ours that could not even be settled
+                if (job := self._adrift(tx, row, vm)) is not None:
+                    row.state = MoveState.MOVING.value
+                    begun.append(job)
             elif vm.state == VmState.STOPPED.value:
                 sessions.stay(row, vm)
             elif vm.state in (VmState.CRASHED.value, VmState.FAILED_TO_START.value):
@@ -199,14 +196,27 @@ class Evacuation:
         with self._ctx.write() as tx:
             return judge(tx, self._host_id, self._clock.now(), look, give_up=give_up, operation_id=self._ctx.operation.id)
 
+    def _adrift(self, tx: Session, row: EvacueeRow, vm: VmRow | None) -> Job | None:
+        """How one goes on that was on its way when the daemon before this one ended; ``None`` when its row tells all."""
+        if vm is None:
+            return None
+        again = treatment.resumed(vm, place_of(tx, tx.get_one(HostRow, self._host_id)).cluster.hypervisor, row.destination_id)
+        if again is not None:
+            return Job(vm.id, vm.name, row.attempt, again, row.destination_id or "")
+        # It may live elsewhere by now: then only the end of its move is missing.
+        return Job(vm.id, vm.name, row.attempt) if vm.host_id == self._host_id or open_move(tx, vm.id) is not None else None
+
     def _find_adrift(self) -> None:
         """Of a cancelled step that a crash cut short before: what was on its way then is nobody's until it is taken up."""
         with self._ctx.read() as tx:
-            session = sessions.open_of(tx, self._host_id)
+            session, busy = sessions.open_of(tx, self._host_id), self._hands.busy()
             rows = sessions.evacuees(tx, session.id) if session is not None else ()
-        for row in rows:
-            if row.state == MoveState.MOVING.value and row.vm_id not in self._hands.busy():
-                self._carrier.begin(self._hands, Job(row.vm_id, row.name, row.attempt))
+            found = [
+                self._adrift(tx, row, tx.get(VmRow, row.vm_id)) for row in rows if row.state == MoveState.MOVING.value and row.vm_id not in busy
+            ]
+        for job in found:
+            if job is not None:
+                self._carrier.begin(self._hands, job)
 
     def _let_end(self) -> None:
         """Migrations in flight are never interrupted (ENG-6): nothing new begins, what flies lands."""

@@ -420,6 +420,27 @@ def test_a_kill_anywhere_is_survived_and_no_vm_is_touched_again(make_fleet: Make
     assert sorted(moved) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("turns", range(2, 30, 3))
+def test_a_kill_at_any_moment_of_a_restart_leaves_no_container_stopped(make_fleet: Make, turns: int, cancelled: bool) -> None:
+    fleet = make_fleet(hypervisor="lxc")
+    for name in "ab":
+        fleet.add_vm(name, "h0")
+    operation = submit(fleet)
+    until(fleet, "start", "move")
+    for _ in range(turns):
+        for actor in list(fleet.stage.alive()):
+            if actor.name.startswith("move"):
+                actor.step()
+    if cancelled and not fleet.show(operation.id).state.is_final:
+        fleet.cancel(operation.id)
+    fleet.crash()
+    fleet.run()
+    assert fleet.show(operation.id).state is (OperationState.CANCELLED if cancelled else OperationState.SUCCEEDED)
+    assert {fleet.vm(name).state for name in "ab"} == {"running"} and all(len(fleet.where(name)) == 1 for name in "ab")
+    assert all(fleet.where(name) == (fleet.vm(name).host_id,) and fleet.vm(name).destination_id is None for name in "ab")
+
+
 @pytest.mark.parametrize("phase", ["copy", "switch", "verify", "commit", "cleanup"])
 def test_a_kill_in_any_phase_of_a_move_is_ended_by_the_next_daemon(make_fleet: Make, phase: str) -> None:
     fleet = make_fleet()
