@@ -43,7 +43,7 @@ THE_BOARD: Sequence[Step] = [
     ((), BOARD), ((), f"agent log(?s:.*){MARK}"),
     (("tab", "f"), r"(?s)\A(?!.*INSTANCE).*agent log"), ("f", BOARD),
     (("tab", "d"), "› describe"), (ESC, BOARD), ("enter", "Overview   Settings"), (ESC, BOARD),
-    (("tab", "enter"), "STEP +TOOK"), ("y", "› raw"), (ESC, "STEP +TOOK"), (ESC, BOARD),
+    (("tab", "enter"), r"of \d+ steps"), ("y", "› raw"), (ESC, r"of \d+ steps"), (ESC, BOARD),
 ]  # fmt: skip
 THE_LIST: Sequence[Step] = [
     ("2", BACK), ("w", "siege"), ("w", "siege"), ("c", "name copied"), ("C", "row copied"),
@@ -73,8 +73,8 @@ THE_LOGS: Sequence[Step] = [
 THE_REST: Sequence[Step] = [
     ("7", "› operations"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), "/restart"), (ESC, "› operations"),
     ("d", "› describe"), (ESC, "› operations"), ("K", r"it\W+has\W+ended"), ("l", "› log"), (ESC, "› operations"),
-    ("9", "› events"), ("w", "WHAT"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
-    ("3", "› hosts"), ("w", "HOST"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
+    ("9", "› events"), ("w", f"WHAT(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
+    ("3", "› hosts"), ("w", "HOST(?s:.*)localhost"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
 ]  # fmt: skip
 
 
