@@ -10,6 +10,7 @@ import os
 import pkgutil
 import sys
 
+import fleet_tui.cli
 import fleet_tui.screens
 import fleet_tui.widgets
 from fleet_tui.cli import main
@@ -21,13 +22,12 @@ def _import_everything() -> None:
     import textual.drivers.linux_driver
     import textual.widgets
 
-    for package in (fleet_tui.screens, fleet_tui.widgets):
+    for package in (fleet_tui.screens, fleet_tui.widgets, fleet_tui.cli):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     for name in textual.widgets.__all__:
         getattr(textual.widgets, name)
-    for name in ("fleet_tui.app", "fleet_tui.cli.program", "select"):
-        importlib.import_module(name)
+    importlib.import_module("fleet_tui.app")
 
 
 if __name__ == "__main__":
