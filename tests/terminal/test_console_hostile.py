@@ -74,7 +74,7 @@ THE_REST: Sequence[Step] = [
     ("7", "› operations"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), "/restart"), (ESC, "› operations"),
     ("d", "› describe"), (ESC, "› operations"), ("K", r"it\W+has\W+ended"), ("l", "› log"), (ESC, "› operations"),
     ("9", "› events"), ("w", f"WHAT(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
-    ("3", "› hosts"), ("w", "HOST(?s:.*)localhost"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
+    ("3", "› hosts"), ("w", f"HOST(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
 ]  # fmt: skip
 
 
