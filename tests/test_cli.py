@@ -396,6 +396,7 @@ def test_a_pane_is_read_only(fleet: Fleet, capsys: pytest.CaptureFixture[str], m
 
     monkeypatch.setitem(sys.modules, "fleet_tui.app", App)
     monkeypatch.setattr(console, "_need_terminal", lambda: None)
+    monkeypatch.setattr(console, "end_with_terminal", lambda: None)
     assert run(capsys, "pane", "logs", "web-1")[0] == 5
     settings, pane, record = seen[0]
     assert (settings.read_only, pane, record.read_only) == (True, ("logs", "web-1"), True)

@@ -92,8 +92,8 @@ class Terminal:
         """Read until the picture matches a regular expression; gives the picture."""
         end = time.monotonic() + PATIENCE
         while not re.search(pattern, self.text):
-            self.read()
-            if time.monotonic() > end or not (self._child.isalive() or self.read()):
+            ended = not self._child.isalive()  # asked first: what it said last is still to be read
+            if (not self.read() and ended) or time.monotonic() > end:
                 raise AssertionError(f"never saw {pattern!r} on:\n{self.text}")
         return self.text
 

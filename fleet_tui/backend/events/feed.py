@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events import Event, EventBatch, EventsAfter, ListEvents
 from fleet_tui.backend.events.rows import EventRow
-from fleet_tui.backend.store import Store, in_turn
+from fleet_tui.backend.store import Store, database_lost, in_turn
 from fleet_tui.backend.text import clean
 
 __all__ = ["Feed", "append"]
@@ -22,6 +23,8 @@ _PENDING = "events.pending"
 _ORDER_LOCK = 0x666C656574  # "fleet": one advisory lock of the database, so that seq grows in commit order
 _LOOK_S = 0.25
 _clock = SystemClock()
+
+log = logging.getLogger(__name__)
 
 
 def append(
@@ -180,7 +183,11 @@ class Feed:
 
     def _look(self) -> None:
         while not self._closed.wait(_LOOK_S):
-            self._advance(self.head())
+            try:
+                self._advance(self.head())
+            except Exception as error:  # a watch that ended here would leave the readers deaf for the rest of the daemon's life
+                if not database_lost(error):
+                    log.exception("the watch over events failed; it is tried again")
 
 
 def _event(row: EventRow) -> Event:

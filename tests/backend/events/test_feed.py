@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events import Event, EventsAfter, ListEvents
@@ -84,6 +86,34 @@ def test_a_waiting_reader_is_woken_by_another_daemon(store: Store, feed: Feed) -
     reader.join(timeout=20)
     other.close()
     assert got == ["a:1"]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_the_watch_outlives_a_database_that_went_away(store: Store, feed: Feed) -> None:
+    other = Store(store.url)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.extend(refs(feed.after(EventsAfter(cursor=0, wait_s=30)).events)))
+    reader.start()
+    lose_database(store)
+    say(other, "a:1")
+    reader.join(timeout=20)
+    other.close()
+    assert got == ["a:1"]
+
+
+def lose_database(store: Store) -> None:
+    """It refuses whoever asks, until somebody has."""
+    asked = threading.Event()
+
+    def refuse(*_arguments: object) -> None:
+        asked.set()
+        raise OperationalError("select", {}, Exception("the server is gone"), connection_invalidated=True)
+
+    event.listen(store.engine, "before_cursor_execute", refuse)
+    try:
+        assert asked.wait(20)
+    finally:
+        event.remove(store.engine, "before_cursor_execute", refuse)
 
 
 def test_closing_ends_every_wait(store: Store, feed: Feed) -> None:
