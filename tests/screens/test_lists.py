@@ -180,7 +180,7 @@ async def test_hostile_names_are_harmless_text_on_every_screen() -> None:
 
 async def test_the_footer_names_enter_as_soon_as_there_is_something_to_open() -> None:
     stub = StubSession().add(instance("web-1"))
-    async with console(stub) as pilot:
+    async with console(stub, (160, 48)) as pilot:
         await press(pilot, "2", "o")
         assert "no operation" in picture(pilot)
         assert "enter open" not in picture(pilot)
