@@ -146,7 +146,7 @@ class Daemon:
             images=self.options.directories.images, site=self.describe,
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
-        of_machines = MachineAnswers(self.store, self.machines, self.consoles)
+        of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work = MaintenanceAnswers(self.store, self.maintenance)
         return Dispatcher(

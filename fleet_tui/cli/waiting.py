@@ -176,7 +176,7 @@ def _print_plan(context: Context, plan: Plan) -> int:
     if context.out.is_json:
         context.out.json(plan)
     else:
-        for head, texts in (("would do", plan.steps), ("would change", plan.changes), ("affects", plan.consequences)):
+        for head, texts in (("would do", plan.steps), ("would change", plan.changes), ("affects", plan.consequences), ("no host", plan.against)):
             for text in texts:
                 context.out.line(f"{head:13} {context.out.cell(text)}")
         for refusal in plan.refusals:

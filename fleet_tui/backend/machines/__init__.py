@@ -223,12 +223,19 @@ class ShowCapacity:
 
 @dataclass(frozen=True, slots=True)
 class PlanPlacement:
-    """Where would it go: by offering and cluster, or an existing VM."""
+    """Where would it go: a new one by offering and cluster, or an existing VM, which starts when it does not run and moves when it does."""
 
     cluster: str = ""
     offering: str = ""
     vm: str = ""
     policy: str = "balanced"
+    host: str = ""
+    """Only there."""
+    leaves: bool = False
+    """A VM that does not run is to leave its host too, rather than start."""
+    exclusion_tags: tuple[str, ...] = ()
+    """Of a new one."""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,19 @@ def wanted_start(vm: VmRow, *, is_new: bool = False) -> Wanted:
     )
 
 
+def wanted_live(vm: VmRow, source_is_secured: bool | None, *, exclude: frozenset[str] = frozenset()) -> Wanted:
+    """A VM that runs and is to leave its host."""
+    return Wanted(
+        vm.cluster_id, size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "",
+        source_is_secured=source_is_secured, exclude=exclude,
+    )
+
+
+def wanted_cold(vm: VmRow) -> Wanted:
+    """A stopped VM that is to leave its host."""
+    return Wanted(vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "")
+
+
 def spec(tx: Session, vm: VmRow) -> GuestSpec:
     """What its hypervisor is to make of it, were it started now."""
     offering, cluster = tx.get(OfferingRow, vm.offering_id), tx.get(ClusterRow, vm.cluster_id)

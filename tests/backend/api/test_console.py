@@ -16,23 +16,28 @@ from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.relay import Relay
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.errors import Busy, PermissionDenied, ReadOnly, Unreachable, WrongState
+from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.machines import (
     CreateOffering,
+    CreateVm,
     DeleteOffering,
     EditVm,
     ListOfferings,
     ListVms,
+    MigrateVm,
     OpenConsole,
     PlanPlacement,
     PreviewRatio,
     ReadGuestLog,
     ShowCapacity,
     ShowVm,
+    StartVm,
 )
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
+from tests.backend.machines.desk import Desk
 from tests.backend.machines.yard import GIB, Fleet
 from tests.doors import Door
 from tests.waiting import until
@@ -47,7 +52,7 @@ class Yard:
         self.fleet.hosts("h1", "h2")
         self.door = Door(store, folder / "run" / "fleetd.sock")
         self.consoles = Consoles(self.door.audit)
-        self.door.handlers.update(MachineAnswers(store, self.fleet.machines, self.consoles).table())
+        self.door.handlers.update(MachineAnswers(store, Desk(self.fleet).submission, self.fleet.machines, self.consoles).table())
         dispatcher = Dispatcher(self.door.handlers, self.door.users, self.door.audit)
         self.server = Server(dispatcher, grace_s=1.0, consoles=self.consoles)
         self.server.start([UnixListener(self.door.path)])
@@ -216,3 +221,18 @@ def test_the_reads_and_changes_answer_through_the_door(yard: Yard) -> None:
     assert log.text.startswith("GUEST-READY vm\n") and log.position == len(log.text)
     client.call(DeleteOffering(made.name, confirm="tiny"))
     assert [offering.name for offering in client.call(ListOfferings())] == ["small"]
+
+
+def test_a_dry_run_names_the_host_and_changes_nothing(yard: Yard) -> None:
+    client = yard.client()
+    yard.fleet.vm("off", "h2", VmState.STOPPED)
+    asked = (
+        CreateVm(target="web", cluster="c", offering="small", kernel="/k", dry_run=True), StartVm(target="off", dry_run=True),
+        MigrateVm(target="vm", dry_run=True),
+    )  # fmt: skip
+    for request in asked:
+        assert " to h2" in client.call(request).plan.changes[-1], request
+    yard.fleet.set(HostRow, "h2", resource_state="Maintenance")
+    plan = client.call(asked[-1]).plan
+    assert [refusal.code for refusal in plan.refusals] == ["capacity"] and "h2: the host is Maintenance" in plan.against
+    assert [vm.name for vm in client.call(ListVms()).vms] == ["off", "vm"]

@@ -15,7 +15,8 @@ from fleet_tui.backend.errors import FleetError, InvalidInput
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.machines import ShowCapacity
 from fleet_tui.backend.machines.capacity import MIB, Rules, Taken, amounts, count, hundredths, minimum_memory
-from fleet_tui.backend.machines.queries import show_capacity, still_fits
+from fleet_tui.backend.machines.preview import still_fits
+from fleet_tui.backend.machines.queries import show_capacity
 from fleet_tui.backend.machines.room import take
 from fleet_tui.backend.machines.rows import OfferingRow, VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
@@ -172,7 +173,7 @@ def test_how_many_more_of_an_offering_fit(store: Store) -> None:
     with store.read() as tx:
         cluster, offering = tx.get(ClusterRow, "c"), tx.get(OfferingRow, "small")
         assert cluster is not None and offering is not None
-        assert still_fits(tx, cluster, offering, Rules(), START) == 3 + 4
+        assert still_fits(tx, cluster, offering, fleet.machines) == 3 + 4
 
 
 def test_a_hundred_starts_at_once_for_the_last_place_and_one_wins(store: Store) -> None:
