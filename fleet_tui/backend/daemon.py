@@ -150,7 +150,8 @@ class Daemon:
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work = MaintenanceAnswers(self.store, self.maintenance)
         return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit
+            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit,
+            of_machines.owners,
         )
 
     def stop(self) -> None:

@@ -49,6 +49,11 @@ class MachineAnswers:
             **{kind: self._placed(kind) for kind in ("vm.create", "vm.start", "vm.migrate")},
         }
 
+    def owners(self, target: str) -> frozenset[str]:
+        """Who may drive a VM because it is theirs (VM-4)."""
+        found: frozenset[str] = self._query(lambda tx: vms.owners(tx, target))
+        return found
+
     def _placed(self, kind: str) -> Handler:
         """A verb that placement has a say in: its dry run names the host."""
 

@@ -43,6 +43,14 @@ def get(tx: Session, ref: str) -> VmRow:
     return row
 
 
+def owners(tx: Session, target: str) -> frozenset[str]:
+    """Who owns a VM, by name, id or ref; nobody when there is none."""
+    try:
+        return frozenset(find(tx, target).owners)
+    except NotFound:
+        return frozenset()
+
+
 def locked(tx: Session, vm_id: str) -> VmRow:
     """The row as it is now, which nobody else changes until the transaction ends. Take a host's lock before a VM's, never after.
 

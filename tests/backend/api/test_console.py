@@ -11,7 +11,7 @@ from fleet_tui.backend.api import consoles
 from fleet_tui.backend.api.client import Client
 from fleet_tui.backend.api.connection import Connection
 from fleet_tui.backend.api.consoles import Consoles
-from fleet_tui.backend.api.dispatch import Dispatcher
+from fleet_tui.backend.api.dispatch import Dispatcher, Handler
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.relay import Relay
 from fleet_tui.backend.api.server import Server, UnixListener
@@ -52,13 +52,18 @@ class Yard:
         self.fleet.hosts("h1", "h2")
         self.door = Door(store, folder / "run" / "fleetd.sock")
         self.consoles = Consoles(self.door.audit)
-        self.door.handlers.update(MachineAnswers(store, Desk(self.fleet).submission, self.fleet.machines, self.consoles).table())
-        dispatcher = Dispatcher(self.door.handlers, self.door.users, self.door.audit)
+        self.desk = Desk(self.fleet)
+        answers = MachineAnswers(store, self.desk.submission, self.fleet.machines, self.consoles)
+        self.door.handlers.update(answers.table())
+        dispatcher = Dispatcher(self.door.handlers, self.door.users, self.door.audit, answers.owners)
         self.server = Server(dispatcher, grace_s=1.0, consoles=self.consoles)
         self.server.start([UnixListener(self.door.path)])
 
     def client(self, **options) -> Client:
         return Client(self.door.path, **options)
+
+    def submits(self, kind: str) -> Handler:
+        return lambda caller, request: self.desk.submission.submit(kind, request, caller.user)
 
     def close(self) -> None:
         self.server.stop()
