@@ -14,6 +14,7 @@ from fleet_tui.backend.api import Done
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.machines import editing, offerings, preview, queries, ratios, vms
 from fleet_tui.backend.machines.drivers import Machines
@@ -41,7 +42,7 @@ class MachineAnswers:
             "vms.log": self._log,
             "vms.console": self._console,
             "capacity.show": lambda caller, r: self._query(lambda tx: queries.show_capacity(tx, r, self._drivers.rules, self._drivers.clock.now())),
-            "placement.plan": lambda caller, r: preview.plan_placement(self._store, self._drivers, r),
+            "placement.plan": lambda caller, r: preview.plan_placement(self._store, self._drivers, r, as_root=caller.role is Role.ROOT_ADMIN),
             "ratio.preview": lambda caller, r: self._query(lambda tx: ratios.preview(tx, r, self._drivers.rules, self._drivers.clock.now())),
             "offerings.create": lambda caller, r: self._change(lambda tx: queries.offering_record(offerings.create_offering(tx, r, caller.user))),
             "offerings.delete": self._delete_offering,
@@ -62,7 +63,7 @@ class MachineAnswers:
             plan = submitted.plan
             if plan is None or plan.refusals:
                 return submitted
-            return replace(submitted, plan=preview.foretold(self._store, self._drivers, request, plan))
+            return replace(submitted, plan=preview.foretold(self._store, self._drivers, request, plan, as_root=caller.role is Role.ROOT_ADMIN))
 
         return submit
 

@@ -152,6 +152,8 @@ class Placement:
     """False: no host of the cluster is large enough even when empty (``cannot_fit_ever``)."""
     more: int | None = None
     """How many VMs of that offering the cluster takes now; of an existing VM ``None``."""
+    note: str = ""
+    """What else there is to know: of a disabled zone, where only root-admins deploy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,9 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     )
     tx.add(vm)
     tx.flush()
-    found: list[FleetError] = []
-    parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True}
+    zone = refusals.disabled_zone(tx, cluster.id)
+    found: list[FleetError] = list(refusals.of_zone(tx, zone, user))
+    parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True, "in_disabled_zone": bool(zone)}
     leases = [Lease("cluster", cluster.id, shared=True), Lease("vm", vm.id)]
     if request.host:
         host = find_host(tx, request.host)
@@ -69,7 +70,9 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     vms.changed(tx, vm, now)
     return Prepared(
         target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
-        plan=planned(vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), refusals=found),
+        plan=planned(
+            vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), consequences=refusals.on_trial(zone), refusals=found,
+        ),
     )
 
 

@@ -32,7 +32,9 @@ def _prepare(
     def prepare(tx: Session, request: Any, user: str) -> Prepared:
         vm = vms.find(tx, request.target)
         found = [*refusals.of_state(tx, action, vm), *rule(tx, vm, request)]
-        parameters = {name: getattr(request, name) for name in keep}
+        zone = refusals.disabled_zone(tx, vm.cluster_id) if action == "start" else ""
+        found.extend(refusals.of_zone(tx, zone, user))
+        parameters = {name: getattr(request, name) for name in keep} | ({"in_disabled_zone": True} if zone else {})
         leases = [Lease("cluster", vm.cluster_id, shared=True), Lease("vm", vm.id)]
         if vm.host_id is not None:
             leases.append(Lease("host", vm.host_id, shared=True))
@@ -45,7 +47,9 @@ def _prepare(
             raise found[0]  # with its details, which a plan does not keep
         return Prepared(
             target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
-            plan=planned(vm.name, changes=changes(vm, request), consequences=consequences(vm, request), refusals=found),
+            plan=planned(
+                vm.name, changes=changes(vm, request), consequences=(*consequences(vm, request), *refusals.on_trial(zone)), refusals=found,
+            ),
         )
 
     return prepare

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
-from fleet_tui.backend.machines import CreateVm, MigrateVm, Placement, PlanPlacement, StartVm, vms
+from fleet_tui.backend.machines import CreateVm, MigrateVm, Placement, PlanPlacement, StartVm, refusals, vms
 from fleet_tui.backend.machines.capacity import MIB, Size, reserves
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.offerings import find_offering
@@ -45,18 +45,19 @@ class _Seen:
     is_kept: bool = False
     """Its room on the host it ran on is kept for it, so that nothing was chosen."""
     more: int | None = None
+    note: str = ""
 
 
-def plan_placement(at: Reads, drivers: Machines, request: PlanPlacement) -> Placement:
-    """Where it would go now, and why nowhere else."""
-    seen = _look(at, drivers, request)
-    return replace(seen.choice.placement, more=seen.more)
+def plan_placement(at: Reads, drivers: Machines, request: PlanPlacement, *, as_root: bool = False) -> Placement:
+    """Where it would go now, and why nowhere else. ``as_root``: for a root-admin, who may deploy in a disabled zone (HST-3)."""
+    seen = _look(at, drivers, request, as_root)
+    return replace(seen.choice.placement, more=seen.more, note=seen.note)
 
 
-def foretold(at: Reads, drivers: Machines, request: CreateVm | StartVm | MigrateVm, plan: Plan) -> Plan:
+def foretold(at: Reads, drivers: Machines, request: CreateVm | StartVm | MigrateVm, plan: Plan, *, as_root: bool = False) -> Plan:
     """The plan of a dry run with the host that would be taken; when there is none, refused, with what speaks against each."""
     try:
-        seen = _look(at, drivers, _question(request))
+        seen = _look(at, drivers, _question(request), as_root)
     except FleetError as refused:  # a program of policy `command` that fails
         return replace(plan, refusals=(error_record(refused),))
     seat = seen.choice.seat
@@ -96,7 +97,7 @@ def _question(request: CreateVm | StartVm | MigrateVm) -> PlanPlacement:
     return PlanPlacement(vm=request.target, host=request.host, leaves=isinstance(request, MigrateVm))
 
 
-def _look(at: Reads, drivers: Machines, request: PlanPlacement) -> _Seen:
+def _look(at: Reads, drivers: Machines, request: PlanPlacement, as_root: bool) -> _Seen:
     """Read, then choose: a program that chooses is not waited for inside a transaction."""
     now, rules, kept, without, more = drivers.clock.now(), drivers.rules, "", "", None
     with at.read() as tx:
@@ -108,14 +109,19 @@ def _look(at: Reads, drivers: Machines, request: PlanPlacement) -> _Seen:
             cluster, offering = find_cluster(tx, request.cluster), find_offering(tx, request.offering)
             size = Size(offering.cores, offering.mhz, offering.memory_mib * MIB)
             wanted = Wanted(cluster.id, size, offering.name, frozenset(request.exclusion_tags), request.account, is_new=True)
-            more = still_fits(tx, cluster, offering, drivers)
-        world = World.load(tx, rules, now, wanted.cluster_id, without=without, guests=request.policy.startswith("adjacent:"))
+            more = still_fits(tx, cluster, offering, drivers, in_disabled_zone=as_root)
+        wanted = replace(wanted, in_disabled_zone=as_root and not wanted.leaves)
+        note = "".join(refusals.on_trial(refusals.disabled_zone(tx, wanted.cluster_id))) if not wanted.leaves else ""
+        world = World.load(
+            tx, rules, now, wanted.cluster_id, without=without, guests=request.policy.startswith("adjacent:"),
+            in_disabled_zone=wanted.in_disabled_zone,
+        )
     choice = choose(world, wanted, request.policy, host_id=host_id, programs=drivers.programs)
     if kept and not host_id and request.policy == "balanced":
         home = next((seat for seat, why in choice.found if seat.id == kept and why is None), None)
         if home is not None:
-            return _Seen(wanted, replace(choice, seat=home, placement=replace(choice.placement, host=home.name)), is_kept=True, more=more)
-    return _Seen(wanted, choice, host_id, more=more)
+            return _Seen(wanted, replace(choice, seat=home, placement=replace(choice.placement, host=home.name)), is_kept=True, more=more, note=note)
+    return _Seen(wanted, choice, host_id, more=more, note=note)
 
 
 def _existing(tx: Session, drivers: Machines, request: PlanPlacement) -> tuple[Wanted, str]:
@@ -129,9 +135,9 @@ def _existing(tx: Session, drivers: Machines, request: PlanPlacement) -> tuple[W
     return vms.wanted_start(vm), (vm.last_host_id or "") if reserves(vm, drivers.rules, drivers.clock.now()) else ""
 
 
-def still_fits(tx: Session, cluster: ClusterRow, offering: OfferingRow, drivers: Machines) -> int:
+def still_fits(tx: Session, cluster: ClusterRow, offering: OfferingRow, drivers: Machines, *, in_disabled_zone: bool = False) -> int:
     """How many more VMs of an offering the cluster takes."""
-    world = World.load(tx, drivers.rules, drivers.clock.now(), cluster.id, guests=False)
+    world = World.load(tx, drivers.rules, drivers.clock.now(), cluster.id, guests=False, in_disabled_zone=in_disabled_zone)
     if cluster.id not in world.clusters:
         return 0
     place = world.clusters[cluster.id]

@@ -110,10 +110,10 @@ def size_of(vm: VmRow, *, starts: bool = False) -> Size:
     return Size(vm.cores, vm.mhz, vm.memory_mib * MIB, *ratios)
 
 
-def wanted_start(vm: VmRow, *, is_new: bool = False) -> Wanted:
+def wanted_start(vm: VmRow, *, is_new: bool = False, in_disabled_zone: bool = False) -> Wanted:
     """A VM that is to be started somewhere."""
     return Wanted(
-        vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, is_new=is_new,
+        vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, is_new=is_new, in_disabled_zone=in_disabled_zone,
         only=vm.host_id if vm.has_local_disk and vm.host_id else "",
     )
 

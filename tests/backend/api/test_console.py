@@ -16,7 +16,7 @@ from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.relay import Relay
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.errors import Busy, PermissionDenied, ReadOnly, Unreachable, WrongState
-from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hosts.rows import HostRow, ZoneRow
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.machines import (
     CreateOffering,
@@ -241,3 +241,14 @@ def test_a_dry_run_names_the_host_and_changes_nothing(yard: Yard) -> None:
     plan = client.call(asked[-1]).plan
     assert [refusal.code for refusal in plan.refusals] == ["capacity"] and "h2: the host is Maintenance" in plan.against
     assert [vm.name for vm in client.call(ListVms()).vms] == ["off", "vm"]
+
+
+def test_the_role_behind_the_door_decides_about_a_disabled_zone(yard: Yard) -> None:
+    yard.fleet.set(ZoneRow, "z", allocation="Disabled")
+    request = CreateVm(target="web", cluster="c", offering="small", kernel="/k", dry_run=True)
+    plan = yard.client().call(request).plan
+    assert not plan.refusals and " to h2" in plan.changes[-1] and "zone z is disabled" in plan.consequences[0]
+    assert yard.client().call(PlanPlacement("c", "small")).host == "h2"
+    yard.door.become(Role.OPERATOR)
+    assert [refusal.code for refusal in yard.client().call(request).plan.refusals] == ["permission_denied"]
+    assert yard.client().call(PlanPlacement("c", "small")).host == ""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
-from fleet_tui.backend.errors import Busy, ConfirmationRequired, InUse, InvalidInput, WrongState
+from fleet_tui.backend.errors import Busy, ConfirmationRequired, InUse, InvalidInput, PermissionDenied, WrongState
 from fleet_tui.backend.faults import Faults
-from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
 from fleet_tui.backend.hypervisors.fake import VOCABULARY
+from fleet_tui.backend.identity import Role
+from fleet_tui.backend.identity.rows import UserRow
 from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, RebootVm, ResizeVm, SetRatio, StartVm, StopVm
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ALLOWED, TRANSITIONAL, VmState
@@ -127,6 +130,52 @@ def test_a_stopped_vm_moves_with_its_definition(fleet: Fleet, desk: Desk) -> Non
     failed(desk.do(MigrateVm(target="vm", host="h3")), "capacity", "move")
     assert fleet.places("vm") == {"h2": "off"} and (fleet.row("vm").state, fleet.row("vm").host_id, fleet.row("vm").destination_id) == ("stopped", "h2", None)
     assert {m.destination_id: m.outcome for m in fleet.moves("vm")} == {"h2": "moved", "h3": "failed"}
+
+
+# --- a zone that is not open yet -----------------------------------------------------------------------------------------
+
+
+def become(fleet: Fleet, role: Role | None, state: str = "active") -> None:
+    """Give the desk's user a role."""
+    with fleet.store.write() as tx:
+        if (row := tx.get(UserRow, "ada")) is not None:
+            tx.delete(row)
+            tx.flush()
+        if role is not None:
+            tx.add(UserRow(name="ada", role=role.value, uid=4711, display_name="", state=state, created_at=START))
+
+
+@pytest.mark.parametrize("role", [*(role for role in Role if role is not Role.ROOT_ADMIN), None])
+def test_in_a_disabled_zone_only_root_admins_deploy(fleet: Fleet, desk: Desk, role: Role | None) -> None:
+    fleet.vm("off", "h1", S.STOPPED)
+    fleet.vm("on", "h1")
+    fleet.set(ZoneRow, "z", allocation="Disabled")
+    become(fleet, role)
+    for request in (NEW, StartVm(target="off"), StartVm(target="off", host="h2")):
+        with pytest.raises(PermissionDenied, match="zone z is disabled"):
+            desk.ask(request)
+        plan = desk.plan(replace(request, dry_run=True))
+        assert [(r.code, "only root-admins" in r.message) for r in plan.refusals] == [("permission_denied", True)]
+    assert (fleet.row("off").state, fleet.row("on").state) == ("stopped", "running")
+    ok(desk.do(StopVm(target="on", confirmed=True)))  # what is there goes on, and can be driven
+    become(fleet, Role.ROOT_ADMIN, "disabled")
+    with pytest.raises(PermissionDenied):
+        desk.ask(NEW)
+
+
+def test_a_root_admin_tries_a_disabled_zone_out_and_is_told_that_it_is_one(fleet: Fleet, desk: Desk) -> None:
+    fleet.vm("off", "h1", S.STOPPED)
+    fleet.vm("on", "h1")
+    fleet.set(ZoneRow, "z", allocation="Disabled")
+    become(fleet, Role.ROOT_ADMIN)
+    for request in (NEW, StartVm(target="off")):
+        plan = desk.plan(replace(request, dry_run=True))
+        assert not plan.refusals and any("zone z is disabled" in text and "try it out" in text for text in plan.consequences)
+        ok(desk.do(request))
+    assert fleet.row("off").state == "running"
+    failed(desk.do(MigrateVm(target="on")), "capacity", "move")  # HST-2: no destination is in a disabled branch
+    fleet.set(PodRow, "p", allocation="Disabled")
+    failed(desk.do(replace(NEW, target="web-2")), "capacity", "place")  # a pod or cluster that is disabled is closed to everybody
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hosts.rows import HostRow, ZoneRow
 from fleet_tui.backend.machines import CreateVm, MigrateVm, PlanPlacement, StartVm
 from fleet_tui.backend.machines.preview import foretold, plan_placement
 from fleet_tui.backend.machines.rows import VmRow
@@ -128,3 +128,17 @@ def test_a_dry_run_takes_nothing(fleet: Fleet, desk: Desk) -> None:
     dry(desk, CreateVm, **create())
     with fleet.store.read() as tx:
         assert not tx.scalars(select(VmRow)).all()
+
+
+def test_a_disabled_zone_is_said_and_open_to_root_admins_alone(fleet: Fleet, desk: Desk) -> None:
+    fleet.vm("on", "h1")
+    fleet.vm("off", "h1", VmState.STOPPED)
+    fleet.set(ZoneRow, "z", allocation="Disabled")
+    for request in (PlanPlacement("c", "small"), PlanPlacement(vm="off")):
+        found = plan_placement(fleet.store, fleet.machines, request)
+        assert found.host == "" and {v.why for v in found.verdicts} == {"zone z is disabled"} and "only root-admins" in found.note
+        found = plan_placement(fleet.store, fleet.machines, request, as_root=True)
+        assert found.host and "only root-admins" in found.note
+    moves = plan_placement(fleet.store, fleet.machines, PlanPlacement(vm="on"), as_root=True)
+    assert (moves.host, moves.note) == ("", "")
+    assert plan_placement(fleet.store, fleet.machines, PlanPlacement("c", "small"), as_root=True).more
