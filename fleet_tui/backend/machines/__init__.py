@@ -308,7 +308,8 @@ class EditVm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVm(OperationRequest):
-    """``target`` is the new VM's name. Boots from an image (a copy becomes its disk), or straight from a kernel."""
+    """``target`` is the new VM's name. Boots from an image (a copy becomes its disk), or straight from a kernel; or has an empty disk that is
+    filled later."""
 
     cluster: str
     offering: str

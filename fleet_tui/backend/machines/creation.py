@@ -66,12 +66,14 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     if found and not request.dry_run:
         raise found[0]
     told = f"{offering.cores} cores of {offering.mhz} MHz, {offering.memory_mib} MiB of RAM"
-    disk = f"a disk{f' that starts as {request.image}' if request.image else ''}" if vm.disks else "no disk"
+    starts_as = f"a disk that starts as {request.image}" if request.image else f"an empty disk of {request.disk_mib:,} MiB"
+    disk = starts_as if vm.disks else "no disk"
+    blank = () if request.image or request.kernel else (f"nothing is on the disk of {vm.name} yet: it will find nothing to boot",)
     vms.changed(tx, vm, now)
     return Prepared(
         target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
         plan=planned(
-            vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), consequences=refusals.on_trial(zone), refusals=found,
+            vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), consequences=(*blank, *refusals.on_trial(zone)), refusals=found,
         ),
     )
 
@@ -88,8 +90,8 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
         path = getattr(request, name)
         if path and (not path.startswith("/") or not path.isprintable() or ".." in path.split("/")):
             found.append(Problem(name, "must be an absolute path on the hosts"))
-    if not request.image and not request.kernel:
-        found.append(Problem("image", "is needed, or a kernel"))
+    if not (request.image or request.kernel or request.disk_mib):
+        found.append(Problem("image", "is needed, or a kernel, or the size of an empty disk"))
     if request.initrd and not request.kernel:
         found.append(Problem("initrd", "needs a kernel"))
     if not request.cmdline.isprintable() or len(request.cmdline) > 2000:

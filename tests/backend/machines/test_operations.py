@@ -16,6 +16,7 @@ from fleet_tui.backend.hypervisors.fake import VOCABULARY
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.rows import UserRow
 from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, RebootVm, ResizeVm, SetRatio, StartVm, StopVm
+from fleet_tui.backend.machines.capacity import MIB
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ALLOWED, TRANSITIONAL, VmState
 from fleet_tui.backend.operations.rows import LeaseRow, OperationRow
@@ -87,6 +88,20 @@ def test_a_vm_made_without_starting_it_takes_no_room(fleet: Fleet, desk: Desk) -
     vm = only(fleet)
     assert (vm.state, vm.stopped_at) == ("stopped", None) and fleet.world.places(vm.guest_id)[vm.host_id].value == "off"
     assert vm.boot == {"kernel": "/boot/vmlinuz", "initrd": "/boot/initrd", "cmdline": "quiet"} and vm.disks == []
+
+
+@pytest.mark.parametrize("kernel", ["", "/boot/vmlinuz"])
+def test_a_disk_may_be_empty(fleet: Fleet, desk: Desk, kernel: str) -> None:
+    request = CreateVm(target="web-1", cluster="c", offering="small", disk_mib=64, kernel=kernel)
+    plan = desk.plan(replace(request, dry_run=True))
+    assert "an empty disk of 64 MiB" in plan.changes[0] and any("nothing to boot" in text for text in plan.consequences) is not bool(kernel)
+    ok(desk.do(request))
+    vm = only(fleet)
+    guest = fleet.world.ledger.guest(vm.host_id, vm.guest_id)
+    assert guest is not None and [(d["path"], d["size_bytes"], d["source"]) for d in guest.disks] == [("/var/lib/libvirt/images/web-1.qcow2", 64 * MIB, "")]
+    with pytest.raises(InvalidInput) as refused:
+        desk.ask(CreateVm(target="web-2", cluster="c", offering="small"))
+    assert [(problem.field, "empty disk" in problem.message) for problem in refused.value.problems] == [("image", True)]
 
 
 def test_a_deaf_guest_is_switched_off_after_its_grace(fleet: Fleet, desk: Desk) -> None:
