@@ -523,3 +523,12 @@ def test_logs_are_cleaned_and_followed_line_by_line(fleet: Premises, capsys: pyt
     fleet.door.open()
     code, out, _ = run(capsys, "vm", "logs", "db-7", "--follow")
     assert (code, [json.loads(line)["text"] for line in out.splitlines()]) == (4, wanted)
+
+
+def test_the_weights_on_a_host(fleet: Premises, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "host", "capacity", "kvm-03", "--weights")[1]) == [
+        {"vm": "db-7", "weight": 4000, "share": 1.0, "guaranteed_mhz": 4000, "alone_mhz": 4800},
+    ]  # fmt: skip
+    out = run(capsys, "host", "capacity", "kvm-03", "--weights", "--output", "table")[1]
+    assert "AT LEAST MHZ" in out and "4,800" in out and "100 %" in out
+    assert run(capsys, "host", "capacity", "--weights")[0] == 2

@@ -93,6 +93,7 @@ def _host(tree: Tree) -> None:
     remove.add_argument("--force", action="store_true", help="also one that is dead or holds VMs: they restart elsewhere or stop")
     room = verb("capacity", branches.capacity, "room of a host, or of each: used, reserved, free")
     room.add_argument("name", metavar="HOST", nargs="?", default="")
+    room.add_argument("--weights", action="store_true", help="what each VM on it gets of its CPU when all want it")
     room.set_defaults(branch="host")
     edit = named(verb("edit", hosts.edit, "change tags, note and log-in"))
     edit.add_argument("--tags", default=None, metavar="A,B")

@@ -34,6 +34,7 @@ METHODS: tuple[Method, ...] = (
     Method("vms.show", "machines.ShowVm", "machines.VmRecord", P.STATES_READ, True),
     Method("vms.log", "machines.ReadGuestLog", "machines.GuestLog", P.STATES_READ, True),
     Method("capacity.show", "machines.ShowCapacity", "machines.CapacityRecord*", P.STATES_READ, True),
+    Method("weights.show", "machines.ShowWeights", "machines.WeightRecord*", P.STATES_READ, True),
     Method("placement.plan", "machines.PlanPlacement", "machines.Placement", P.STATES_READ, True),
     Method("ratio.preview", "machines.PreviewRatio", "machines.RatioPreview", P.STATES_READ, True),
     Method("offerings.create", "machines.CreateOffering", "machines.OfferingRecord", P.HOSTS_EDIT, False, danger="changes"),

@@ -16,7 +16,7 @@ from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.errors import WrongState
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.machines import editing, offerings, preview, queries, ratios, vms
+from fleet_tui.backend.machines import editing, offerings, preview, queries, ratios, vms, weights
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import Engine as Submits
 from fleet_tui.backend.operations import Submitted
@@ -42,6 +42,7 @@ class MachineAnswers:
             "vms.log": self._log,
             "vms.console": self._console,
             "capacity.show": lambda caller, r: self._query(lambda tx: queries.show_capacity(tx, r, self._drivers.rules, self._drivers.clock.now())),
+            "weights.show": lambda caller, r: self._query(lambda tx: weights.show_weights(tx, r.host)),
             "placement.plan": lambda caller, r: preview.plan_placement(self._store, self._drivers, r, as_root=caller.role is Role.ROOT_ADMIN),
             "ratio.preview": lambda caller, r: self._query(lambda tx: ratios.preview(tx, r, self._drivers.rules, self._drivers.clock.now())),
             "offerings.create": lambda caller, r: self._change(lambda tx: queries.offering_record(offerings.create_offering(tx, r, caller.user))),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fleet_tui.backend.machines.figures import Amount as Amount
+from fleet_tui.backend.machines.figures import CapacityRecord as CapacityRecord
+from fleet_tui.backend.machines.figures import RatioPreview as RatioPreview
+from fleet_tui.backend.machines.figures import WeightRecord as WeightRecord
 from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.records import dataclass
@@ -92,45 +96,6 @@ class MoveRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """Of one resource on one host, or summed: MHz, bytes or cores."""
-
-    raw: int
-    capacity: int
-    """floor(raw x ratio); 0 for a host that is not ``Enabled`` (CAP-2)."""
-    used: int
-    reserved: int
-    """Of VMs stopped within ``capacity.skipcounting.hours`` on it."""
-
-    @property
-    def free(self) -> int:
-        return self.capacity - self.used - self.reserved
-
-    @property
-    def share(self) -> float:
-        """Used and reserved, of the capacity."""
-        return (self.used + self.reserved) / self.capacity if self.capacity else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class CapacityRecord:
-    """Room on a host, or of a cluster or zone (then ``host`` is empty)."""
-
-    host: str
-    place: str
-    cpu: Amount
-    """MHz."""
-    ram: Amount
-    """Bytes."""
-    cores: Amount
-    cpu_ratio: float
-    ram_ratio: float
-    survives: bool | None
-    """N+1: whether the cluster can lose its largest host (of one host: whether it can lose this one); None where it cannot be said."""
-    vms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What placement says of one host for one VM."""
 
@@ -154,22 +119,6 @@ class Placement:
     """How many VMs of that offering the cluster takes now; of an existing VM ``None``."""
     note: str = ""
     """What else there is to know: of a disabled zone, where only root-admins deploy."""
-
-
-@dataclass(frozen=True, slots=True)
-class RatioPreview:
-    """What a change of ratios would do (CAP-4, CAP-5)."""
-
-    cluster: str
-    before: CapacityRecord
-    after: CapacityRecord
-    old_ratio_vms: tuple[str, ...]
-    """Still on another ratio after the change: stop and start to adopt."""
-    room_after_restarts: CapacityRecord
-    not_restartable: tuple[str, ...]
-    """VMs that would no longer fit once restarted."""
-    balloon_unknown: tuple[str, ...]
-    """VMs of which it is not known whether they have a balloon device; asked when memory's ratio rises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +170,13 @@ class ShowCapacity:
 
     target: str = ""
     kind: str = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowWeights:
+    """Of the VMs that run on a host, the heaviest first."""
+
+    host: str
 
 
 @dataclass(frozen=True, slots=True)
