@@ -114,7 +114,7 @@ class Daemon:
         self.engine = Engine(
             self.store, self.feed,
             (
-                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS,
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.operations(self.machines),
                 *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
             ),
             {

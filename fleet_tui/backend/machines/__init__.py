@@ -287,11 +287,15 @@ class CreateVm(OperationRequest):
     account: str = ""
     destroy_protected: bool = True
     local_disk: bool = False
+    room_s: float = 0.0
+    """So long it waits for room when it fits nowhere now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartVm(OperationRequest):
     host: str = ""
+    room_s: float = 0.0
+    """So long it waits for room when it fits nowhere now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, Problem, W
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hypervisors import Disk
-from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms
+from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms, waiting
 from fleet_tui.backend.machines.offerings import KINDS, NAME, find_offering
 from fleet_tui.backend.machines.placement import check_policy
 from fleet_tui.backend.machines.rows import VmRow
@@ -57,6 +57,7 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     zone = refusals.disabled_zone(tx, cluster.id)
     found: list[FleetError] = list(refusals.of_zone(tx, zone, user))
     parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True, "in_disabled_zone": bool(zone)}
+    parameters |= waiting.deadline(request.room_s, now)
     leases = [Lease("cluster", cluster.id, shared=True), Lease("vm", vm.id)]
     if request.host:
         host = find_host(tx, request.host)
@@ -100,6 +101,7 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
         found.append(Problem("disk_mib", f"must be from 0 to {_MOST_DISK_MIB:,}"))
     if request.local_disk and not (request.image or request.disk_mib):
         found.append(Problem("local_disk", "needs a disk"))
+    found.extend(waiting.problems(request.room_s))
     try:
         check_policy(request.placement)
     except InvalidInput as refused:

@@ -61,6 +61,9 @@ def foretold(at: Reads, drivers: Machines, request: CreateVm | StartVm | Migrate
     except FleetError as refused:  # a program of policy `command` that fails
         return replace(plan, refusals=(error_record(refused),))
     seat = seen.choice.seat
+    if seat is None and seen.choice.placement.can_ever_fit and (room_s := getattr(request, "room_s", 0.0)):
+        return replace(plan, consequences=(*plan.consequences, f"it fits nowhere now, and waits for room for up to {room_s:,.0f} s"),
+                       against=tuple(_against(seen)))  # fmt: skip
     if seat is None:
         return replace(plan, refusals=(error_record(refusal(replace(seen.wanted, name=plan.target), seen.choice)),),
                        against=tuple(_against(seen)))  # fmt: skip
