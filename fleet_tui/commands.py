@@ -97,7 +97,7 @@ def menu(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, 
         _offer(action, row_of.get(action.aims), session, keymap)
         for scope in _NOUNS
         for action in actions.of_screen(screen)
-        if action.scope == scope and not action.also and not actions.is_hidden(action, session)
+        if action.scope == scope and not action.also and not actions.is_hidden(action, session, row_of.get(action.aims))
     ]
     return [o for o in offers if not o.why_not] + [replace(o, heading="not now") for o in offers if o.why_not]
 
@@ -109,7 +109,7 @@ def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None,
     return [
         _offer(a, row_of.get(a.aims), session, keymap)
         for a in rows
-        if actions.keys_of(a, keymap) and not actions.is_hidden(a, session)
+        if actions.keys_of(a, keymap) and not actions.is_hidden(a, session, row_of.get(a.aims))
     ]
 
 
@@ -117,7 +117,7 @@ def palette(screen: str, row_of: Mapping[str, Any], session: SessionRecord | Non
     """``ctrl+p``: every action of this screen, with and without a key."""
     order: Sequence[str] = (*_NOUNS, "tree", "tabs", "page", "log", "text", "board", "list", "range", "global")
     rows = [a for scope in order for a in actions.of_screen(screen) if a.scope == scope and not a.also]
-    return [_offer(a, row_of.get(a.aims), session, keymap) for a in rows if not actions.is_hidden(a, session)]
+    return [_offer(a, row_of.get(a.aims), session, keymap) for a in rows if not actions.is_hidden(a, session, row_of.get(a.aims))]
 
 
 def _offer(action: Action, row: Any, session: SessionRecord | None, keymap: Mapping[str, str]) -> Offer:

@@ -255,6 +255,11 @@ class InfrastructureStub:
         rows = [h for h in self.hosts if request.target in ("", h.id, h.name, f"host:{h.id}")]
         return tuple(record(h.location, h.name, h.cpu_used) for h in rows)
 
+    def _ShowWeights(self, request: machines.ShowWeights) -> Any:
+        mine = sorted((r for r in self.vms.values() if r.host == request.host), key=lambda r: r.name)
+        total = sum(r.cores * r.mhz for r in mine)
+        return tuple(machines.WeightRecord(r.name, r.cores * r.mhz, r.cores * r.mhz / total, r.cores * r.mhz, r.cores * 2400) for r in mine)
+
     def _PlanPlacement(self, request: machines.PlanPlacement) -> machines.Placement:
         own = self.vms.get(request.vm.removeprefix("vm:"))
         verdicts = tuple(

@@ -199,3 +199,17 @@ def test_in_80_columns_a_list_names_the_key_that_finds_what_is_wrong() -> None:
     for place in ("instances", "hosts", "events"):
         row = instance("web") if place == "instances" else None
         assert ("z", "problems only") in actions.hints(place, row, StubSession().record, width=80)
+
+
+def test_an_owner_is_offered_what_owners_may_do_with_that_vm_alone() -> None:
+    mine, theirs = vm("db-7", owners=("ann", "me")), vm("web-3", owners=("ann",))
+    for role, offered in ((Role.MONITOR, True), (Role.AUDITOR, False)):
+        session = dataclasses.replace(StubSession(role).record, user="me")
+        for id_ in ("vm.stop", "vm.reboot", "vm.migrate"):
+            assert actions.is_hidden(ACTIONS[id_], session, mine) is not offered, (role, id_)
+            assert (actions.forbidden(ACTIONS[id_], session, mine) == "") is offered
+            assert actions.is_hidden(ACTIONS[id_], session, theirs) and actions.is_hidden(ACTIONS[id_], session)
+            assert "may not" in actions.why_not(ACTIONS[id_], theirs, session)
+        for id_ in ("vm.destroy", "vm.resize", "vm.edit"):
+            assert actions.is_hidden(ACTIONS[id_], session, mine)
+        assert "read-only" in actions.forbidden(ACTIONS["vm.stop"], dataclasses.replace(session, read_only=True), mine)

@@ -20,7 +20,7 @@ from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch, LogLine
 from fleet_tui.cli import console, context, main
 from fleet_tui.cli.parser import build
-from fleet_tui.screens import instances, operations, pulse
+from fleet_tui.screens import operations, paged, pulse
 from tests.doors import Door
 from tests.fleet_stub import instance, operation
 
@@ -410,7 +410,7 @@ def test_a_pane_is_read_only(fleet: Fleet, capsys: pytest.CaptureFixture[str], m
 def test_the_console_asks_ahead_what_its_screen_asks_first() -> None:
     assert {
         "dashboard": Summarize(pulse.BOARD_ROWS, pulse.BOARD_LINES),
-        "instances": i.ListInstances(limit=instances.PAGE),
+        "instances": i.ListInstances(limit=paged.PAGE),
         "operations": ListOperations(limit=operations.KEPT),
     } == console.FIRST
 

@@ -164,7 +164,10 @@ OPERATIONS: list[tuple[str, type, dict[str, Any]]] = [
                   "destroy_protected": True}),
     ("vm create v2 --cluster kvm-a --offering m2.small --image /i.qcow2 --no-protect --tag a --owner ann", m.CreateVm,
      {"image": "/i.qcow2", "destroy_protected": False, "tags": ("a",), "owners": ("ann",), "start": True}),
-    ("vm start db-7 --host kvm-03", m.StartVm, {"host": "kvm-03"}), ("vm stop db-7 --yes --grace 3", m.StopVm, {"grace_s": 3.0, "confirmed": True}),
+    ("vm start db-7 --host kvm-03", m.StartVm, {"host": "kvm-03", "room_s": 0.0}),
+    ("vm start db-7 --wait-for-room", m.StartVm, {"room_s": 300.0}),
+    ("vm create v3 --cluster kvm-a --offering m2.small --disk-mib 64 --wait-for-room 20", m.CreateVm, {"disk_mib": 64, "room_s": 20.0}),
+    ("vm stop db-7 --yes --grace 3", m.StopVm, {"grace_s": 3.0, "confirmed": True}),
     ("vm reboot db-7 --yes", m.RebootVm, {"confirmed": True}),
     ("vm destroy db-7 --confirm db-7 --keep-disks", m.DestroyVm, {"confirm": "db-7", "keep_disks": True}),
     ("vm migrate db-7 --host kvm-17 --bandwidth-mib-s 100 --copy-local-disks", m.MigrateVm,
@@ -196,13 +199,13 @@ def test_what_is_dangerous_is_refused_unconfirmed(fleet: Premises, capsys: pytes
     assert fleet.asked == []
 
 
-def test_a_dry_run_sends_nothing_else_and_what_has_none_says_so(fleet: Premises, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_sends_nothing_else(fleet: Premises, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "host", "maintain", "kvm-17", "--reason", "DIMM", "--dry-run", "--output", "table")
     assert code == 0
     assert "db-7 moves to kvm-03" in out
     for line in ("zone delete paris --confirm paris", "zone create rome", "host disable kvm-17", "host close kvm-17 --yes", "host note kvm-17 x",
                  "offering delete m2.small --confirm m2.small", "vm edit db-7 --tags a"):  # fmt: skip
-        assert run(capsys, *line.split(), "--dry-run")[0] == 2
+        assert run(capsys, *line.split(), "--dry-run")[0] == 0
     assert fleet.asked == []
 
 
@@ -523,3 +526,12 @@ def test_logs_are_cleaned_and_followed_line_by_line(fleet: Premises, capsys: pyt
     fleet.door.open()
     code, out, _ = run(capsys, "vm", "logs", "db-7", "--follow")
     assert (code, [json.loads(line)["text"] for line in out.splitlines()]) == (4, wanted)
+
+
+def test_the_weights_on_a_host(fleet: Premises, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "host", "capacity", "kvm-03", "--weights")[1]) == [
+        {"vm": "db-7", "weight": 4000, "share": 1.0, "guaranteed_mhz": 4000, "alone_mhz": 4800},
+    ]  # fmt: skip
+    out = run(capsys, "host", "capacity", "kvm-03", "--weights", "--output", "table")[1]
+    assert "AT LEAST MHZ" in out and "4,800" in out and "100 %" in out
+    assert run(capsys, "host", "capacity", "--weights")[0] == 2

@@ -16,7 +16,7 @@ from fleet_tui.actions.machines import SERIAL, VM
 from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
 from fleet_tui.actions.row import AIMED_AT, Action
 from fleet_tui.backend.api import METHODS
-from fleet_tui.backend.identity import SessionRecord
+from fleet_tui.backend.identity import OWNING, SessionRecord
 
 __all__ = ["ACTIONS", "AIMED_AT", "HINTS", "RESERVED", "ROOTS", "SCREENS", "SHADOWING", "Action"]
 
@@ -127,22 +127,28 @@ def clashes(keymap: Mapping[str, str] | None = None) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def is_hidden(action: Action, session: SessionRecord | None) -> bool:
-    """Whether the role can never do it: such an action is not shown at all."""
+def is_hidden(action: Action, session: SessionRecord | None, row: Any = None) -> bool:
+    """Whether the role can never do it, and does not own the row: such an action is not shown at all."""
     return bool(
-        session and action.mutates and not session.read_only and action.permission not in session.permissions
+        session and action.mutates and not session.read_only and action.permission not in session.permissions and not owns(action, session, row)
     )
 
 
-def forbidden(action: Action, session: SessionRecord | None) -> str:
-    """Why this session may not do it to anything; empty when it may."""
+def owns(action: Action, session: SessionRecord, row: Any) -> bool:
+    """Whether the row is the user's own, and owners may do this to it without the role's right."""
+    return bool(METHODS[action.method].own) and session.role in OWNING and session.user in getattr(row, "owners", ())
+
+
+def forbidden(action: Action, session: SessionRecord | None, row: Any = None) -> str:
+    """Why this session may not do it to anything, or not to this row; empty when it may."""
     if not action.mutates:
         return ""
     if session is None:
         return "not connected to the daemon"
     if session.read_only:
         return "this console is read-only"
-    return _lacking(session, action.permission) or (may_set(action.method, action.needs, session) if action.needs else "")
+    lacking = "" if owns(action, session, row) else _lacking(session, action.permission)
+    return lacking or (may_set(action.method, action.needs, session) if action.needs else "")
 
 
 def may_set(method: str, field: str, session: SessionRecord | None) -> str:
@@ -166,7 +172,7 @@ def why_not(action: Action, row: Any, session: SessionRecord | None) -> str:
     A row of another kind than the action aims at counts as none: several panels of one screen may hold the focus.
     """
     row = row if suits(action, row) else None
-    return forbidden(action, session) or resolve(action, row).reason(row)
+    return forbidden(action, session, row) or resolve(action, row).reason(row)
 
 
 def resolve(action: Action, row: Any) -> Action:

@@ -114,7 +114,7 @@ class Daemon:
         self.engine = Engine(
             self.store, self.feed,
             (
-                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS,
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.operations(self.machines),
                 *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
             ),
             {
@@ -146,11 +146,12 @@ class Daemon:
             images=self.options.directories.images, site=self.describe,
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
-        of_machines = MachineAnswers(self.store, self.machines, self.consoles)
+        of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work = MaintenanceAnswers(self.store, self.maintenance)
         return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit
+            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit,
+            of_machines.owners,
         )
 
     def stop(self) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from fleet_tui.backend.api import method_of
 from fleet_tui.backend.errors import UsageError
+from fleet_tui.backend.operations import Plan
 from fleet_tui.cli.confirm import confirmed
-from fleet_tui.cli.context import Context
-from fleet_tui.cli.waiting import finish
+from fleet_tui.cli.context import Context, Foretold
+from fleet_tui.cli.waiting import finish, show_plan
 
+_NAMES = ("target", "label", "id", "name", "path")
+"""Fields that say what a request is about, the first one counts."""
+_LONG = 60
 
 def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
     """Submit an operation on ``name``, confirmed as its danger wants, and wait for its end."""
@@ -20,10 +26,38 @@ def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
 
 
 def change(context: Context, request: Any, name: str = "") -> Any:
-    """The reply of a change that is made at once, confirmed as its danger wants. Raises :class:`UsageError` for a dry run: there is none."""
+    """The reply of a change that is made at once, confirmed as its danger wants. A dry run says what would be asked for, and ends the command."""
+    method = method_of(request)
     if context.flag("dry_run", False):
-        raise UsageError("this is done at once and has no dry run; nothing was done")
+        target = name or next((str(found) for key in _NAMES if (found := getattr(request, key, ""))), "")
+        would(context, method.name, target, f"{method.name} {target}{_fields(request)}".rstrip(), method.danger)
     return context.session.submit(confirmed(context, request, name))
+
+
+def would(context: Context, kind: str, target: str, text: str, danger: str = "changes") -> NoReturn:
+    """A dry run of what is done at once: the plan, as of an operation. The daemon is not asked, so that nothing can come of it, and the plan
+    says so. Raises :class:`Foretold`."""
+    consequences = ["nothing was checked: whether it is allowed and possible shows when it is done"]
+    if danger in ("disruptive", "destructive"):
+        consequences.insert(0, f"it is {danger} and will want {'--yes' if danger == 'disruptive' else f'--confirm {target}'}")
+    show_plan(context, Plan(kind, kind.rpartition(".")[2], target, (), (text,), tuple(consequences)))
+    raise Foretold
+
+
+def _fields(request: Any) -> str:
+    """What it says besides the name, briefly; secrets and what was left out are not."""
+    kept = [
+        f"{field.name} {_short(value)}" for field in dataclasses.fields(request)
+        if field.repr and field.name not in (*_NAMES, "request_id", "confirm", "confirmed")
+        and (value := getattr(request, field.name)) not in (None, "", (), {}, field.default)
+    ]  # fmt: skip
+    return f": {', '.join(kept)}" if kept else ""
+
+
+def _short(value: Any) -> str:
+    value = getattr(value, "value", value)
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}… ({len(text):,} characters)"
 
 
 def report(context: Context, done: Any, text: str = "") -> int:

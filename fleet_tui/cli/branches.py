@@ -11,7 +11,7 @@ from fleet_tui.backend import machines as m
 from fleet_tui.backend.errors import InvalidInput, NotFound, UsageError
 from fleet_tui.cli.asking import change, operate, password_of, report
 from fleet_tui.cli.context import Context
-from fleet_tui.cli.tables import CAPACITY, CLUSTERS, PODS, ZONES
+from fleet_tui.cli.tables import CAPACITY, CLUSTERS, PODS, WEIGHTS, ZONES
 from fleet_tui.columns import ColumnSpec
 
 
@@ -88,8 +88,13 @@ def manage(context: Context) -> int:
 
 
 def capacity(context: Context) -> int:
-    """Room of a zone, a cluster or a host; of every host when none is named."""
+    """Room of a zone, a cluster or a host; of every host when none is named. With ``--weights`` the shares of its CPU that its VMs get."""
     given = context.given
+    if getattr(given, "weights", False):
+        if not given.name:
+            raise UsageError("the weights on which host?", hint="fleet host capacity HOST --weights")
+        context.out.rows(WEIGHTS, context.session.fetch(m.ShowWeights(given.name)), empty="no VM runs on it")
+        return 0
     found = context.session.fetch(m.ShowCapacity(given.name or "", given.branch))
     context.out.rows(CAPACITY, found, empty="there are no hosts")
     return 0

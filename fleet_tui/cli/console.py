@@ -36,6 +36,7 @@ _SET_DEATH_SIGNAL = 1
 
 
 def open_console(context: Context) -> int:
+    _refuse_dry_run(context)
     return _run(context.settings, None)
 
 
@@ -53,6 +54,7 @@ def open_pane(context: Context) -> int:
 def demo(context: Context) -> int:
     """A simulated site of its own that leaves nothing behind."""
     given = context.given
+    _refuse_dry_run(context)
     _need_terminal()
     home = Path(tempfile.mkdtemp(prefix="fleet-demo-"))
     environ = {**os.environ, "FLEET_HOME": str(home)}
@@ -138,6 +140,11 @@ def _settled() -> None:
     """What was loaded stays to the end: keep the collector from walking it again and again, and let it begin."""
     gc.freeze()
     gc.enable()
+
+
+def _refuse_dry_run(context: Context) -> None:
+    if context.flag("dry_run", False):
+        raise UsageError("the console has no dry run", hint="--read-only opens one that can change nothing")
 
 
 def _need_terminal() -> None:

@@ -25,6 +25,10 @@ _LOOK_S = 0.25
 _FLAGS = ("site", "read_only", "theme", "ascii")
 
 
+class Foretold(Exception):
+    """A dry run has said what would be done; nothing is left to do."""
+
+
 class Context:
     """One run of ``fleet``. The session is opened at its first use; a command that needs none starts no daemon."""
 

@@ -13,6 +13,7 @@ from fleet_tui import session as sessions
 from fleet_tui.backend.api import DescribeSite, SiteRecord, embedded
 from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.errors import NotFound, Unreachable
+from fleet_tui.cli.asking import would
 from fleet_tui.cli.context import Context
 
 STOPPED_EXIT = 3
@@ -26,6 +27,8 @@ def start(context: Context) -> int:
     if (pid := embedded.holder(directories)) and answers(directories.socket):
         context.say(f"fleetd runs already (pid {pid}), state in {directories.state}")
         return 0
+    if context.flag("dry_run", False):
+        would(context, "daemon.start", str(directories.state), f"fleetd is started, state in {directories.state}")
     embedded.start(directories, context.given.flags, say=context.say)
     context.say(f"started fleetd (pid {embedded.holder(directories)}), state in {directories.state}")
     return 0
@@ -34,6 +37,9 @@ def start(context: Context) -> int:
 def stop(context: Context) -> int:
     """End it and wait until it is gone. Operations go on where they were when it starts again."""
     directories = context.settings.directories
+    if context.flag("dry_run", False):
+        pid = embedded.holder(directories)
+        would(context, "daemon.stop", str(directories.state), f"fleetd (pid {pid}) is stopped" if pid else f"no fleetd runs on {directories.state}")
     pid = embedded.stop(directories)
     context.say(f"stopped fleetd (pid {pid})" if pid else f"no fleetd runs on {directories.state}")
     return 0

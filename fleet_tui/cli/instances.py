@@ -9,9 +9,10 @@ from typing import Any
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.telemetry import ReadLines
-from fleet_tui.cli.confirm import confirmed
+from fleet_tui.cli import asking
+from fleet_tui.cli.asking import change
 from fleet_tui.cli.context import Context
-from fleet_tui.cli.waiting import finish, line_record, line_text
+from fleet_tui.cli.waiting import line_record, line_text
 from fleet_tui.columns import INSTANCES
 
 _PAGE = 1000
@@ -44,16 +45,14 @@ VERBS: Mapping[str, Verb] = {
 def operate(context: Context) -> int:
     """Any of :data:`VERBS`."""
     verb = VERBS[context.given.verb]
-    own = {name: getattr(context.given, name) for name in verb.flags}
-    request = verb.request(target=context.given.name, dry_run=context.flag("dry_run", False), **own)
-    return finish(context, context.session.submit(confirmed(context, request, context.given.name)))
+    return asking.operate(context, verb.request, context.given.name, **{name: getattr(context.given, name) for name in verb.flags})
 
 
 def create(context: Context) -> int:
     given = context.given
-    record = context.session.submit(
-        i.CreateInstance(label=given.name, kind=given.kind, template=given.template, network=given.network, settings=assignments(given.set))
-    )
+    record = change(context, i.CreateInstance(
+        label=given.name, kind=given.kind, template=given.template, network=given.network, settings=assignments(given.set),
+    ))  # fmt: skip
     return _saved(context, record, "created")
 
 
@@ -63,7 +62,7 @@ def edit(context: Context) -> int:
     if not changes:
         raise UsageError("nothing to change", hint="give --set field=value; `fleet instance show` shows the fields")
     version = given.version or context.session.fetch(i.ShowSettings(given.name)).version
-    record = context.session.submit(i.EditInstance(target=given.name, version=version, changes=changes))
+    record = change(context, i.EditInstance(target=given.name, version=version, changes=changes))
     return _saved(context, record, "saved")
 
 

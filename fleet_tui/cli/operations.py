@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet_tui.backend.operations import CancelOperation, ListOperations, OperationRecord, RetryOperation, ShowOperation
+from fleet_tui.cli.asking import change
 from fleet_tui.cli.context import Context
 from fleet_tui.cli.tables import OPERATIONS
 from fleet_tui.cli.waiting import finish, summary, verdict, wait
@@ -30,7 +31,7 @@ def follow(context: Context) -> int:
 
 
 def cancel(context: Context) -> int:
-    operation: OperationRecord = context.session.submit(CancelOperation(context.given.id))
+    operation: OperationRecord = change(context, CancelOperation(context.given.id))
     if context.out.is_json:
         context.out.json(operation)
     else:
@@ -39,4 +40,4 @@ def cancel(context: Context) -> int:
 
 
 def retry(context: Context) -> int:
-    return finish(context, context.session.submit(RetryOperation(context.given.id)))
+    return finish(context, change(context, RetryOperation(context.given.id)))

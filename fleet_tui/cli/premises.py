@@ -9,6 +9,7 @@ from fleet_tui.cli import branches, hosts, machines, maintenance, serial
 from fleet_tui.cli.tree import Tree, Verb, count, named, natural, ratio, seconds
 
 _SSH_PORT = 22
+_ROOM_S = 300.0
 
 
 def grow(tree: Tree) -> None:
@@ -93,6 +94,7 @@ def _host(tree: Tree) -> None:
     remove.add_argument("--force", action="store_true", help="also one that is dead or holds VMs: they restart elsewhere or stop")
     room = verb("capacity", branches.capacity, "room of a host, or of each: used, reserved, free")
     room.add_argument("name", metavar="HOST", nargs="?", default="")
+    room.add_argument("--weights", action="store_true", help="what each VM on it gets of its CPU when all want it")
     room.set_defaults(branch="host")
     edit = named(verb("edit", hosts.edit, "change tags, note and log-in"))
     edit.add_argument("--tags", default=None, metavar="A,B")
@@ -166,7 +168,9 @@ def _vm(tree: Tree) -> None:
     found.add_argument("--state", default="")
     found.add_argument("--wide", action="store_true", help="every column")
     named(verb("show", machines.show, "one VM"))
-    named(verb("start", machines.start, "start it where it fits")).add_argument("--host", default="", metavar="HOST", help="there, if it fits")
+    start = named(verb("start", machines.start, "start it where it fits"))
+    start.add_argument("--host", default="", metavar="HOST", help="there, if it fits")
+    _for_room(start)
     stop = named(verb("stop", machines.stop, "ask it to shut down, then kill it"))
     stop.add_argument("--grace", type=seconds, default=15.0, metavar="SECONDS", help="how long it may take to shut down (15)")
     named(verb("reboot", machines.reboot, "restart it where it is"))
@@ -207,6 +211,12 @@ def _new_vm(create: argparse.ArgumentParser) -> None:
     create.add_argument("--account", default="")
     create.add_argument("--protect", action=argparse.BooleanOptionalAction, default=True, help="against being destroyed (the default)")
     create.add_argument("--local-disk", action="store_true", help="its disk on the host's own storage")
+    _for_room(create)
+
+
+def _for_room(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--wait-for-room", type=seconds, nargs="?", const=_ROOM_S, default=0.0, metavar="SECONDS",
+                      help="when it fits nowhere now, wait so long for room (5 minutes when no number is given)")  # fmt: skip
 
 
 def _maintain(tree: Tree) -> None:

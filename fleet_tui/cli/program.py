@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.cli.console import open_console, open_pane
-from fleet_tui.cli.context import Context
+from fleet_tui.cli.context import Context, Foretold
 from fleet_tui.cli.parser import build
 
 
@@ -23,6 +23,9 @@ def run(words: Sequence[str]) -> int:
         code: int = given.run(context)
         sys.stdout.flush()
         return code
+    except Foretold:
+        sys.stdout.flush()
+        return 0
     except FleetError as refusal:
         from fleet_tui.cli.printing import complain
 

@@ -11,7 +11,7 @@ from fleet_tui.backend import events, identity, operations
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import InvalidInput, UsageError
 from fleet_tui.cli import tables
-from fleet_tui.cli.confirm import confirmed
+from fleet_tui.cli.asking import change, report
 from fleet_tui.cli.context import Context
 
 
@@ -27,7 +27,7 @@ def put_template(context: Context) -> int:
     application = given.application or (known.application if known else "hello-app")
     actions = _setup_actions(given.actions) if given.actions else (known.setup_actions if known else ())
     request = i.PutTemplate(label=given.name, application=application, setup_actions=actions, version=known.version if known else 0)
-    context.out.record(context.session.submit(request))
+    context.out.record(change(context, request, given.name))
     return 0
 
 
@@ -63,7 +63,7 @@ def list_images(context: Context) -> int:
 
 
 def register_image(context: Context) -> int:
-    context.out.record(context.session.submit(i.RegisterImage(str(Path(context.given.file).absolute()))))
+    context.out.record(change(context, i.RegisterImage(str(Path(context.given.file).absolute()))))
     return 0
 
 
@@ -107,17 +107,12 @@ def put_user(context: Context) -> int:
     request = identity.PutUser(
         name=given.name, role=identity.Role(given.role), uid=given.uid, display_name=given.display_name, disabled=given.disabled
     )
-    context.out.record(context.session.submit(request))
+    context.out.record(change(context, request, given.name))
     return 0
 
 
 def remove_user(context: Context) -> int:
-    done = context.session.submit(confirmed(context, identity.RemoveUser(context.given.name), context.given.name))
-    if context.out.is_json:
-        context.out.json(done)
-    else:
-        context.out.line(context.out.cell(done.text))
-    return 0
+    return report(context, change(context, identity.RemoveUser(context.given.name), context.given.name))
 
 
 def list_audit(context: Context) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fleet_tui.backend.api.connection import Broken
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.machines import ReadGuestLog
+from fleet_tui.cli.asking import would
 from fleet_tui.cli.context import Context
 from fleet_tui.widgets.serial_text import SerialText
 
@@ -30,11 +31,13 @@ _AT_ONCE = 4096
 
 def console(context: Context) -> int:
     """The terminal becomes the guest's: what it sends arrives as it is. With ``--output text`` bytes are copied both ways, to its end."""
+    name = context.given.name
+    if context.flag("dry_run", False):
+        would(context, "vms.console", name, f"the serial line of {name} is opened; who opened it is on record")
     as_text = context.flag("output") == "text"
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if not is_terminal and not as_text:
         raise UsageError("a serial console needs a terminal", hint="--output text copies bytes instead; `fleet vm logs` shows what was said")
-    name = context.given.name
     relay = context.session.console(name)
     try:
         if as_text:

@@ -106,6 +106,13 @@ CLUSTERS = (
     _column("MISMATCH", lambda r: " ".join(r.mismatch) or "-"),
     _column("ID", lambda r: r.id),
 )
+WEIGHTS = (
+    _column("VM", lambda r: r.vm),
+    _column("WEIGHT", lambda r: f"{r.weight:,}", right=True),
+    _column("SHARE", lambda r: percent(r.share), right=True),
+    _column("AT LEAST MHZ", lambda r: f"{r.guaranteed_mhz:,}", right=True),
+    _column("ALONE MHZ", lambda r: f"{r.alone_mhz:,}", right=True),
+)
 CAPACITY = (
     _column("WHERE", lambda r: r.host or r.place),
     _column("CPU", lambda r: percent(r.cpu.share), right=True),

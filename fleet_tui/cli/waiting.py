@@ -24,7 +24,7 @@ _UNDONE = {"done": "what it had made was undone", "failed": "what it had made co
 def finish(context: Context, submitted: Submitted) -> int:
     """Print what became of a submitted request, having waited for its end if wanted. Returns the exit code."""
     if submitted.plan is not None:
-        return _print_plan(context, submitted.plan)
+        return show_plan(context, submitted.plan)
     operation = submitted.operation
     if operation is None:
         return 0
@@ -171,12 +171,12 @@ def _news(context: Context, operation: OperationRecord, cursor: int, wait_s: flo
     return cursor
 
 
-def _print_plan(context: Context, plan: Plan) -> int:
+def show_plan(context: Context, plan: Plan) -> int:
     """A dry run: what would happen, or why not. Ends as the request would."""
     if context.out.is_json:
         context.out.json(plan)
     else:
-        for head, texts in (("would do", plan.steps), ("would change", plan.changes), ("affects", plan.consequences)):
+        for head, texts in (("would do", plan.steps), ("would change", plan.changes), ("affects", plan.consequences), ("no host", plan.against)):
             for text in texts:
                 context.out.line(f"{head:13} {context.out.cell(text)}")
         for refusal in plan.refusals:

@@ -207,6 +207,7 @@ def placed(reply: m.Placement) -> list[Line]:
     """Where it would go, and why nowhere else."""
     head = f" goes to {reply.host}" if reply.host else " fits nowhere now" if reply.can_ever_fit else " can never fit: no host is large enough"
     lines: list[Line] = [[(head, "well" if reply.host else "failed"), (f"   policy {reply.policy}", "muted")]]
+    lines += [[(f" {reply.note}", "attention")]] if reply.note else []
     return lines + [[(f"   {v.host:<14}", "muted"), (v.why or "fits", "muted")] for v in reply.verdicts if v.host != reply.host]
 
 

@@ -236,7 +236,10 @@ class FleetScreen(Screen[None]):
         first = chosen[0] if chosen else None
         action = actions.resolve(action, first)
         record = self.console.record
-        why = actions.forbidden(action, record) if len(chosen) > 1 else actions.why_not(action, first, record)
+        if len(chosen) > 1:
+            why = next((said for row in chosen if (said := actions.forbidden(action, record, row))), "")
+        else:
+            why = actions.why_not(action, first, record)
         if not why and action.aims and first is None:
             why = f"no {action.aims} is selected"
         if why:

@@ -114,7 +114,7 @@ class VmKeys(HostKeys):
         forms.edit_vm(self, row)
 
     def act_vm_console(self, row: Any) -> None:
-        self.console.open("serial", f"vm:{row.id}", title=row.name)
+        self.console.open("serial", f"vm:{row.id}", row=row)
 
     def act_vm_host(self, row: Any) -> None:
         name = row.host or row.last_host

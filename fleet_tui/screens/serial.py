@@ -18,7 +18,7 @@ from textual.widget import Widget
 from fleet_tui.actions import ACTIONS, forbidden
 from fleet_tui.backend.api.connection import Broken
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.machines import GuestLog, ReadGuestLog
+from fleet_tui.backend.machines import GuestLog, ReadGuestLog, VmRecord
 from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.list_keys import MovingScreen
 from fleet_tui.widgets.log_view import Entry, LogView
@@ -73,7 +73,7 @@ class SerialScreen(MovingScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._title = ""
+        self._row: VmRecord | None = None
         self._position = 0
         self._text = SerialText()
         self._timer: Timer | None = None
@@ -94,13 +94,13 @@ class SerialScreen(MovingScreen):
         return self.query_one("#lines", LogView)
 
     def crumbs(self) -> list[str]:
-        return ["vms", self._title or self.ref.partition(":")[2], "serial line"]
+        return ["vms", self._row.name if self._row else self.ref.partition(":")[2], "serial line"]
 
     def chip(self) -> str:
         return "typing goes to the guest" if self._line is not None else "log only"
 
-    def aim(self, ref: str, *, title: str = "") -> None:
-        self._title = title or self._title
+    def aim(self, ref: str, *, row: VmRecord | None = None) -> None:
+        self._row = row or self._row
         if ref != self.ref:
             self._position, self._text = 0, SerialText()
             if self.is_mounted:
@@ -111,7 +111,7 @@ class SerialScreen(MovingScreen):
 
     @property
     def may_type(self) -> bool:
-        return not forbidden(ACTIONS["vm.stop"], self.console.record)
+        return not forbidden(ACTIONS["vm.stop"], self.console.record, self._row)
 
     def load(self) -> None:
         """The log so far, then the line itself where one may type."""

@@ -121,3 +121,15 @@ def test_a_vm_moves_in_it(world: FakeWorld, store: Store) -> None:
     assert world.places(vm.guest_id) == {"kvm-14": GuestState.RUNNING}
     with pytest.raises(FleetError):
         world.connect("xen-21").can_receive(vm.guest_id, destination)
+
+
+def test_a_host_that_is_off_on_purpose_is_expected_to_be(store: Store, tmp_path: Path) -> None:
+    """So that its link becomes `alert` when that has lasted, and not as soon as somebody looks (spec 7.4)."""
+    provider, world, now = FakeProvider(tmp_path / "fake", pace=0), FakeWorld(tmp_path / "fake"), SystemClock().now()
+    populate(store, provider, world, SEALER, instances=0, hosts=40, seed=7)
+    with store.read() as tx:
+        until = {host.connection_state: host.expected_off_until for host in tx.scalars(select(HostRow))}
+    world.close()
+    provider.close()
+    assert until["disconnected"] is not None and until["disconnected"] > now
+    assert until["up"] is until["alert"] is None

@@ -172,7 +172,7 @@ async def test_vms_come_in_pages() -> None:
 
 
 async def test_moves_refetch_what_is_on_screen_at_once_and_gather_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet_tui.screens.vms.GATHER_S", 0.2)
+    monkeypatch.setattr("fleet_tui.screens.vms.VmsScreen.GATHER_S", 0.2)
     stub = many(100)
     async with console(stub, (80, 24)) as pilot:
         await press(pilot, "colon")

@@ -304,8 +304,8 @@ async def test_a_monitors_console(ground: Site) -> None:
 
 async def test_a_console_that_forgot_its_manners(ground: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its own refusals taken away, every verb goes out, is confirmed, and is refused by the daemon."""
-    monkeypatch.setattr("fleet_tui.actions.forbidden", lambda _action, _session: "")
-    monkeypatch.setattr("fleet_tui.actions.is_hidden", lambda _action, _session: False)
+    monkeypatch.setattr("fleet_tui.actions.forbidden", lambda _action, _session, _row=None: "")
+    monkeypatch.setattr("fleet_tui.actions.is_hidden", lambda _action, _session, _row=None: False)
     since = last_audit(ground)
     with untouched(ground):
         async with sitting(ground, read_only=True) as all_:

@@ -24,7 +24,7 @@ from fleet_tui.backend.errors import AuthFailed, Busy, FleetError
 from fleet_tui.backend.hypervisors import Console
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import Caller, Peer
-from fleet_tui.backend.machines import ConsoleTicket
+from fleet_tui.backend.machines import ConsoleTicket, OpenConsole
 
 PATH = "/v1/console"
 TICKET = "Fleet-Ticket"
@@ -77,7 +77,8 @@ class Consoles:
         ways: tuple[asyncio.Task[None], ...] = ()
         try:
             await response.prepare(request)
-            ways = (loop.create_task(self._show(dispatcher, peer, console, response, tally)), loop.create_task(self._type(console, request, tally)))
+            showing = self._show(dispatcher, peer, issued.name, console, response, tally)
+            ways = (loop.create_task(showing), loop.create_task(self._type(console, request, tally)))
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if (problem := task.exception()) is not None and not isinstance(problem, FleetError | ConnectionError):
@@ -92,7 +93,9 @@ class Consoles:
             self._pool.submit(self._give_back, issued, console, tally)
 
     def _redeem(self, dispatcher: Dispatcher, peer: Peer, token: str) -> tuple[_Issued, Console]:
-        caller = dispatcher.recheck(peer, _METHOD)
+        with self._lock:
+            issued = self._issued.get(token)
+        caller = dispatcher.recheck(peer, _METHOD, issued and OpenConsole(issued.name))
         with self._lock:
             issued = self._issued.get(token)
             if issued is None or issued.expires < time.monotonic() or (issued.caller.uid, issued.caller.session) != (caller.uid, caller.session):
@@ -108,7 +111,7 @@ class Consoles:
                 self._open -= 1
             raise
 
-    async def _show(self, dispatcher: Dispatcher, peer: Peer, console: Console, response: web.StreamResponse, tally: _Tally) -> None:
+    async def _show(self, dispatcher: Dispatcher, peer: Peer, name: str, console: Console, response: web.StreamResponse, tally: _Tally) -> None:
         loop, due = asyncio.get_running_loop(), time.monotonic() + _RECHECK_S
         while True:
             data = await loop.run_in_executor(self._pool, console.read, _READ_S)
@@ -117,7 +120,7 @@ class Consoles:
                 await response.write(data)
             if time.monotonic() > due:
                 due = time.monotonic() + _RECHECK_S
-                await loop.run_in_executor(self._pool, dispatcher.recheck, peer, _METHOD)
+                await loop.run_in_executor(self._pool, dispatcher.recheck, peer, _METHOD, OpenConsole(name))
 
     async def _type(self, console: Console, request: web.Request, tally: _Tally) -> None:
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
 from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly
-from fleet_tui.backend.identity import Permission, Role
+from fleet_tui.backend.identity import OWNING, Permission, Role
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
 from fleet_tui.backend.identity.permissions import ROLES, allows
@@ -44,15 +44,19 @@ class Dispatcher:
         handlers: one for each method of the table that is no stream.
         users: tells who is calling.
         audit: records before and after; a call that cannot be recorded is refused.
+        owners: users that own a VM, by its name or id; nobody where there is none.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], users: Users, audit: Audit) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], users: Users, audit: Audit, owners: Callable[[str], Collection[str]] = lambda target: ()
+    ) -> None:
         unknown = sorted(set(handlers) - set(METHODS))
         if unknown:
             raise ValueError(f"no such methods: {', '.join(unknown)}")
         self._handlers = dict(handlers)
         self._users = users
         self._audit = audit
+        self._owners = owners
         self._knocked: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -72,19 +76,19 @@ class Dispatcher:
         try:
             request = _bounded(parse(method, body))
         except FleetError as refusal:
-            if (denial := _denial(method, caller)) is None:
+            if (denial := self._denial(method, caller)) is None:
                 raise
             self._deny(caller, method, None, denial[0])
             raise denial[1] from refusal
-        if (denial := _denial(method, caller, request)) is not None:
+        if (denial := self._denial(method, caller, request)) is not None:
             self._deny(caller, method, request, denial[0])
             raise denial[1]
         return method, caller, request
 
-    def recheck(self, peer: Peer, method: Method) -> Caller:
+    def recheck(self, peer: Peer, method: Method, request: Any = None) -> Caller:
         """Whether a reader that has been here for long may still read, as of now."""
         caller = self._identify(peer, method)
-        if (denial := _denial(method, caller)) is not None:
+        if (denial := self._denial(method, caller, request)) is not None:
             raise denial[1]
         return caller
 
@@ -131,6 +135,28 @@ class Dispatcher:
                 self._deny(stranger, method, None, refusal.message)
             raise
 
+    def _denial(self, method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
+        """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
+        needed = {method.permission: method.name}
+        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if getattr(request, name, None)})
+        for permission, deed in needed.items():
+            if not allows(caller.role, permission) and not (permission is method.permission and self._owns(method, caller, request)):
+                able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
+                return f"role {caller.role.value} has no {permission.value}", PermissionDenied(
+                    f"{caller.user} is {caller.role.value} here and may not call {deed}",
+                    hint=f"it takes one of the roles {able}{', or to own it' if method.own else ''}", role=caller.role.value, needed=permission.value,
+                )
+        if caller.read_only and not method.read:
+            return "read-only session", ReadOnly(
+                f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
+            )
+        return None
+
+    def _owns(self, method: Method, caller: Caller, request: Any) -> bool:
+        """USR-4: rights on that object only."""
+        target = str(getattr(request, method.own, "")) if method.own else ""
+        return bool(target) and caller.role in OWNING and caller.user in self._owners(target)
+
     def _is_new_knock(self, uid: int) -> bool:
         now = time.monotonic()
         with self._lock:
@@ -161,24 +187,6 @@ class Dispatcher:
             )
         except Exception:
             log.exception("audit record %s of %s could not be completed: %s", seq, method.name, result)
-
-
-def _denial(method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
-    """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
-    needed = {method.permission: method.name}
-    needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if getattr(request, name, None)})
-    for permission, deed in needed.items():
-        if not allows(caller.role, permission):
-            able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
-            return f"role {caller.role.value} has no {permission.value}", PermissionDenied(
-                f"{caller.user} is {caller.role.value} here and may not call {deed}",
-                hint=f"it takes one of the roles {able}", role=caller.role.value, needed=permission.value,
-            )
-    if caller.read_only and not method.read:
-        return "read-only session", ReadOnly(
-            f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
-        )
-    return None
 
 
 def _is_recorded(method: Method, request: Any) -> bool:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.api import Attention, ZoneRoom
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.hosts.patches import Ledger
-from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, ZoneRow
+from fleet_tui.backend.hosts.patches import CRITICAL_DAYS, overdue
+from fleet_tui.backend.hosts.rows import HostRow, ZoneRow
 from fleet_tui.backend.hosts.states import MAINTENANCE_STATES, ConnectionState, ResourceState
 from fleet_tui.backend.machines import ShowCapacity
 from fleet_tui.backend.machines.capacity import Rules
@@ -23,7 +23,8 @@ URGENT = frozenset({"failed", "attention"})
 ROOM_S = 10.0
 """Age at which room is counted again: N+1 looks at every VM, and the dashboard asks once a second."""
 _SHOWN = 20
-_BROKEN = tuple(s.value for s in (ConnectionState.ALERT, ConnectionState.DOWN, ConnectionState.ERROR, ConnectionState.DISCONNECTED))
+_BROKEN = tuple(s.value for s in (ConnectionState.ALERT, ConnectionState.DOWN, ConnectionState.ERROR))
+"""Not ``disconnected``: that was closed on purpose, and becomes ``alert`` by itself when it lasts (spec 7.4)."""
 _LOST = tuple(s.value for s in (ResourceState.ERROR, ResourceState.DEGRADED))
 _KEPT = tuple(s.value for s in MAINTENANCE_STATES)
 _WORDS = {ResourceState.DEGRADED.value: "declared degraded", ResourceState.ERROR.value: "could not be added"}
@@ -37,7 +38,6 @@ class Ground:
         self._rules = rules or Rules()
         self._rooms: tuple[ZoneRoom, ...] = ()
         self._counted_at = -ROOM_S
-        self._behind_since = 0.0
 
     def rooms(self, tx: Session) -> tuple[ZoneRoom, ...]:
         """Room by zone, at most `ROOM_S` old. Zones whose hosts told of no CPU run no VMs, and are left out."""
@@ -85,15 +85,8 @@ class Ground:
         return (host.state_since or self._clock.now()).timestamp()
 
     def _patches(self, tx: Session) -> Iterator[Attention]:
-        """One line for all hosts: a ledger that was just taken in concerns many at once."""
-        ledger = Ledger.read(tx)
-        alike = (HostRow.hypervisor_version, HostRow.patch_level, ClusterRow.hypervisor)
-        query = select(*alike, func.count()).join(ClusterRow, HostRow.cluster_id == ClusterRow.id).group_by(*alike)
-        behind = sum(
-            count for version, level, hypervisor, count in tx.execute(query)
-            if any(patch.severity == "critical" for patch in ledger.missing(hypervisor, version, level))
-        )  # fmt: skip
-        self._behind_since = (self._behind_since or self._clock.now().timestamp()) if behind else 0.0
-        if behind:
-            text = f"critical patches missing on {behind} host{'s'[: behind != 1]}"
-            yield Attention("attention", "patches", "patches:", text, ":patches lists them", self._behind_since)
+        """One line for all hosts that lack a critical patch for too long (spec 7.7): a ledger that was just taken in concerns many at once."""
+        late = overdue(tx, self._clock.now())
+        if late:
+            text = f"critical patches missing on {len(late)} host{'s'[: len(late) != 1]} for more than {CRITICAL_DAYS} days"
+            yield Attention("attention", "patches", "patches:", text, ":patches lists them", min(one.since for one in late).timestamp())

@@ -34,18 +34,19 @@ METHODS: tuple[Method, ...] = (
     Method("vms.show", "machines.ShowVm", "machines.VmRecord", P.STATES_READ, True),
     Method("vms.log", "machines.ReadGuestLog", "machines.GuestLog", P.STATES_READ, True),
     Method("capacity.show", "machines.ShowCapacity", "machines.CapacityRecord*", P.STATES_READ, True),
+    Method("weights.show", "machines.ShowWeights", "machines.WeightRecord*", P.STATES_READ, True),
     Method("placement.plan", "machines.PlanPlacement", "machines.Placement", P.STATES_READ, True),
     Method("ratio.preview", "machines.PreviewRatio", "machines.RatioPreview", P.STATES_READ, True),
     Method("offerings.create", "machines.CreateOffering", "machines.OfferingRecord", P.HOSTS_EDIT, False, danger="changes"),
     Method("offerings.delete", "machines.DeleteOffering", "api.Done", P.HOSTS_EDIT, False, danger="destructive"),
     Method("vms.edit", "machines.EditVm", "machines.VmRecord", P.VMS_OPERATE, False, danger="changes"),
-    Method("vms.console", "machines.OpenConsole", "machines.ConsoleTicket", P.VMS_OPERATE, False, danger="changes"),
+    Method("vms.console", "machines.OpenConsole", "machines.ConsoleTicket", P.VMS_OPERATE, False, danger="changes", own="target"),
     Method("vm.create", "machines.CreateVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
-    Method("vm.start", "machines.StartVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
-    Method("vm.stop", "machines.StopVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive"),
-    Method("vm.reboot", "machines.RebootVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive"),
+    Method("vm.start", "machines.StartVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes", own="target"),
+    Method("vm.stop", "machines.StopVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive", own="target"),
+    Method("vm.reboot", "machines.RebootVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive", own="target"),
     Method("vm.destroy", "machines.DestroyVm", _SUBMITTED, P.VMS_OPERATE, False, danger="destructive"),
-    Method("vm.migrate", "machines.MigrateVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
+    Method("vm.migrate", "machines.MigrateVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes", own="target"),
     Method("vm.resize", "machines.ResizeVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
     Method("cluster.ratio", "machines.SetRatio", _SUBMITTED, P.SITE_ADMIN, False, danger="disruptive"),
     Method("maintenance.show", "maintenance.ShowMaintenance", "maintenance.MaintenanceRecord", P.STATES_READ, True),
@@ -62,4 +63,4 @@ METHODS: tuple[Method, ...] = (
     Method("cluster.maintain", "maintenance.MaintainRolling", _SUBMITTED, P.HOSTS_OPERATE, False, danger="disruptive"),
 )
 """Rights follow spec 16.2: operators maintain hosts and drive VMs; admins change the hierarchy and force; root-admins alone set ratios and
-cluster passwords."""
+cluster passwords. Owners drive their own VMs (VM-4, USR-4), but neither make, resize, edit nor destroy them by that alone."""

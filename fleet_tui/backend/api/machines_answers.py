@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,9 +14,12 @@ from fleet_tui.backend.api import Done
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.machines import editing, offerings, queries, ratios, vms
+from fleet_tui.backend.machines import editing, offerings, preview, queries, ratios, vms, weights
 from fleet_tui.backend.machines.drivers import Machines
+from fleet_tui.backend.machines.tenants import Engine as Submits
+from fleet_tui.backend.operations import Submitted
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.text import clean
 
@@ -26,8 +30,8 @@ _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\
 class MachineAnswers:
     """The verbs of VMs that are no operations, by method name."""
 
-    def __init__(self, store: Store, drivers: Machines, consoles: Consoles) -> None:
-        self._store, self._drivers, self._consoles = store, drivers, consoles
+    def __init__(self, store: Store, engine: Submits, drivers: Machines, consoles: Consoles) -> None:
+        self._store, self._engine, self._drivers, self._consoles = store, engine, drivers, consoles
 
     def table(self) -> Mapping[str, Handler]:
         """Every method this object answers."""
@@ -38,14 +42,31 @@ class MachineAnswers:
             "vms.log": self._log,
             "vms.console": self._console,
             "capacity.show": lambda caller, r: self._query(lambda tx: queries.show_capacity(tx, r, self._drivers.rules, self._drivers.clock.now())),
-            "placement.plan": lambda caller, r: self._query(
-                lambda tx: queries.plan_placement(tx, r, self._drivers.rules, self._drivers.clock.now(), self._drivers.programs)
-            ),
+            "weights.show": lambda caller, r: self._query(lambda tx: weights.show_weights(tx, r.host)),
+            "placement.plan": lambda caller, r: preview.plan_placement(self._store, self._drivers, r, as_root=caller.role is Role.ROOT_ADMIN),
             "ratio.preview": lambda caller, r: self._query(lambda tx: ratios.preview(tx, r, self._drivers.rules, self._drivers.clock.now())),
             "offerings.create": lambda caller, r: self._change(lambda tx: queries.offering_record(offerings.create_offering(tx, r, caller.user))),
             "offerings.delete": self._delete_offering,
             "vms.edit": self._edit,
+            **{kind: self._placed(kind) for kind in ("vm.create", "vm.start", "vm.migrate")},
         }
+
+    def owners(self, target: str) -> frozenset[str]:
+        """Who may drive a VM because it is theirs (VM-4)."""
+        found: frozenset[str] = self._query(lambda tx: vms.owners(tx, target))
+        return found
+
+    def _placed(self, kind: str) -> Handler:
+        """A verb that placement has a say in: its dry run names the host."""
+
+        def submit(caller: Caller, request: Any) -> Submitted:
+            submitted = self._engine.submit(kind, request, caller.user)
+            plan = submitted.plan
+            if plan is None or plan.refusals:
+                return submitted
+            return replace(submitted, plan=preview.foretold(self._store, self._drivers, request, plan, as_root=caller.role is Role.ROOT_ADMIN))
+
+        return submit
 
     def _log(self, caller: Caller, request: machines.ReadGuestLog) -> machines.GuestLog:
         """A guest's serial log, asked of its host. Foreign text: cleaned line by line, so that nothing in it reaches a terminal."""

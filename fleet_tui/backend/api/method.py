@@ -30,6 +30,8 @@ class Method:
     """``safe``, ``changes``, ``disruptive`` or ``destructive``."""
     also: Mapping[str, Permission] = field(default_factory=dict)
     """Permissions needed besides when the field of that name is set: ``{"allow_stop": Permission.HOSTS_FORCE}``."""
+    own: str = ""
+    """Field that names a VM whose owners may do this without the permission (VM-4); empty where ownership adds nothing."""
 
     @property
     def request(self) -> type:

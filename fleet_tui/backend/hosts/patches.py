@@ -60,6 +60,10 @@ class Ledger:
             self._by_hypervisor.setdefault(row.hypervisor, []).append(row)
         self._known: dict[tuple[str, str, str], tuple[PatchRow, ...]] = {}
 
+    @property
+    def has_critical(self) -> bool:
+        return any(row.severity == "critical" for rows in self._by_hypervisor.values() for row in rows)
+
     @classmethod
     def read(cls, tx: Session) -> Ledger:
         return cls(tx.scalars(select(PatchRow)))
@@ -125,17 +129,22 @@ def list_patches(tx: Session, hypervisor: str = "") -> tuple[PatchRecord, ...]:
 
 
 def overdue(tx: Session, now: datetime, days: int = CRITICAL_DAYS) -> tuple[Overdue, ...]:
-    """Hosts that lack a critical patch for longer than ``days``, counted from its release, or from its import when that is not known."""
+    """Hosts that lack a critical patch for longer than ``days``, counted from its release, or from its import when that is not known.
+
+    The dashboard asks once a second: no host's row is loaded whole.
+    """
     ledger = Ledger.read(tx)
-    query = select(HostRow, ClusterRow.hypervisor).join(ClusterRow, HostRow.cluster_id == ClusterRow.id).order_by(HostRow.name)
-    found = []
-    for host, kind in tx.execute(query):
-        late = [
-            (_since(row), row.patch) for row in ledger.missing(kind, host.hypervisor_version, host.patch_level)
-            if row.severity == "critical" and now - _since(row) > timedelta(days=days)
-        ]
-        if late:
-            found.append(Overdue(host.id, host.name, tuple(patch for _, patch in sorted(late)), min(late)[0]))
+    if not ledger.has_critical:
+        return ()
+    columns = (HostRow.id, HostRow.name, HostRow.hypervisor_version, HostRow.patch_level, ClusterRow.hypervisor)
+    found, late = [], dict[tuple[str, str, str], list[tuple[datetime, str]]]()
+    for id_, name, version, level, kind in tx.execute(select(*columns).join(ClusterRow, HostRow.cluster_id == ClusterRow.id).order_by(HostRow.name)):
+        key = (kind, version, level)
+        if key not in late:
+            lacking = [(_since(row), row.patch) for row in ledger.missing(*key) if row.severity == "critical"]
+            late[key] = sorted((since, patch) for since, patch in lacking if now - since > timedelta(days=days))
+        if late[key]:
+            found.append(Overdue(id_, name, tuple(patch for _, patch in late[key]), late[key][0][0]))
     return tuple(found)
 
 

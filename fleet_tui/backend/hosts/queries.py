@@ -16,10 +16,13 @@ from fleet_tui.backend.hosts.states import Allocation, ConnectionState, ManagedS
 from fleet_tui.backend.operations.overview import active_by_target
 
 
-def why_not(host: HostRow, cluster: ClusterRow, pod: PodRow, zone: ZoneRow) -> str:
-    """What keeps a host from taking new VMs (HST-1), the farthest cause first; empty when nothing does."""
+def why_not(host: HostRow, cluster: ClusterRow, pod: PodRow, zone: ZoneRow, *, in_disabled_zone: bool = False) -> str:
+    """What keeps a host from taking new VMs (HST-1), the farthest cause first; empty when nothing does.
+
+    ``in_disabled_zone`` is for a root-admin who tries one out (HST-3).
+    """
     for kind, branch in (("zone", zone), ("pod", pod), ("cluster", cluster)):
-        if branch.allocation != Allocation.ENABLED.value:
+        if branch.allocation != Allocation.ENABLED.value and not (branch is zone and in_disabled_zone):
             return f"{kind} {branch.name} is disabled"
     if cluster.managed != ManagedState.MANAGED.value:
         return f"cluster {cluster.name} is not managed ({cluster.managed})"

@@ -25,6 +25,10 @@ class Role(str, Enum):
     """Reads states, logs and figures; no audit, no settings values; changes nothing."""
 
 
+OWNING: frozenset[Role] = frozenset(Role) - {Role.AUDITOR}
+"""Roles that ownership adds rights to, on the thing owned alone (USR-4). An auditor changes nothing, also not what is theirs."""
+
+
 class Permission(str, Enum):
     """Groups of methods; the table in ``permissions.py`` says which role has which."""
 

@@ -127,6 +127,12 @@ class Users:
             append(tx, type="user.removed", ref=f"user:{row.name}", text=f"user {row.name} was removed", user=caller.user)
 
 
+def role_of(tx: Session, name: str) -> Role | None:
+    """The role a user has now; ``None`` for who is no user here, or not any more, or is disabled."""
+    row = tx.get(UserRow, name)
+    return Role(row.role) if row is not None and row.state == ACTIVE else None
+
+
 def _check_name(name: str) -> None:
     if not NAME.match(name):
         rule = "1 to 32 of a-z, 0-9, '_' and '-', beginning with a letter or '_'"

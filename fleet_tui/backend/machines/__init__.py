@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fleet_tui.backend.machines.figures import Amount as Amount
+from fleet_tui.backend.machines.figures import CapacityRecord as CapacityRecord
+from fleet_tui.backend.machines.figures import RatioPreview as RatioPreview
+from fleet_tui.backend.machines.figures import WeightRecord as WeightRecord
 from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.records import dataclass
@@ -92,45 +96,6 @@ class MoveRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """Of one resource on one host, or summed: MHz, bytes or cores."""
-
-    raw: int
-    capacity: int
-    """floor(raw x ratio); 0 for a host that is not ``Enabled`` (CAP-2)."""
-    used: int
-    reserved: int
-    """Of VMs stopped within ``capacity.skipcounting.hours`` on it."""
-
-    @property
-    def free(self) -> int:
-        return self.capacity - self.used - self.reserved
-
-    @property
-    def share(self) -> float:
-        """Used and reserved, of the capacity."""
-        return (self.used + self.reserved) / self.capacity if self.capacity else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class CapacityRecord:
-    """Room on a host, or of a cluster or zone (then ``host`` is empty)."""
-
-    host: str
-    place: str
-    cpu: Amount
-    """MHz."""
-    ram: Amount
-    """Bytes."""
-    cores: Amount
-    cpu_ratio: float
-    ram_ratio: float
-    survives: bool | None
-    """N+1: whether the cluster can lose its largest host (of one host: whether it can lose this one); None where it cannot be said."""
-    vms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What placement says of one host for one VM."""
 
@@ -152,22 +117,8 @@ class Placement:
     """False: no host of the cluster is large enough even when empty (``cannot_fit_ever``)."""
     more: int | None = None
     """How many VMs of that offering the cluster takes now; of an existing VM ``None``."""
-
-
-@dataclass(frozen=True, slots=True)
-class RatioPreview:
-    """What a change of ratios would do (CAP-4, CAP-5)."""
-
-    cluster: str
-    before: CapacityRecord
-    after: CapacityRecord
-    old_ratio_vms: tuple[str, ...]
-    """Still on another ratio after the change: stop and start to adopt."""
-    room_after_restarts: CapacityRecord
-    not_restartable: tuple[str, ...]
-    """VMs that would no longer fit once restarted."""
-    balloon_unknown: tuple[str, ...]
-    """VMs of which it is not known whether they have a balloon device; asked when memory's ratio rises."""
+    note: str = ""
+    """What else there is to know: of a disabled zone, where only root-admins deploy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +173,27 @@ class ShowCapacity:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowWeights:
+    """Of the VMs that run on a host, the heaviest first."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanPlacement:
-    """Where would it go: by offering and cluster, or an existing VM."""
+    """Where would it go: a new one by offering and cluster, or an existing VM, which starts when it does not run and moves when it does."""
 
     cluster: str = ""
     offering: str = ""
     vm: str = ""
     policy: str = "balanced"
+    host: str = ""
+    """Only there."""
+    leaves: bool = False
+    """A VM that does not run is to leave its host too, rather than start."""
+    exclusion_tags: tuple[str, ...] = ()
+    """Of a new one."""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +264,8 @@ class EditVm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVm(OperationRequest):
-    """``target`` is the new VM's name. Boots from an image (a copy becomes its disk), or straight from a kernel."""
+    """``target`` is the new VM's name. Boots from an image (a copy becomes its disk), or straight from a kernel; or has an empty disk that is
+    filled later."""
 
     cluster: str
     offering: str
@@ -321,11 +287,15 @@ class CreateVm(OperationRequest):
     account: str = ""
     destroy_protected: bool = True
     local_disk: bool = False
+    room_s: float = 0.0
+    """So long it waits for room when it fits nowhere now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartVm(OperationRequest):
     host: str = ""
+    room_s: float = 0.0
+    """So long it waits for room when it fits nowhere now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, Problem, W
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hypervisors import Disk
-from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms
+from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms, waiting
 from fleet_tui.backend.machines.offerings import KINDS, NAME, find_offering
 from fleet_tui.backend.machines.placement import check_policy
 from fleet_tui.backend.machines.rows import VmRow
@@ -54,8 +54,10 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     )
     tx.add(vm)
     tx.flush()
-    found: list[FleetError] = []
-    parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True}
+    zone = refusals.disabled_zone(tx, cluster.id)
+    found: list[FleetError] = list(refusals.of_zone(tx, zone, user))
+    parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True, "in_disabled_zone": bool(zone)}
+    parameters |= waiting.deadline(request.room_s, now)
     leases = [Lease("cluster", cluster.id, shared=True), Lease("vm", vm.id)]
     if request.host:
         host = find_host(tx, request.host)
@@ -65,11 +67,15 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     if found and not request.dry_run:
         raise found[0]
     told = f"{offering.cores} cores of {offering.mhz} MHz, {offering.memory_mib} MiB of RAM"
-    disk = f"a disk{f' that starts as {request.image}' if request.image else ''}" if vm.disks else "no disk"
+    starts_as = f"a disk that starts as {request.image}" if request.image else f"an empty disk of {request.disk_mib:,} MiB"
+    disk = starts_as if vm.disks else "no disk"
+    blank = () if request.image or request.kernel else (f"nothing is on the disk of {vm.name} yet: it will find nothing to boot",)
     vms.changed(tx, vm, now)
     return Prepared(
         target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
-        plan=planned(vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), refusals=found),
+        plan=planned(
+            vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), consequences=(*blank, *refusals.on_trial(zone)), refusals=found,
+        ),
     )
 
 
@@ -85,8 +91,8 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
         path = getattr(request, name)
         if path and (not path.startswith("/") or not path.isprintable() or ".." in path.split("/")):
             found.append(Problem(name, "must be an absolute path on the hosts"))
-    if not request.image and not request.kernel:
-        found.append(Problem("image", "is needed, or a kernel"))
+    if not (request.image or request.kernel or request.disk_mib):
+        found.append(Problem("image", "is needed, or a kernel, or the size of an empty disk"))
     if request.initrd and not request.kernel:
         found.append(Problem("initrd", "needs a kernel"))
     if not request.cmdline.isprintable() or len(request.cmdline) > 2000:
@@ -95,6 +101,7 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
         found.append(Problem("disk_mib", f"must be from 0 to {_MOST_DISK_MIB:,}"))
     if request.local_disk and not (request.image or request.disk_mib):
         found.append(Problem("local_disk", "needs a disk"))
+    found.extend(waiting.problems(request.room_s))
     try:
         check_policy(request.placement)
     except InvalidInput as refused:

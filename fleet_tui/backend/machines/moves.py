@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from zlib import crc32
 
 from sqlalchemy import select, update
@@ -84,6 +85,8 @@ class _Ask:
         self._wanted_destination, self._number, self._exclude = destination_id, attempt, exclude
         self._may_stop, self._copies, self._bandwidth = may_stop, copies, bandwidth
         self._move_id = self._guest_id = self._source_id = self._destination_id = self._name = ""
+        self._is_secured: bool | None = None
+        """Whether its host speaks TLS; its destination must too, or neither."""
 
     def through(self) -> MoveRecord:
         if (ended := self._taken_up()) is not None:
@@ -104,6 +107,8 @@ class _Ask:
         """Look before acting: an attempt that a crash cut short is ours to end; this very one, if it has ended, is the answer."""
         with self._ctx.write() as tx:
             vm = vms.locked(tx, self._vm_id)
+            source = tx.get(HostRow, vm.host_id) if vm.host_id is not None else None
+            self._is_secured = source.is_secured if source is not None else None
             found = vms.open_move(tx, self._vm_id)
             if found is not None:
                 found.operation_id = self._ctx.operation.id
@@ -128,10 +133,7 @@ class _Ask:
 
     def _wants(self, vm: VmRow) -> Wanted:
         refuse(vm, copies=self._copies)
-        return Wanted(
-            vm.cluster_id, vms.size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "",
-            exclude=self._exclude, moves_now=True,
-        )
+        return replace(vms.wanted_live(vm, self._is_secured, exclude=self._exclude), moves_now=True)
 
     def _claim(self, tx: Session, vm: VmRow, host: HostRow) -> None:
         assert vm.host_id is not None

@@ -6,14 +6,17 @@ Leases follow ENG-3: the VM alone, its host, a named destination and its cluster
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend import machines as face
+from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, Problem, WrongState
 from fleet_tui.backend.hosts.hierarchy import find_host
-from fleet_tui.backend.machines import creation, hooks, ratios, refusals, steps, vms
+from fleet_tui.backend.machines import creation, hooks, ratios, refusals, steps, vms, waiting
+from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.offerings import find_offering
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
@@ -21,6 +24,7 @@ from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepare
 
 Rule = Callable[[Session, VmRow, Any], Iterable[FleetError]]
 Words = Callable[[VmRow, Any], Iterable[str]]
+_clock = SystemClock()
 
 
 def _prepare(
@@ -32,7 +36,11 @@ def _prepare(
     def prepare(tx: Session, request: Any, user: str) -> Prepared:
         vm = vms.find(tx, request.target)
         found = [*refusals.of_state(tx, action, vm), *rule(tx, vm, request)]
-        parameters = {name: getattr(request, name) for name in keep}
+        zone = refusals.disabled_zone(tx, vm.cluster_id) if action == "start" else ""
+        found.extend(refusals.of_zone(tx, zone, user))
+        parameters = {name: getattr(request, name) for name in keep} | ({"in_disabled_zone": True} if zone else {})
+        if action == "start":
+            parameters |= waiting.deadline(request.room_s, _clock.now())
         leases = [Lease("cluster", vm.cluster_id, shared=True), Lease("vm", vm.id)]
         if vm.host_id is not None:
             leases.append(Lease("host", vm.host_id, shared=True))
@@ -45,10 +53,16 @@ def _prepare(
             raise found[0]  # with its details, which a plan does not keep
         return Prepared(
             target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
-            plan=planned(vm.name, changes=changes(vm, request), consequences=consequences(vm, request), refusals=found),
+            plan=planned(
+                vm.name, changes=changes(vm, request), consequences=(*consequences(vm, request), *refusals.on_trial(zone)), refusals=found,
+            ),
         )
 
     return prepare
+
+
+def _patient(tx: Session, vm: VmRow, request: face.StartVm) -> Iterable[FleetError]:
+    yield from waiting.refusals(request.room_s)
 
 
 def _confirmed(tx: Session, vm: VmRow, request: Any) -> Iterable[FleetError]:
@@ -133,7 +147,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
               _firm("place", steps.place), _firm("define", steps.define, undo=steps.remove_definition, undo_begun=True), _firm("start", steps.start)),
           face.CreateVm, creation.prepare, creation.ENDS),
     _kind("vm.start", (_firm("check", steps.ensure_it_runs_nowhere), *_UP, _firm("tidy", steps.tidy)), face.StartVm,
-          _prepare("start", _says("{} starts"), names_host=True), hooks.ends("start", VmState.RUNNING), undo_text="stop it again"),
+          _prepare("start", _says("{} starts"), rule=_patient, names_host=True), hooks.ends("start", VmState.RUNNING), undo_text="stop it again"),
     _kind("vm.stop", (_firm("stop", steps.stop),), face.StopVm,
           _prepare("stop", _says("{} is asked to shut down, and switched off if it does not"), _says("what runs on {} ends"), _grace, ("grace_s",)),
           hooks.ends("stop", VmState.STOPPED, VmState.STOPPING), "disruptive", "start it again"),
@@ -147,5 +161,11 @@ OPERATIONS: tuple[OperationKind, ...] = (
     _kind("vm.resize", (_firm("resize", steps.resize),), face.ResizeVm, _prepare_resize, hooks.ends("resize")),
     ratios.OPERATION,
 )
-"""Every kind this slice adds to the catalogue."""
+"""Every kind this slice adds to the catalogue, but for what :func:`operations` adds to them."""
+
+
+def operations(drivers: Machines) -> tuple[OperationKind, ...]:
+    """The catalogue, where what makes and starts VMs may wait for room."""
+    waits = waiting.RoomWaits(drivers.rules)
+    return tuple(replace(kind, ready=waits) if kind.kind in ("vm.create", "vm.start") else kind for kind in OPERATIONS)
 

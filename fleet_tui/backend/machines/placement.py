@@ -51,6 +51,8 @@ class Wanted:
     """Id of the one host that has its local disk."""
     exclude: frozenset[str] = frozenset()
     """Ids of hosts that are not to be tried again."""
+    in_disabled_zone: bool = False
+    """A root-admin deploys it: a disabled zone is open to it (HST-3)."""
     moves_now: bool = False
     """It is about to move: a host that receives as many VMs as it may (ENG-9) has to finish one first."""
 

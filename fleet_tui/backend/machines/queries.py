@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +17,13 @@ from fleet_tui.backend.machines import (
     ListVms,
     MoveRecord,
     OfferingRecord,
-    Placement,
-    PlanPlacement,
     ShowCapacity,
     VmPage,
     VmRecord,
     vms,
 )
-from fleet_tui.backend.machines.capacity import MIB, Rules, Size, Taken, amounts, count, total
+from fleet_tui.backend.machines.capacity import Rules, Taken, amounts, count, total
 from fleet_tui.backend.machines.evacuation import survives
-from fleet_tui.backend.machines.offerings import find_offering
-from fleet_tui.backend.machines.placement import Wanted, choose
 from fleet_tui.backend.machines.rows import MoveRow, OfferingRow, VmRow
 from fleet_tui.backend.machines.states import ON_HOST, MovePhase, VmState
 from fleet_tui.backend.machines.world import World
@@ -184,37 +179,6 @@ def _together(place: str, parts: Sequence[CapacityRecord]) -> CapacityRecord:
 def _mean(parts: Sequence[tuple[float, int]]) -> float:
     weight = sum(raw for _, raw in parts)
     return round(sum(ratio * raw for ratio, raw in parts) / weight, 2) if weight else 1.0
-
-
-def plan_placement(tx: Session, request: PlanPlacement, rules: Rules, now: datetime, programs: Any = None) -> Placement:
-    """Where it would go now, and why nowhere else."""
-    more = None
-    if request.vm:
-        vm = vms.find(tx, request.vm)
-        cluster_id, without = vm.cluster_id, vm.id
-        if VmState(vm.state) in ON_HOST:
-            wanted = Wanted(cluster_id, vms.size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "")
-        else:
-            wanted = vms.wanted_start(vm)
-    else:
-        cluster, offering = find_cluster(tx, request.cluster), find_offering(tx, request.offering)
-        cluster_id, without, more = cluster.id, "", still_fits(tx, cluster, offering, rules, now)
-        wanted = Wanted(cluster_id, Size(offering.cores, offering.mhz, offering.memory_mib * MIB), offering.name, is_new=True)
-    world = World.load(tx, rules, now, cluster_id, without=without, guests=request.policy.startswith("adjacent:"))
-    return replace(choose(world, wanted, request.policy, programs=programs).placement, more=more)
-
-
-def still_fits(tx: Session, cluster: ClusterRow, offering: OfferingRow, rules: Rules, now: datetime) -> int:
-    """How many more VMs of an offering the cluster takes."""
-    world = World.load(tx, rules, now, cluster.id, guests=False)
-    if cluster.id not in world.clusters:
-        return 0
-    place = world.clusters[cluster.id]
-    cpu, ram = place.weight(Size(offering.cores, offering.mhz, offering.memory_mib * MIB))
-    return sum(
-        max(0, min(seat.cpu_free // cpu, seat.ram_free // ram)) for seat in place.seats
-        if not seat.closed and seat.cores >= offering.cores and seat.mhz >= offering.mhz
-    )
 
 
 def _names(tx: Session, kind: Any, ids: set[str | None]) -> dict[str, str]:

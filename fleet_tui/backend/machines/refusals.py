@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, Problem, WrongState
-from fleet_tui.backend.hosts.rows import HostRow
-from fleet_tui.backend.hosts.states import ResourceState
+from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, PermissionDenied, Problem, WrongState
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
+from fleet_tui.backend.hosts.states import Allocation, ResourceState
+from fleet_tui.backend.identity import Role
+from fleet_tui.backend.identity.users import role_of
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ALLOWED, ON_HOST, VmState, refusal
 from fleet_tui.backend.operations.catalogue import Lease
@@ -39,6 +42,26 @@ def of_host(tx: Session, vm: VmRow, host: HostRow) -> Iterable[FleetError]:
             f"{host.name} is {host.resource_state} and takes no VM", hint="choose another host, or enable it", state=host.resource_state,
             allowed=[ResourceState.ENABLED.value],
         )
+
+
+def disabled_zone(tx: Session, cluster_id: str) -> str:
+    """Name of the zone that a cluster is in, when it is disabled."""
+    query = select(ZoneRow.name).join(PodRow, PodRow.zone_id == ZoneRow.id).join(ClusterRow, ClusterRow.pod_id == PodRow.id)
+    return tx.scalar(query.where(ClusterRow.id == cluster_id, ZoneRow.allocation != Allocation.ENABLED.value)) or ""
+
+
+def of_zone(tx: Session, zone: str, user: str) -> Iterable[FleetError]:
+    """HST-3: in a disabled zone only root-admins deploy. ``zone`` is empty when it is not."""
+    if zone and role_of(tx, user) is not Role.ROOT_ADMIN:
+        yield PermissionDenied(
+            f"zone {zone} is disabled, and only root-admins may deploy in it", hint=f"`fleet zone enable {zone}`, or choose a cluster elsewhere",
+            needed=Role.ROOT_ADMIN.value,
+        )
+
+
+def on_trial(zone: str) -> tuple[str, ...]:
+    """What a root-admin is told there."""
+    return (f"zone {zone} is disabled: only root-admins may deploy in it, to try it out",) if zone else ()
 
 
 def _being_emptied(tx: Session, host: HostRow, what: str) -> Busy:

@@ -65,13 +65,18 @@ def _choose(at: Transactions, drivers: Machines, vm_id: str, wants: Callable[[Vm
         vm = vms.get(tx, vm_id)
         wanted = wants(vm)
         beside = policy.startswith("adjacent:")
-        world = World.load(tx, drivers.rules, drivers.clock.now(), vm.cluster_id, without=vm.id, guests=beside)
+        world = World.load(
+            tx, drivers.rules, drivers.clock.now(), vm.cluster_id, without=vm.id, guests=beside, in_disabled_zone=wanted.in_disabled_zone,
+        )
     return choose(world, wanted, policy, host_id=host_id, programs=drivers.programs), wanted
 
 
 def _still_open(tx: Session, drivers: Machines, wanted: Wanted, vm_id: str, host_id: str) -> bool:
     """Whether nothing speaks against the host, as it is under the lock."""
-    world = World.load(tx, drivers.rules, drivers.clock.now(), wanted.cluster_id, only=host_id, without=vm_id, guests=False)
+    world = World.load(
+        tx, drivers.rules, drivers.clock.now(), wanted.cluster_id, only=host_id, without=vm_id, guests=False,
+        in_disabled_zone=wanted.in_disabled_zone,
+    )
     return host_id in world.seats and Chooser(world, wanted).against(world.seats[host_id]) is None
 
 

@@ -108,7 +108,7 @@ def place(ctx: StepContext) -> Result:
         vms.changed(tx, row, drivers.clock.now(), operation_id=ctx.operation.id)
 
     def wants(row: VmRow) -> Any:
-        return vms.wanted_start(row, is_new=is_new)
+        return vms.wanted_start(row, is_new=is_new, in_disabled_zone=bool(asked.get("in_disabled_zone")))
 
     host_id, policy = str(asked.get("host", "")), str(asked.get("placement") or "balanced")
     taken = None

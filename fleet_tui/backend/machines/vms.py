@@ -43,6 +43,14 @@ def get(tx: Session, ref: str) -> VmRow:
     return row
 
 
+def owners(tx: Session, target: str) -> frozenset[str]:
+    """Who owns a VM, by name, id or ref; nobody when there is none."""
+    try:
+        return frozenset(find(tx, target).owners)
+    except NotFound:
+        return frozenset()
+
+
 def locked(tx: Session, vm_id: str) -> VmRow:
     """The row as it is now, which nobody else changes until the transaction ends. Take a host's lock before a VM's, never after.
 
@@ -102,12 +110,25 @@ def size_of(vm: VmRow, *, starts: bool = False) -> Size:
     return Size(vm.cores, vm.mhz, vm.memory_mib * MIB, *ratios)
 
 
-def wanted_start(vm: VmRow, *, is_new: bool = False) -> Wanted:
+def wanted_start(vm: VmRow, *, is_new: bool = False, in_disabled_zone: bool = False) -> Wanted:
     """A VM that is to be started somewhere."""
     return Wanted(
-        vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, is_new=is_new,
+        vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, is_new=is_new, in_disabled_zone=in_disabled_zone,
         only=vm.host_id if vm.has_local_disk and vm.host_id else "",
     )
+
+
+def wanted_live(vm: VmRow, source_is_secured: bool | None, *, exclude: frozenset[str] = frozenset()) -> Wanted:
+    """A VM that runs and is to leave its host."""
+    return Wanted(
+        vm.cluster_id, size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "",
+        source_is_secured=source_is_secured, exclude=exclude,
+    )
+
+
+def wanted_cold(vm: VmRow) -> Wanted:
+    """A stopped VM that is to leave its host."""
+    return Wanted(vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "")
 
 
 def spec(tx: Session, vm: VmRow) -> GuestSpec:

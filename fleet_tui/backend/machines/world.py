@@ -150,7 +150,7 @@ class World:
     @classmethod
     def load(
         cls, tx: Session, rules: Rules, now: datetime, cluster_id: str = "", *, only: str = "", without: str = "", guests: bool = True,
-        ratios: tuple[int, int] | None = None,
+        ratios: tuple[int, int] | None = None, in_disabled_zone: bool = False,
     ) -> World:
         """Read it.
 
@@ -160,6 +160,7 @@ class World:
             without: a VM whose own room is not counted: the one to be placed.
             guests: whether each VM is wanted, or only what they take together.
             ratios: as if the cluster's were these, in hundredths.
+            in_disabled_zone: for a root-admin, to whom a disabled zone is open (HST-3).
         """
         world = cls(rules)
         branches = select(ClusterRow, PodRow, ZoneRow).join(PodRow, ClusterRow.pod_id == PodRow.id).join(ZoneRow, PodRow.zone_id == ZoneRow.id)
@@ -173,7 +174,7 @@ class World:
         taken = count(tx, rules, now, [row.id for row in rows] if cluster_id else None, without)
         for host in rows:
             cluster, pod, zone = above[host.cluster_id]
-            world._seat(host, cluster, why_not(host, cluster, pod, zone), ratios)
+            world._seat(host, cluster, why_not(host, cluster, pod, zone, in_disabled_zone=in_disabled_zone), ratios)
         world._measure(taken, _ratios(tx, cluster_id))
         world._mark(tx, cluster_id, without)
         if guests:

@@ -106,6 +106,8 @@ class Plan:
     """Why it would be refused now; empty when it would be accepted."""
     undo: str = ""
     """What reverses it, for the toast."""
+    against: tuple[str, ...] = ()
+    """When no host was found: each that was looked at, and why not it."""
 
 
 @dataclass(frozen=True, slots=True)

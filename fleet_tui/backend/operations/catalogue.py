@@ -193,6 +193,8 @@ class OperationKind:
     undo_text: str = ""
     request: type[OperationRequest] = OperationRequest
     """What a retry of this kind is built as; set it when the kind has request fields of its own."""
+    ready: Callable[[Session, OperationFacts], str] | None = None
+    """What it still waits for, in a phrase; empty when it may begin. Asked whenever its turn comes, before it holds anything: look briefly."""
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.steps]

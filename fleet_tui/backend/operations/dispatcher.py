@@ -74,6 +74,9 @@ class Claims:
             if len(started) >= room:
                 left += 1
                 continue
+            if not self._is_ready(tx, row, now):
+                left += 1
+                continue  # it has no claim yet on what others want
             wanted = leases.from_json(row.leases)
             blocked = any(leases.conflict(one, other) for one in wanted for other in kept)
             if blocked or not self._take(tx, row, wanted, now):
@@ -83,6 +86,21 @@ class Claims:
             elif row.state == OperationState.RUNNING.value:
                 started.append(row.id)
         return Pass(tuple(started), left)
+
+    def _is_ready(self, tx: Session, row: OperationRow, now: datetime) -> bool:
+        kind = self._kinds.get(row.kind)
+        if kind is None or kind.ready is None:
+            return True
+        try:
+            why = kind.ready(tx, transitions.facts(row))
+        except Exception as error:
+            if database_lost(error):
+                raise
+            _log.exception("whether %s may begin could not be asked; it begins", row.id)
+            return True
+        if why:
+            transitions.wait(tx, row, [why], now)
+        return not why
 
     def _take(self, tx: Session, row: OperationRow, wanted: tuple[Lease, ...], now: datetime) -> bool:
         """Whether it left the queue: to running, or to failed when its own beginning refused."""

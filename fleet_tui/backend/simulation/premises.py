@@ -106,6 +106,7 @@ def _host(host: HostPlan, machine: Machine, vms: Sequence[VmPlan], is_master: bo
         "id": host.id, "name": host.name, "cluster_id": f"c-{host.cluster}", "address": host.address, "resource_state": host.resource_state,
         "state_since": now - timedelta(hours=2, minutes=10) if host.resource_state != "Enabled" else now - timedelta(days=90),
         "connection_state": host.connection_state, "reason": host.reason, "connection_since": now - timedelta(days=12) if is_up else since,
+        "expected_off_until": now + timedelta(minutes=30) if host.connection_state == "disconnected" else None,
         "ssh_user": "root", "ssh_port": 22, "key_sealed": sealer.seal(_KEY, key_context(host.id)), "host_key": machine.host_key.text,
         "accepted_key": machine.host_key.fingerprint, "hypervisor_version": _VERSIONS[host.hypervisor], "arch": "x86_64", "serial": host.serial,
         "uuid": _uuid(host), "patch_level": _level(host), "is_master": is_master,

@@ -11,28 +11,33 @@ from fleet_tui.backend.api import consoles
 from fleet_tui.backend.api.client import Client
 from fleet_tui.backend.api.connection import Connection
 from fleet_tui.backend.api.consoles import Consoles
-from fleet_tui.backend.api.dispatch import Dispatcher
+from fleet_tui.backend.api.dispatch import Dispatcher, Handler
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.relay import Relay
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.errors import Busy, PermissionDenied, ReadOnly, Unreachable, WrongState
+from fleet_tui.backend.hosts.rows import HostRow, ZoneRow
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.machines import (
     CreateOffering,
+    CreateVm,
     DeleteOffering,
     EditVm,
     ListOfferings,
     ListVms,
+    MigrateVm,
     OpenConsole,
     PlanPlacement,
     PreviewRatio,
     ReadGuestLog,
     ShowCapacity,
     ShowVm,
+    StartVm,
 )
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
+from tests.backend.machines.desk import Desk
 from tests.backend.machines.yard import GIB, Fleet
 from tests.doors import Door
 from tests.waiting import until
@@ -47,13 +52,18 @@ class Yard:
         self.fleet.hosts("h1", "h2")
         self.door = Door(store, folder / "run" / "fleetd.sock")
         self.consoles = Consoles(self.door.audit)
-        self.door.handlers.update(MachineAnswers(store, self.fleet.machines, self.consoles).table())
-        dispatcher = Dispatcher(self.door.handlers, self.door.users, self.door.audit)
+        self.desk = Desk(self.fleet)
+        answers = MachineAnswers(store, self.desk.submission, self.fleet.machines, self.consoles)
+        self.door.handlers.update(answers.table())
+        dispatcher = Dispatcher(self.door.handlers, self.door.users, self.door.audit, answers.owners)
         self.server = Server(dispatcher, grace_s=1.0, consoles=self.consoles)
         self.server.start([UnixListener(self.door.path)])
 
     def client(self, **options) -> Client:
         return Client(self.door.path, **options)
+
+    def submits(self, kind: str) -> Handler:
+        return lambda caller, request: self.desk.submission.submit(kind, request, caller.user)
 
     def close(self) -> None:
         self.server.stop()
@@ -216,3 +226,29 @@ def test_the_reads_and_changes_answer_through_the_door(yard: Yard) -> None:
     assert log.text.startswith("GUEST-READY vm\n") and log.position == len(log.text)
     client.call(DeleteOffering(made.name, confirm="tiny"))
     assert [offering.name for offering in client.call(ListOfferings())] == ["small"]
+
+
+def test_a_dry_run_names_the_host_and_changes_nothing(yard: Yard) -> None:
+    client = yard.client()
+    yard.fleet.vm("off", "h2", VmState.STOPPED)
+    asked = (
+        CreateVm(target="web", cluster="c", offering="small", kernel="/k", dry_run=True), StartVm(target="off", dry_run=True),
+        MigrateVm(target="vm", dry_run=True),
+    )  # fmt: skip
+    for request in asked:
+        assert " to h2" in client.call(request).plan.changes[-1], request
+    yard.fleet.set(HostRow, "h2", resource_state="Maintenance")
+    plan = client.call(asked[-1]).plan
+    assert [refusal.code for refusal in plan.refusals] == ["capacity"] and "h2: the host is Maintenance" in plan.against
+    assert [vm.name for vm in client.call(ListVms()).vms] == ["off", "vm"]
+
+
+def test_the_role_behind_the_door_decides_about_a_disabled_zone(yard: Yard) -> None:
+    yard.fleet.set(ZoneRow, "z", allocation="Disabled")
+    request = CreateVm(target="web", cluster="c", offering="small", kernel="/k", dry_run=True)
+    plan = yard.client().call(request).plan
+    assert not plan.refusals and " to h2" in plan.changes[-1] and "zone z is disabled" in plan.consequences[0]
+    assert yard.client().call(PlanPlacement("c", "small")).host == "h2"
+    yard.door.become(Role.OPERATOR)
+    assert [refusal.code for refusal in yard.client().call(request).plan.refusals] == ["permission_denied"]
+    assert yard.client().call(PlanPlacement("c", "small")).host == ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, RebootVm, ResizeVm, SetRatio, StartVm, StopVm
 from fleet_tui.backend.machines.drivers import Machines
-from fleet_tui.backend.machines.operations import OPERATIONS
+from fleet_tui.backend.machines.operations import operations
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, Plan
 from fleet_tui.backend.operations.runner import nothing
 from tests.backend.machines.yard import Fleet
@@ -26,7 +26,7 @@ class Desk(Bench):
     _numbers = itertools.count(1)
 
     def __init__(self, fleet: Fleet, checkpoint: Callable[[str], None] = nothing, executor: str = "e-1") -> None:
-        super().__init__(fleet.store, *OPERATIONS, resources={Machines: fleet.machines}, checkpoint=checkpoint, executor=executor)
+        super().__init__(fleet.store, *operations(fleet.machines), resources={Machines: fleet.machines}, checkpoint=checkpoint, executor=executor)
         self.fleet = fleet
 
     def ask(self, request: OperationRequest) -> OperationRecord:

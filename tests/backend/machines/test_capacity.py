@@ -15,11 +15,13 @@ from fleet_tui.backend.errors import FleetError, InvalidInput
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.machines import ShowCapacity
 from fleet_tui.backend.machines.capacity import MIB, Rules, Taken, amounts, count, hundredths, minimum_memory
-from fleet_tui.backend.machines.queries import show_capacity, still_fits
+from fleet_tui.backend.machines.preview import still_fits
+from fleet_tui.backend.machines.queries import show_capacity
 from fleet_tui.backend.machines.room import take
 from fleet_tui.backend.machines.rows import OfferingRow, VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
 from fleet_tui.backend.machines.vms import wanted_start
+from fleet_tui.backend.machines.weights import show_weights
 from fleet_tui.backend.machines.world import World
 from fleet_tui.backend.store import Store
 from tests.backend.machines.yard import GIB, START, Fleet
@@ -172,7 +174,7 @@ def test_how_many_more_of_an_offering_fit(store: Store) -> None:
     with store.read() as tx:
         cluster, offering = tx.get(ClusterRow, "c"), tx.get(OfferingRow, "small")
         assert cluster is not None and offering is not None
-        assert still_fits(tx, cluster, offering, Rules(), START) == 3 + 4
+        assert still_fits(tx, cluster, offering, fleet.machines) == 3 + 4
 
 
 def test_a_hundred_starts_at_once_for_the_last_place_and_one_wins(store: Store) -> None:
@@ -204,3 +206,27 @@ def test_a_hundred_starts_at_once_for_the_last_place_and_one_wins(store: Store) 
     assert not other
     assert won == ["h1"] and refused == [("capacity", "cannot_fit_now")] * 99
     assert room(fleet, "h1").ram.used == room(fleet, "h2").ram.used == 4 * GIB
+
+
+def test_ghz_are_a_weight_and_cores_are_strict(store: Store) -> None:
+    fleet = Fleet(store)
+    fleet.hosts("h1", "h2", cores=4, mhz=3000)  # 12,000 MHz
+    fleet.offering("fast", cores=1, mhz=2000)
+    fleet.offering("slow", cores=1, mhz=1000)
+    fleet.offering("wide", cores=2, mhz=1500)
+    fleet.offering("capped", cores=2, mhz=500, limit_cpu=True)
+    for name in ("fast", "slow", "wide", "capped"):
+        fleet.vm(name, "h1", offering=name)
+    fleet.vm("off", "h1", S.STOPPED, offering="wide")
+    fleet.vm("elsewhere", "h2", offering="wide")
+    with store.read() as tx:
+        found = {r.vm: (r.weight, round(r.share, 4), r.guaranteed_mhz, r.alone_mhz) for r in show_weights(tx, "h1")}
+        assert list(found) == ["wide", "fast", "capped", "slow"], "the heaviest first"
+        assert found == {
+            "wide": (3000, round(3 / 7, 4), 12_000 * 3 // 7, 6000), "fast": (2000, round(2 / 7, 4), 3000, 3000),
+            "slow": (1000, round(1 / 7, 4), 12_000 // 7, 3000), "capped": (1000, round(1 / 7, 4), 1000, 1000),
+        }  # 2 GHz get twice the CPU of 1 GHz until their one core is full; nobody is promised more than they can use
+        assert [(r.vm, r.share, r.guaranteed_mhz) for r in show_weights(tx, "h2")] == [("elsewhere", 1.0, 6000)]
+    fleet.host("h3")
+    with store.read() as tx:
+        assert show_weights(tx, "h3") == ()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
-from fleet_tui.backend.errors import Busy, ConfirmationRequired, InUse, InvalidInput, WrongState
+from fleet_tui.backend.errors import Busy, ConfirmationRequired, InUse, InvalidInput, PermissionDenied, WrongState
 from fleet_tui.backend.faults import Faults
-from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
 from fleet_tui.backend.hypervisors.fake import VOCABULARY
+from fleet_tui.backend.identity import Role
+from fleet_tui.backend.identity.rows import UserRow
 from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, RebootVm, ResizeVm, SetRatio, StartVm, StopVm
+from fleet_tui.backend.machines.capacity import MIB
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ALLOWED, TRANSITIONAL, VmState
 from fleet_tui.backend.operations.rows import LeaseRow, OperationRow
@@ -86,6 +90,20 @@ def test_a_vm_made_without_starting_it_takes_no_room(fleet: Fleet, desk: Desk) -
     assert vm.boot == {"kernel": "/boot/vmlinuz", "initrd": "/boot/initrd", "cmdline": "quiet"} and vm.disks == []
 
 
+@pytest.mark.parametrize("kernel", ["", "/boot/vmlinuz"])
+def test_a_disk_may_be_empty(fleet: Fleet, desk: Desk, kernel: str) -> None:
+    request = CreateVm(target="web-1", cluster="c", offering="small", disk_mib=64, kernel=kernel)
+    plan = desk.plan(replace(request, dry_run=True))
+    assert "an empty disk of 64 MiB" in plan.changes[0] and any("nothing to boot" in text for text in plan.consequences) is not bool(kernel)
+    ok(desk.do(request))
+    vm = only(fleet)
+    guest = fleet.world.ledger.guest(vm.host_id, vm.guest_id)
+    assert guest is not None and [(d["path"], d["size_bytes"], d["source"]) for d in guest.disks] == [("/var/lib/libvirt/images/web-1.qcow2", 64 * MIB, "")]
+    with pytest.raises(InvalidInput) as refused:
+        desk.ask(CreateVm(target="web-2", cluster="c", offering="small"))
+    assert [(problem.field, "empty disk" in problem.message) for problem in refused.value.problems] == [("image", True)]
+
+
 def test_a_deaf_guest_is_switched_off_after_its_grace(fleet: Fleet, desk: Desk) -> None:
     fleet.vm("vm", "h1")
     fleet.world.change_guest(fleet.row("vm").guest_id, is_deaf=True)
@@ -127,6 +145,52 @@ def test_a_stopped_vm_moves_with_its_definition(fleet: Fleet, desk: Desk) -> Non
     failed(desk.do(MigrateVm(target="vm", host="h3")), "capacity", "move")
     assert fleet.places("vm") == {"h2": "off"} and (fleet.row("vm").state, fleet.row("vm").host_id, fleet.row("vm").destination_id) == ("stopped", "h2", None)
     assert {m.destination_id: m.outcome for m in fleet.moves("vm")} == {"h2": "moved", "h3": "failed"}
+
+
+# --- a zone that is not open yet -----------------------------------------------------------------------------------------
+
+
+def become(fleet: Fleet, role: Role | None, state: str = "active") -> None:
+    """Give the desk's user a role."""
+    with fleet.store.write() as tx:
+        if (row := tx.get(UserRow, "ada")) is not None:
+            tx.delete(row)
+            tx.flush()
+        if role is not None:
+            tx.add(UserRow(name="ada", role=role.value, uid=4711, display_name="", state=state, created_at=START))
+
+
+@pytest.mark.parametrize("role", [*(role for role in Role if role is not Role.ROOT_ADMIN), None])
+def test_in_a_disabled_zone_only_root_admins_deploy(fleet: Fleet, desk: Desk, role: Role | None) -> None:
+    fleet.vm("off", "h1", S.STOPPED)
+    fleet.vm("on", "h1")
+    fleet.set(ZoneRow, "z", allocation="Disabled")
+    become(fleet, role)
+    for request in (NEW, StartVm(target="off"), StartVm(target="off", host="h2")):
+        with pytest.raises(PermissionDenied, match="zone z is disabled"):
+            desk.ask(request)
+        plan = desk.plan(replace(request, dry_run=True))
+        assert [(r.code, "only root-admins" in r.message) for r in plan.refusals] == [("permission_denied", True)]
+    assert (fleet.row("off").state, fleet.row("on").state) == ("stopped", "running")
+    ok(desk.do(StopVm(target="on", confirmed=True)))  # what is there goes on, and can be driven
+    become(fleet, Role.ROOT_ADMIN, "disabled")
+    with pytest.raises(PermissionDenied):
+        desk.ask(NEW)
+
+
+def test_a_root_admin_tries_a_disabled_zone_out_and_is_told_that_it_is_one(fleet: Fleet, desk: Desk) -> None:
+    fleet.vm("off", "h1", S.STOPPED)
+    fleet.vm("on", "h1")
+    fleet.set(ZoneRow, "z", allocation="Disabled")
+    become(fleet, Role.ROOT_ADMIN)
+    for request in (NEW, StartVm(target="off")):
+        plan = desk.plan(replace(request, dry_run=True))
+        assert not plan.refusals and any("zone z is disabled" in text and "try it out" in text for text in plan.consequences)
+        ok(desk.do(request))
+    assert fleet.row("off").state == "running"
+    failed(desk.do(MigrateVm(target="on")), "capacity", "move")  # HST-2: no destination is in a disabled branch
+    fleet.set(PodRow, "p", allocation="Disabled")
+    failed(desk.do(replace(NEW, target="web-2")), "capacity", "place")  # a pod or cluster that is disabled is closed to everybody
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------

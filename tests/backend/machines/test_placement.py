@@ -16,12 +16,12 @@ from fleet_tui.backend.machines.balance import Balance
 from fleet_tui.backend.machines.capacity import Rules, Size
 from fleet_tui.backend.machines.evacuation import plan_evacuation, survives
 from fleet_tui.backend.machines.placement import Wanted, choose, refusal, wanted_move
-from fleet_tui.backend.machines.queries import plan_placement
+from fleet_tui.backend.machines.preview import plan_placement
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.machines.world import Cluster, Guest, Seat, World
 from fleet_tui.backend.store import Store
-from tests.backend.machines.yard import GIB, START, Fleet
+from tests.backend.machines.yard import GIB, Fleet
 
 SMALL = Size(2, 2000, 4 * GIB)
 
@@ -187,10 +187,9 @@ def test_where_would_it_go(fleet: Fleet) -> None:
     fleet.hosts("h1", "h2")
     fleet.vm("v", "h1")
     fleet.vm("off", "h1", VmState.STOPPED)
-    with fleet.store.read() as tx:
-        for request, host in ((PlanPlacement(vm="v"), "h2"), (PlanPlacement(vm="off"), "h2"), (PlanPlacement(cluster="c", offering="small"), "h2")):
-            assert plan_placement(tx, request, Rules(), START).host == host
-        assert plan_placement(tx, PlanPlacement(cluster="c", offering="small"), Rules(), START).more == 7 + 8
+    for request, host in ((PlanPlacement(vm="v"), "h2"), (PlanPlacement(vm="off"), "h2"), (PlanPlacement(cluster="c", offering="small"), "h2")):
+        assert plan_placement(fleet.store, fleet.machines, request).host == host
+    assert plan_placement(fleet.store, fleet.machines, PlanPlacement(cluster="c", offering="small")).more == 7 + 8
 
 
 # --- emptying a host ---------------------------------------------------------------------------------------------------
