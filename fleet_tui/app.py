@@ -41,7 +41,7 @@ PLACES = {
     "dashboard": "DashboardScreen", "instances": "InstancesScreen", "hosts": "HostsScreen", "operations": "OperationsScreen",
     "events": "EventsScreen", "instance": "InstanceScreen", "operation": "OperationScreen", "logs": "LogsScreen", "detail": "DetailScreen",
     "host": "HostScreen", "maintenance": "MaintenanceScreen", "vms": "VmsScreen", "vm": "VmScreen", "serial": "SerialScreen",
-    "patches": "PatchesScreen", "offerings": "OfferingsScreen",
+    "patches": "PatchesScreen", "offerings": "OfferingsScreen", "vlans": "VlansScreen",
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
@@ -98,6 +98,10 @@ class FleetApp(App[int], inherit_bindings=False):
     @property
     def site(self) -> str:
         return self.record.site if self.record else "fleet"
+
+    @property
+    def exports(self) -> Path:
+        return self.settings.directories.exports
 
     def on_mount(self) -> None:
         safety.install(self, ascii_only=self.glyphs is glyphs.ASCII)  # type: ignore[arg-type]

@@ -18,11 +18,11 @@ SCOPE_TITLES = {
     "evacuee": "this VM", "maintenance": "this maintenance", "host": "this host", "branch": "this place", "vm": "this VM",
     "instance": "this instance", "operation": "this operation", "new": "instances", "add": "new", "list": "the list", "range": "the list",
     "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
-    "board": "the dashboard", "serial": "the console", "global": "everywhere",
+    "map": "the map", "physnet": "this network", "vlan": "these IDs", "board": "the dashboard", "serial": "the console", "global": "everywhere",
 }  # fmt: skip
 LONGEST_KEY = 8
 """Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
-_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "operation", "new", "add")
+_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "operation", "new", "add")
 """Scopes of what is done to things, in the order in which they are offered."""
 
 
@@ -115,7 +115,7 @@ def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None,
 
 def palette(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
     """``ctrl+p``: every action of this screen, with and without a key."""
-    order: Sequence[str] = (*_NOUNS, "tree", "tabs", "page", "log", "text", "board", "list", "range", "global")
+    order: Sequence[str] = (*_NOUNS, "map", "tree", "tabs", "page", "log", "text", "board", "list", "range", "global")
     rows = [a for scope in order for a in actions.of_screen(screen) if a.scope == scope and not a.also]
     return [_offer(a, row_of.get(a.aims), session, keymap) for a in rows if not actions.is_hidden(a, session)]
 

@@ -13,7 +13,7 @@ from fleet_tui.cli import console
 from fleet_tui.cli.tree import Tree, count, named, natural, seconds
 
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
-_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "operations", "logs")
+_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "logs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,7 +70,8 @@ def _common() -> argparse.ArgumentParser:
 def _pane(tree: Tree) -> None:
     pane = tree.leaf("pane", console.open_pane, "one panel as a small read-only program, for a split of a terminal multiplexer")
     pane.add_argument("pane", choices=_PANES)
-    pane.add_argument("target", nargs="?", default="", metavar="NAME", help="instance whose log is shown; host whose maintenance is")
+    of = "instance whose log is shown, host whose maintenance is, physical network whose IDs are"
+    pane.add_argument("target", nargs="?", default="", metavar="NAME", help=of)
 
 
 def _console(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -161,7 +162,8 @@ class FormDialog(ModalScreen[None]):
             self.query_one("#aside-lines", Lines).show(spec.shown(reply))
 
     def _not_previewed(self, error: FleetError) -> None:
-        self.query_one("#aside-lines", Lines).show([[(f" {error.message} {error.hint}", "attention")]])
+        said = textwrap.wrap(plain(f"{error.message} {error.hint}".strip()), max(20, self.query_one("#aside").size.width - 1))
+        self.query_one("#aside-lines", Lines).show([[(f" {line}", "attention")] for line in said])
 
     def action_scroll(self, by: int) -> None:
         aside = self.query_one("#aside")

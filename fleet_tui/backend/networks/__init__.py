@@ -243,6 +243,7 @@ class ShowPresence:
     target: str
     first: int = 0
     last: int = 2**32 - 1
+    problems_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
