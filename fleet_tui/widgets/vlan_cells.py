@@ -18,7 +18,7 @@ LETTERS: Mapping[VlanState, str] = {
 }  # fmt: skip
 STYLES: Mapping[VlanState, str] = {
     S.FREE: "muted", S.ALLOCATED: "", S.SPECIFIED: "maintenance", S.DEDICATED_FREE: "moving", S.DEDICATED_ALLOCATED: "maintenance",
-    S.MANAGEMENT: "off", S.PUBLIC: "off", S.RESERVED: "off", S.CONFLICT: "failed", S.ORPHAN: "attention",
+    S.MANAGEMENT: "faint", S.PUBLIC: "faint", S.RESERVED: "faint", S.CONFLICT: "failed", S.ORPHAN: "attention",
 }  # fmt: skip
 WORDS: Mapping[VlanState, str] = {
     S.DEDICATED_FREE: "dedicated, free", S.DEDICATED_ALLOCATED: "dedicated, taken",
