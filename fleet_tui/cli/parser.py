@@ -155,7 +155,7 @@ def _registers(tree: Tree) -> None:
     put = named(template("put", registers.put_template, "create or replace a template"))
     put.add_argument("--application", default="", help="what its instances run")
     put.add_argument("--actions", default="", metavar="FILE", help="setup actions as JSON; - for standard input")
-    tree.group("network", "virtual networks")("list", registers.list_networks, "virtual networks by label")
+    tree.group("virtual-network", "virtual networks of instances")("list", registers.list_networks, "virtual networks by label")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")
