@@ -13,11 +13,13 @@ from fleet_tui.widgets.glyphs import UNICODE, Glyphs
 from fleet_tui.widgets.paint import Painted, Span, width_of
 from fleet_tui.widgets.safety import plain
 from fleet_tui.widgets.vlan_cells import ON_HOST, host_cell
-from fleet_tui.widgets.vlan_grid import GROUP, VlanGrid
+from fleet_tui.widgets.vlan_grid import GROUP, GROUP_CELLS, VlanGrid
 
 LEGEND = (
     ("+", "there"), ("-", "missing"), ("~", "wrong bridge"), ("!", "not expected"), ("?", "not asked"),
 )  # fmt: skip
+ROOMY = 36
+"""Cells beside the columns in which what is wrong is said in words; in fewer, by letters."""
 _WORST = ("-", "~", "!", "?", "+")
 
 
@@ -116,7 +118,10 @@ class HostRows(Painted, can_focus=True):
             if at % GROUP == GROUP - 1 and here // GROUP != at // GROUP:
                 spans.append((" ", ""))
         wrong = [row.problem for row in cells.values() if row.problem is not None]
-        said = ", ".join(f"{wrong.count(kind)} {_WORDS[kind]}" for kind in _WORDS if kind in wrong)
+        is_narrow = self.size.width - grid.label_cells - grid.per_row // GROUP * GROUP_CELLS < ROOMY
+        said = " ".join(f"{letter}{wrong.count(kind)}" for kind, (letter, _) in _WORDS.items() if kind in wrong)
+        if not is_narrow:
+            said = ", ".join(f"{wrong.count(kind)} {words}" for kind, (_, words) in _WORDS.items() if kind in wrong)
         return [*spans, (f" {plain(host, 40)}", "strong" if wrong else ""), (f"  {said}", "failed")]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -129,4 +134,4 @@ class HostRows(Painted, can_focus=True):
         self.refresh()
 
 
-_WORDS = {DriftKind.MISSING: "missing", DriftKind.WRONG_BRIDGE: "in a wrong bridge", DriftKind.EXTRA: "not expected"}
+_WORDS = {DriftKind.MISSING: ("-", "missing"), DriftKind.WRONG_BRIDGE: ("~", "in a wrong bridge"), DriftKind.EXTRA: ("!", "not expected")}
