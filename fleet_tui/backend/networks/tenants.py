@@ -15,6 +15,10 @@ class Tenants(Protocol):
         """How many VMs of each network take room on a host now: run, start, stop or move. A network without any may be left out."""
         ...
 
+    def hosts(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, Collection[str]]:
+        """Hosts, by id, that should have the segment of each network now."""
+        ...
+
     def names(self, tx: Session, network_id: str) -> Sequence[str]:
         """Every VM with a card on it, whatever its state, sorted."""
         ...
