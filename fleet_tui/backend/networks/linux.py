@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from fleet_tui.backend.errors import Busy, InternalError, InUse, WrongState
 from fleet_tui.backend.hypervisors import Nic
 from fleet_tui.backend.networks import wires
+from fleet_tui.backend.networks.discretion import without_ids
 from fleet_tui.backend.networks.states import Isolation, Technique
-from fleet_tui.backend.networks.wires import Found, Plug, Segment, tap_address, veiled
+from fleet_tui.backend.networks.wires import Found, Plug, Segment, tap_address
 from fleet_tui.backend.remote import Answer, Shell
 from fleet_tui.backend.text import clean
 
@@ -245,7 +246,7 @@ class LinuxWires:
             raise Busy(f"somebody else wires {self._address} for long", hint="try again")
         words = (answer.err or answer.out).strip() or f"it ended with {answer.exit_code}"
         if segment is not None:
-            words = veiled(words, segment.number, segment.device, segment.bridge)
+            words = without_ids(words, segment.number)
         raise InternalError(f"{self._address} could not wire the network on {label}: {clean(words, 300)}", hint="look at the host's network")
 
 

@@ -19,8 +19,6 @@ from fleet_tui.backend.networks.states import Isolation, Technique
 
 _NAME = 15
 """Characters that Linux allows an interface's name."""
-ITS_OWN = "its interface"
-"""What an ID's devices are called where the ID must not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +147,6 @@ def number_in(name: str, stem: str) -> int | None:
     """The ID in an interface's name; ``None`` when it has none, or another stem."""
     rest = name.removeprefix(stem)
     return int(rest) if name.startswith(stem) and re.fullmatch(r"0|[1-9]\d{0,9}", rest) else None
-
-
-def veiled(text: str, number: int, *names: str) -> str:
-    """A text of a host, without what tells the ID."""
-    for name in sorted({name for name in names if name_tells(name, number)}, key=len, reverse=True):
-        text = text.replace(name, ITS_OWN)
-    return re.sub(rf"(?<!\d){number}(?!\d)", "…", text) if number else text
-
-
-def name_tells(name: str, number: int) -> bool:
-    """Whether an interface's name ends with the ID."""
-    return bool(name) and name.endswith(str(number))
 
 
 def tap_address(mac: str) -> str:
