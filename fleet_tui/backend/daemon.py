@@ -32,6 +32,7 @@ from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
+from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
@@ -50,7 +51,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
-from fleet_tui.backend.machines.cards import VmCards
+from fleet_tui.backend.machines.cards import NetworkTenants
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.machines.watch import Watch as VmWatch
@@ -58,6 +59,7 @@ from fleet_tui.backend.maintenance import drivers as of_maintenance
 from fleet_tui.backend.maintenance import operations as maintenance_operations
 from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
 from fleet_tui.backend.networks import operations as network_operations
+from fleet_tui.backend.networks.collection import Collector
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.linux import LinuxWiring
 from fleet_tui.backend.networks.wires import Wiring
@@ -110,7 +112,7 @@ class Daemon:
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
-        self.networks = Networks(self._wiring(), VmCards(), self.clock)
+        self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
         self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
@@ -120,8 +122,8 @@ class Daemon:
         self.engine = Engine(
             self.store, self.feed,
             (
-                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *network_operations.OPERATIONS,
-                *machine_operations.OPERATIONS,
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers),
+                *network_operations.operations(self.networks), *machine_operations.OPERATIONS,
                 *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
             ),
             {
@@ -141,7 +143,8 @@ class Daemon:
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
-        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep)
+        collector = Collector(self.store, self.networks)
+        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -157,9 +160,10 @@ class Daemon:
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        of_work = MaintenanceAnswers(self.store, self.maintenance)
+        of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit
+            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(), **people.handlers()},
+            users, audit,
         )
 
     def stop(self) -> None:

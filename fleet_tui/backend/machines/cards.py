@@ -11,21 +11,23 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError, InvalidInput, NotFound, Problem, WrongState
-from fleet_tui.backend.hosts.rows import ClusterRow, PodRow
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow
 from fleet_tui.backend.hypervisors import Nic
 from fleet_tui.backend.machines import vms
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
 from fleet_tui.backend.networks import guest, interfaces
-from fleet_tui.backend.networks.drivers import Card, Networks
+from fleet_tui.backend.networks.drivers import Networks
+from fleet_tui.backend.networks.interfaces import KEEPS
 from fleet_tui.backend.networks.rows import NetworkRow, NicRow, PhysicalNetworkRow
 from fleet_tui.backend.networks.states import NetworkState, OwnerKind
+from fleet_tui.backend.networks.tenants import Card
 from fleet_tui.backend.operations.catalogue import StepContext
 
 _MOST = 8
 """Cards of one VM."""
-_ON_HOST = [state.value for state in ON_HOST]
+_ON_HOST = tuple(state.value for state in ON_HOST)
 _SETTLED = (VmState.RUNNING.value, VmState.DEBUGGING.value)
 _PASSING = (VmState.STARTING.value, VmState.STOPPING.value, VmState.DESTROYING.value)
 """States in which a VM that leaves its host counts no more as one that is on it."""
@@ -130,16 +132,36 @@ def discreetly(ctx: StepContext, vm_id: str) -> Iterator[None]:
         yield
 
 
-class VmCards:
-    """Implements ``Cards``: VMs, as the slice of networks asks for them."""
+class NetworkTenants:
+    """Implements ``Tenants``: VMs, as the slice of networks asks for them."""
 
     def running(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, int]:
-        query = select(NicRow.network_id, func.count()).join(VmRow, NicRow.vm_id == VmRow.id).where(VmRow.state.in_(_ON_HOST))
-        return dict(tx.execute(query.where(NicRow.network_id.in_(network_ids)).group_by(NicRow.network_id)).tuples())
+        query = (
+            select(NicRow.network_id, func.count(VmRow.id.distinct())).join(VmRow, NicRow.vm_id == VmRow.id)
+            .where(NicRow.network_id.in_(network_ids), VmRow.state.in_(_ON_HOST)).group_by(NicRow.network_id)
+        )
+        return dict(tx.execute(query).tuples().all())
+
+    def hosts(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, Collection[str]]:
+        query = (
+            select(NicRow.network_id, VmRow.host_id, VmRow.destination_id, VmRow.cluster_id, ClusterRow.hypervisor)
+            .join(VmRow, NicRow.vm_id == VmRow.id).join(ClusterRow, VmRow.cluster_id == ClusterRow.id)
+            .where(NicRow.network_id.in_(network_ids), VmRow.state.in_(_ON_HOST)).distinct()
+        )
+        found: dict[str, set[str]] = {}
+        clusters: dict[str, set[str]] = {}
+        for network_id, host_id, destination_id, cluster_id, hypervisor in tx.execute(query):
+            found.setdefault(network_id, set()).update(filter(None, (host_id, destination_id)))
+            if hypervisor in KEEPS:
+                clusters.setdefault(cluster_id, set()).add(network_id)
+        for host_id, cluster_id in tx.execute(select(HostRow.id, HostRow.cluster_id).where(HostRow.cluster_id.in_(clusters))):
+            for network_id in clusters[cluster_id]:
+                found[network_id].add(host_id)
+        return found
 
     def names(self, tx: Session, network_id: str) -> Sequence[str]:
-        query = select(VmRow.name).join(NicRow, NicRow.vm_id == VmRow.id).where(NicRow.network_id == network_id)
-        return sorted(set(tx.scalars(query)))
+        query = select(VmRow.name).join(NicRow, NicRow.vm_id == VmRow.id).where(NicRow.network_id == network_id).distinct()
+        return list(tx.scalars(query.order_by(VmRow.name)))
 
     def on_hosts(self, tx: Session, network_ids: Collection[str] = (), host_id: str = "") -> Sequence[Card]:
         query = select(NicRow, VmRow).join(VmRow, NicRow.vm_id == VmRow.id).where(VmRow.state.in_(_ON_HOST))

@@ -220,8 +220,8 @@ class World:
             place = Cluster(cluster.id, cluster.name, cluster.hypervisor, cluster.arch, cluster.dedicated_account, *now)
             self.clusters[cluster.id] = place
         seat = self.seats[host.id] = Seat(
-            id=host.id, name=host.name, cluster=place, closed=why, health=host.health, arch=host.arch, is_secured=host.is_secured,
-            nics=nics, cores=host.cores, mhz=host.mhz, cpu=host.cores * host.mhz * place.cpu_ratio // 100, ram=host.memory_bytes * place.ram_ratio // 100,
+            id=host.id, name=host.name, cluster=place, closed=why, health=host.health, arch=host.arch, is_secured=host.is_secured, nics=nics,
+            cores=host.cores, mhz=host.mhz, cpu=host.cores * host.mhz * place.cpu_ratio // 100, ram=host.memory_bytes * place.ram_ratio // 100,
             disk_free=host.disk_bytes - host.disk_used_bytes, counts=host.resource_state == ResourceState.ENABLED.value,
         )
         place.seats.append(seat)

@@ -18,10 +18,11 @@ from fleet_tui.backend.errors import FleetError, InUse
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hypervisors import Nic
 from fleet_tui.backend.networks import interfaces, physical
-from fleet_tui.backend.networks.drivers import Card, Networks
+from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.interfaces import KEEPS
 from fleet_tui.backend.networks.rows import InterfaceRow, NetworkRow, PhysicalNetworkRow, VlanRow
 from fleet_tui.backend.networks.states import DriftKind, Isolation, Scope, Technique
+from fleet_tui.backend.networks.tenants import Card
 from fleet_tui.backend.networks.wires import Found, Segment, tap_address
 from fleet_tui.backend.operations.catalogue import StepContext
 
@@ -142,11 +143,11 @@ def remove(ctx: StepContext, drivers: Networks, physical_id: str, finding: Findi
     if finding.network_id and interfaces.disconnect(ctx, drivers, finding.network_id, finding.place.host_id):
         return True
     with ctx.read() as tx:
-        if finding.network_id and drivers.cards.on_hosts(tx, [finding.network_id], finding.place.host_id):
+        if finding.network_id and drivers.tenants.on_hosts(tx, [finding.network_id], finding.place.host_id):
             return False
     common = finding.place.segment
     try:
-        with contextlib.closing(drivers.wiring.open(finding.place.host_id)) as wires:
+        with contextlib.closing(interfaces.wiring(drivers).open(finding.place.host_id)) as wires:
             wires.remove(Segment(common.isolation, finding.number, common.label))
     except InUse:
         return False
@@ -189,7 +190,7 @@ def _asked(drivers: Networks, places: Sequence[Place], isolation: Isolation) -> 
 
 def _ask(drivers: Networks, place: Place, isolation: Isolation) -> Answer:
     try:
-        with contextlib.closing(drivers.wiring.open(place.host_id)) as wires:
+        with contextlib.closing(interfaces.wiring(drivers).open(place.host_id)) as wires:
             return Answer(place, wires.present(isolation, place.segment.label))
     except FleetError as problem:
         return Answer(place, None, problem.message)
@@ -204,7 +205,7 @@ def _held(tx: Session, physical_id: str) -> Mapping[int, NetworkRow]:
 def _used(tx: Session, drivers: Networks, held: Mapping[int, NetworkRow], places: Iterable[Place]) -> set[tuple[int, str]]:
     """(ID, cluster) of which some VM there has a card."""
     clusters, numbers = {place.host_id: place.cluster_id for place in places}, {network.id: number for number, network in held.items()}
-    cards = drivers.cards.on_hosts(tx, list(numbers)) if numbers else ()
+    cards = drivers.tenants.on_hosts(tx, list(numbers)) if numbers else ()
     return {(numbers[card.network_id], clusters[card.host_id]) for card in cards if card.host_id in clusters}
 
 
@@ -212,7 +213,7 @@ def _expected(tx: Session, drivers: Networks, row: PhysicalNetworkRow, place: Pl
     """By ID."""
     held = _held(tx, row.id)
     found = {number: Expected(number, network.id, network.name) for number, network in held.items()}
-    for card in drivers.cards.on_hosts(tx, [network.id for network in held.values()], place.host_id) if held else ():
+    for card in drivers.tenants.on_hosts(tx, [network.id for network in held.values()], place.host_id) if held else ():
         number = next(number for number, network in held.items() if network.id == card.network_id)
         found[number].cards.append(card)
         found[number].is_needed |= card.runs

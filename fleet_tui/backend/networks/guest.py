@@ -6,7 +6,7 @@ A step of an operation calls :func:`implement` before it plugs a card, with ``ct
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 
 from sqlalchemy import select
@@ -108,7 +108,8 @@ def implement(write: Transaction, network_id: str, clock: Clock, *, fallback: bo
             row = lock(tx, network_id)
             if row.state == NetworkState.IMPLEMENTING.value:
                 _fail(tx, row, clock.now(), problem, number)
-        shut(write, network_id, clock, segments=segments)
+        with suppress(FleetError):  # it stays in Shutdown, and garbage collection tries again
+            shut(write, network_id, clock, segments=segments)
         raise
     with write() as tx:
         row = lock(tx, network_id)
@@ -164,7 +165,7 @@ def shut_down(tx: Session, row: NetworkRow, now: datetime, text: str, user: str 
 def shut(write: Transaction, network_id: str, clock: Clock, *, segments: Segments | None = None) -> bool:
     """End the shutdown of a network: its interfaces go, then its ID is given back, and it is ``Allocated``. Whether it was in ``Shutdown``.
 
-    Can be repeated; what fails leaves it in ``Shutdown``, to be tried again (spec 10.4).
+    Can be repeated. What the hosts refuse is raised and leaves it in ``Shutdown``, to be tried again (spec 10.4).
     """
     with write() as tx:
         row = lock(tx, network_id)
@@ -180,7 +181,7 @@ def shut(write: Transaction, network_id: str, clock: Clock, *, segments: Segment
                 if row.state == NetworkState.SHUTDOWN.value and row.reservation == reservation:
                     row.error = clean(without_ids(problem.message, number))
                     move(tx, row, NetworkEvent.FAILED, clock.now(), text=f"network {row.name} could not be shut down: {row.error}", level="error")
-            return True
+            raise
     with write() as tx:
         row = lock(tx, network_id)
         if row.state == NetworkState.SHUTDOWN.value and row.reservation == reservation:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -24,13 +25,21 @@ from fleet_tui.backend.networks.discretion import discreet
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.rows import InterfaceRow, NetworkRow, PhysicalNetworkRow
 from fleet_tui.backend.networks.states import Isolation
-from fleet_tui.backend.networks.wires import Plug, Segment
+from fleet_tui.backend.networks.tenants import Segments
+from fleet_tui.backend.networks.wires import Plug, Segment, Wiring
 from fleet_tui.backend.operations import leases
 from fleet_tui.backend.operations.catalogue import Lease, StepContext
 from fleet_tui.backend.operations.rows import LeaseRow
 
 KEEPS = frozenset({"vsphere"})
 """Hypervisors whose interfaces are on every host of a cluster and are never removed by themselves."""
+
+
+class Transactions(Protocol):
+    """A store, or a step's context."""
+
+    def read(self) -> contextlib.AbstractContextManager[Session]: ...
+    def write(self) -> contextlib.AbstractContextManager[Session]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,13 @@ def hosts_of(tx: Session, physical: PhysicalNetworkRow) -> Sequence[tuple[HostRo
     return [(host, cluster) for host, cluster in tx.execute(query)]
 
 
+def wiring(drivers: Networks) -> Wiring:
+    """Raises WrongState where no host is touched."""
+    if drivers.wiring is None:
+        raise WrongState("this daemon drives no networks on hosts", hint="it was composed without them", state="no-networks")
+    return drivers.wiring
+
+
 # --- there ---------------------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +121,8 @@ def connect(ctx: StepContext, drivers: Networks, network_id: str, host_id: str) 
         WrongState: the host lacks the card, or the means.
         Unreachable, TimedOut, InternalError: the host did not do it; nothing of it remains.
     """
-    number = guest.implement(ctx.write, network_id, drivers.clock, fallback=drivers.fallback, segments=Everywhere(ctx, drivers, host_id))
+    segments, fallback = drivers.segments or Coming(ctx, drivers, host_id), drivers.rules.dedicated_fallback
+    number = guest.implement(ctx.write, network_id, drivers.clock, fallback=fallback, segments=segments)
     with ctx.read() as tx:
         here = spot(tx, network_id, host_id, number)
         peers = _cluster(tx, here) if here.hypervisor in KEEPS else []
@@ -119,7 +136,7 @@ def ensure(ctx: StepContext, drivers: Networks, here: Spot, nics: Sequence[Nic] 
     """Have it on that host. May be repeated."""
     with drivers.locks.of(here.network_id, here.host_id):
         ctx.wait(lambda: not _is_claimed(ctx, here), drivers.patience_s)
-        with contextlib.closing(drivers.wiring.open(here.host_id)) as wires:
+        with contextlib.closing(wiring(drivers).open(here.host_id)) as wires:
             plug = wires.ensure(here.segment, nics)
         with ctx.write() as tx:
             is_new = _record(tx, drivers, here, plug)
@@ -156,20 +173,14 @@ def _introduce(ctx: StepContext, drivers: Networks, here: Spot) -> None:
             ensure(ctx, drivers, other)
 
 
-class Everywhere:
-    """``Segments`` of an operation that brings a network up, or down.
+class Coming:
+    """``Segments`` of an operation that brings a network up, for a VM that is to run on a host."""
 
-    Args:
-        host_id: where the VM is to run that brings it up.
-    """
-
-    def __init__(self, ctx: StepContext, drivers: Networks, host_id: str = "") -> None:
+    def __init__(self, ctx: StepContext, drivers: Networks, host_id: str) -> None:
         self._ctx, self._drivers, self._host_id = ctx, drivers, host_id
 
     def provide(self, network_id: str, number: int) -> None:
         """On vSphere all hosts of the cluster, or none."""
-        if not self._host_id:
-            return
         with self._ctx.read() as tx:
             here = spot(tx, network_id, self._host_id, number)
             places = [here, *_cluster(tx, here)] if here.hypervisor in KEEPS else []
@@ -188,6 +199,24 @@ class Everywhere:
 
     def withdraw(self, network_id: str, number: int) -> None:
         withdraw(self._ctx, self._drivers, network_id, number)
+
+
+class Leaving:
+    """``Segments`` of whoever shuts a network down."""
+
+    def __init__(self, at: Transactions, drivers: Networks) -> None:
+        self._at, self._drivers = at, drivers
+
+    def provide(self, network_id: str, number: int) -> None:
+        pass
+
+    def withdraw(self, network_id: str, number: int) -> None:
+        withdraw(self._at, self._drivers, network_id, number)
+
+
+def leaving(at: Transactions, drivers: Networks) -> Segments | None:
+    """What a shutdown asks of hosts."""
+    return drivers.segments or (Leaving(at, drivers) if drivers.wiring is not None else None)
 
 
 def _cluster(tx: Session, here: Spot) -> list[Spot]:
@@ -215,7 +244,7 @@ def disconnect(ctx: StepContext, drivers: Networks, network_id: str, host_id: st
                 return False
             transitions.lock(tx, host_id)
             here = spot(tx, network_id, host_id, number)
-            others = [card for card in drivers.cards.on_hosts(tx, [network_id], host_id) if card.vm_id != leaving]
+            others = [card for card in drivers.tenants.on_hosts(tx, [network_id], host_id) if card.vm_id != leaving]
             if here.hypervisor in KEEPS or others or not _claim(tx, ctx, here):
                 return False
         try:
@@ -228,7 +257,7 @@ def disconnect(ctx: StepContext, drivers: Networks, network_id: str, host_id: st
     return True
 
 
-def withdraw(ctx: StepContext, drivers: Networks, network_id: str, number: int) -> None:
+def withdraw(at: Transactions, drivers: Networks, network_id: str, number: int) -> None:
     """Its interface goes from every host, before the ID is another network's; where they are never removed by themselves it stays. On a host
     that does not answer it stays on record, to be removed once it does: no VM uses it.
 
@@ -236,20 +265,20 @@ def withdraw(ctx: StepContext, drivers: Networks, network_id: str, number: int) 
         InternalError: a host did not do it.
         InUse: a guest's card is in one.
     """
-    with ctx.read() as tx:
+    with at.read() as tx:
         network = tx.get_one(NetworkRow, network_id)
         query = select(InterfaceRow.host_id).where(InterfaceRow.physical_id == network.physical_id, InterfaceRow.number == number)
         places = [spot(tx, network_id, host_id, number) for host_id in tx.scalars(query)]
     for here in places:
         if here.hypervisor not in KEEPS:
             with drivers.locks.of(network_id, here.host_id), contextlib.suppress(Unreachable, TimedOut):
-                _take_away(ctx, drivers, here)
+                _take_away(at, drivers, here)
 
 
-def _take_away(ctx: StepContext, drivers: Networks, here: Spot) -> None:
-    with contextlib.closing(drivers.wiring.open(here.host_id)) as wires:
+def _take_away(at: Transactions, drivers: Networks, here: Spot) -> None:
+    with contextlib.closing(wiring(drivers).open(here.host_id)) as wires:
         wires.remove(here.segment)
-    with ctx.write() as tx:
+    with at.write() as tx:
         forget(tx, here.host_id, here.physical_id, here.segment.number)
         append(tx, type="network.changed", ref=f"network:{here.network_id}")
         append(tx, type="physnet.changed", ref=f"physnet:{here.physical_id}")

@@ -1,28 +1,30 @@
-"""The verbs of networks that go out to hosts: drift found and repaired, unused interfaces swept, a network restarted (spec 10.4, 10.5).
+"""The verbs of networks that go out to hosts: drift found and repaired, unused interfaces swept (spec 10.5).
 
 Everybody may read an operation's plan, steps and log, so none of them says an ID; the map does, to those who may see it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InUse, Partial, WrongState
+from fleet_tui.backend.errors import ConfirmationRequired, FleetError, Partial
 from fleet_tui.backend.hosts.hierarchy import find_host
-from fleet_tui.backend.networks import CheckDrift, RepairDrift, RestartNetwork, SweepVlans, drift, guest, interfaces, physical
+from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, drift, physical, restart
 from fleet_tui.backend.networks.drift import Finding
-from fleet_tui.backend.networks.drivers import DRIFT_S, Networks
+from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.interfaces import KEEPS
 from fleet_tui.backend.networks.rows import InterfaceRow, PhysicalNetworkRow
-from fleet_tui.backend.networks.states import DriftKind, NetworkState
+from fleet_tui.backend.networks.states import DriftKind
 from fleet_tui.backend.operations import OperationRequest, schedule
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
 
+DRIFT_S = 900
+"""Between checks of what hosts have (spec 10.5)."""
 EVERY = "*"
 """Target of a drift check of every physical network."""
 _NAMED = 20
@@ -77,28 +79,6 @@ def _prepare_sweep(tx: Session, request: SweepVlans, user: str) -> Prepared:
         target=row.name, target_ref=f"physnet:{row.id}", leases=(Lease("physical-network", row.id),), parameters={"physical": [row.id]},
         plan=planned(row.name, changes=changes),
     )
-
-
-def _prepare_restart(tx: Session, request: RestartNetwork, user: str) -> Prepared:
-    row = guest.find(tx, request.target)
-    refused = list(_not_restarted(row.name, row.state))
-    if not request.confirmed and not request.dry_run and not refused:
-        refused.append(ConfirmationRequired(f"this shuts {row.name} down", hint="confirm in the dialog, or give --yes"))
-    if refused and not request.dry_run:
-        raise refused[0]
-    return Prepared(
-        target=row.name, target_ref=f"network:{row.id}", leases=(Lease("guest-network", row.id),), parameters={"network": row.id},
-        plan=planned(
-            row.name, changes=(f"{row.name} is shut down, its VLAN given back and its interfaces removed",),
-            consequences=("the next VM on it brings it up again, perhaps with another VLAN",), refusals=refused,
-        ),
-    )  # fmt: skip
-
-
-def _not_restarted(name: str, state: str) -> Iterable[FleetError]:
-    allowed = [NetworkState.IMPLEMENTED.value, NetworkState.IMPLEMENTING.value, NetworkState.SHUTDOWN.value]
-    if state not in allowed:
-        yield WrongState(f"{name} is {state}: nothing of it is up", hint="nothing is left to do", state=state, allowed=allowed)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------------
@@ -179,36 +159,19 @@ def _sweep(ctx: StepContext) -> Mapping[str, Any]:
     return {"removed": removed}
 
 
-def _shut(ctx: StepContext) -> None:
-    drivers, network_id = ctx.use(Networks), str(ctx.operation.parameters["network"])
-    with ctx.write() as tx:
-        row = guest.lock(tx, network_id)
-        if row.state == NetworkState.ALLOCATED.value:
-            return
-        if users := sorted({card.vm for card in drivers.cards.on_hosts(tx, [network_id])}):
-            listed = ", ".join(users[:10])
-            raise InUse(f"VMs run on {row.name}: {listed}", hint="stop them first", users=users)
-        for refused in _not_restarted(row.name, row.state):
-            raise refused
-        guest.shut_down(tx, row, drivers.clock.now(), f"network {row.name} is shut down to be brought up anew", ctx.operation.user)
-    guest.shut(ctx.write, network_id, drivers.clock, segments=interfaces.Everywhere(ctx, drivers))
-    with ctx.read() as tx:
-        row = guest.find(tx, network_id)
-        if row.state == NetworkState.SHUTDOWN.value:
-            raise WrongState(f"{row.name} could not be shut down: {row.error}", hint="look at its hosts; it is tried again", state=row.state)
-    ctx.say("it is down; the next VM brings it up again")
-
-
 def _kind(
     kind: str, step: Step, request: type[OperationRequest], prepare: Any, danger: str = "changes", undo_text: str = "",
 ) -> OperationKind:
     return OperationKind(kind=kind, title=kind.partition(".")[2], steps=(step,), prepare=prepare, danger=danger, undo_text=undo_text, request=request)
 
 
-OPERATIONS: tuple[OperationKind, ...] = (
+def operations(drivers: Networks) -> tuple[OperationKind, ...]:
+    """Every kind this slice adds to the catalogue."""
+    return (*OF_HOSTS, *restart.operations(drivers))
+
+
+OF_HOSTS: tuple[OperationKind, ...] = (
     _kind("vlan.drift", Step("look", _look), CheckDrift, _prepare_check),
     _kind("vlan.repair", Step("repair", _mend), RepairDrift, _prepare_repair, "disruptive"),
     _kind("vlan.sweep", Step("sweep", _sweep), SweepVlans, _prepare_sweep, "disruptive"),
-    _kind("network.restart", Step("shut-down", _shut, attempts=2), RestartNetwork, _prepare_restart, "disruptive"),
 )
-"""Every kind this slice adds to the catalogue."""
