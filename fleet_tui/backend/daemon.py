@@ -58,9 +58,11 @@ from fleet_tui.backend.machines.watch import Watch as VmWatch
 from fleet_tui.backend.maintenance import drivers as of_maintenance
 from fleet_tui.backend.maintenance import operations as maintenance_operations
 from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
-from fleet_tui.backend.networks import restart
+from fleet_tui.backend.networks import operations as network_operations
 from fleet_tui.backend.networks.collection import Collector
 from fleet_tui.backend.networks.drivers import Networks
+from fleet_tui.backend.networks.linux import LinuxWiring
+from fleet_tui.backend.networks.wires import Wiring
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
@@ -110,8 +112,8 @@ class Daemon:
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
-        self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
-        self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock)
+        self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
+        self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
@@ -120,12 +122,13 @@ class Daemon:
         self.engine = Engine(
             self.store, self.feed,
             (
-                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.OPERATIONS,
-                *maintenance_operations.operations(self.maintenance), *restart.operations(self.networks), *Upkeep.OPERATIONS,
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers),
+                *network_operations.operations(self.networks), *machine_operations.OPERATIONS,
+                *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
             ),
             {
-                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, of_maintenance.Drivers: self.maintenance,
-                Networks: self.networks, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
+                of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -133,6 +136,8 @@ class Daemon:
         watch = Watch(self.store, self.drivers)
         self.agents.observe = watch.observe
         self._populate(provider)
+        with self.store.write() as tx:
+            network_operations.schedule_drift(tx, self.clock.now())
         self.links.start()
         self._closers.append(self.links.stop)
         self.vm_watch = VmWatch(self.store, self.machines)
@@ -206,6 +211,14 @@ class Daemon:
         if self.options.simulate:
             return self.world, self.world.reach
         return real()
+
+    def _wiring(self) -> Wiring:
+        """The way to hosts' wires."""
+        if self.options.simulate:
+            from fleet_tui.backend.networks.fake_wires import FakeWiring
+
+            return FakeWiring(self.world, self.links)
+        return LinuxWiring(self.links)
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:

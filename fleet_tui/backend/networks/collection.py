@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.networks import guest
+from fleet_tui.backend.networks import guest, interfaces
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.physical import told
 from fleet_tui.backend.networks.rows import NetworkOfferingRow, NetworkRow, PhysicalNetworkRow, VlanRow
@@ -27,7 +27,7 @@ class Collector:
 
     def __init__(self, store: Store, drivers: Networks) -> None:
         self._store, self._tenants, self._clock, self._rules = store, drivers.tenants, drivers.clock, drivers.rules
-        self._segments = drivers.segments
+        self._segments = interfaces.leaving(store, drivers)
         self._due = self._clock.monotonic()
         self._orphans: dict[str, int] = {}
 

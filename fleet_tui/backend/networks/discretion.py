@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fleet_tui.backend.errors import FleetError
+
 MASK = "••••"
 """As the audit masks secrets."""
 
@@ -14,3 +16,11 @@ def without_ids(text: str, *numbers: int | None) -> str:
         if number is not None:
             text = re.sub(rf"(?<![0-9])0*{number}(?![0-9])", MASK, text)
     return text
+
+
+def discreet(problem: FleetError, *numbers: int | None) -> FleetError:
+    """The error itself, with those IDs masked in its words and in the facts that it carries."""
+    problem.message, problem.hint = without_ids(problem.message, *numbers), without_ids(problem.hint, *numbers)
+    problem.args = (problem.message,)
+    problem.details = {name: without_ids(value, *numbers) if isinstance(value, str) else value for name, value in problem.details.items()}
+    return problem

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InUse, WrongState
-from fleet_tui.backend.networks import RestartNetwork, guest
+from fleet_tui.backend.networks import RestartNetwork, guest, interfaces
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.rows import NetworkRow
 from fleet_tui.backend.networks.states import NetworkState
@@ -64,6 +64,6 @@ def _shut_down(ctx: StepContext) -> Mapping[str, Any]:
             raise InUse(f"{running} VMs on network {row.name} run by now", hint="stop them, then restart it again")
         if NetworkState(row.state) in _RESTARTED:
             guest.shut_down(tx, row, drivers.clock.now(), f"network {row.name} is shut down on request", ctx.operation.user)
-    guest.shut(ctx.write, network_id, drivers.clock, segments=drivers.segments)
+    guest.shut(ctx.write, network_id, drivers.clock, segments=interfaces.leaving(ctx, drivers))
     ctx.say(f"{ctx.operation.target} is down; its VLAN was given back")
     return {"down": True}

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A VM's card that must be plugged in on a host now."""
+
+    network_id: str
+    host_id: str
+    vm_id: str
+    vm: str
+    mac: str
+    port: str
+    runs: bool
+    """The VM is known to run there; else it is about to, is on its way, or nobody can say."""
 
 
 class Tenants(Protocol):
@@ -17,6 +32,11 @@ class Tenants(Protocol):
 
     def hosts(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, Collection[str]]:
         """Hosts, by id, that should have the segment of each network now."""
+        ...
+
+    def on_hosts(self, tx: Session, network_ids: Collection[str] = (), host_id: str = "") -> Sequence[Card]:
+        """Cards of VMs that run, start or stop on a host, or move there, or of which nobody can say; of all networks and hosts where none are
+        named."""
         ...
 
     def names(self, tx: Session, network_id: str) -> Sequence[str]:
