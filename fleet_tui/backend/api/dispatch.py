@@ -166,7 +166,7 @@ class Dispatcher:
 def _denial(method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
     """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
     needed = {method.permission: method.name}
-    needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if getattr(request, name, None)})
+    needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if _is_set(request, name)})
     for permission, deed in needed.items():
         if not allows(caller.role, permission):
             able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
@@ -179,6 +179,12 @@ def _denial(method: Method, caller: Caller, request: Any = None) -> tuple[str, F
             f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
         )
     return None
+
+
+def _is_set(request: Any, name: str) -> bool:
+    """Whether a field that asks for more rights was given: a number is, even 0."""
+    value = getattr(request, name, None)
+    return value is not None and value is not False and value != ""
 
 
 def _is_recorded(method: Method, request: Any) -> bool:

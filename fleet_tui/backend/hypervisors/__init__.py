@@ -216,6 +216,10 @@ class Hypervisor(Protocol):
 
     def resize(self, guest_id: str, cores: int, memory_bytes: int, minimum_memory_bytes: int, cpu_weight: int) -> None: ...
 
+    def plug(self, guest_id: str, nics: Sequence[Nic]) -> None:
+        """Give a guest that is off these cards, and no others. What they are plugged into must be there when it starts."""
+        ...
+
     def remove(self, guest_id: str, *, with_disks: bool) -> None:
         """Undefine a guest that is off; nothing happens when it is gone. ``with_disks`` erases its disks too."""
         ...

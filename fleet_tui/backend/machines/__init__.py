@@ -321,6 +321,8 @@ class CreateVm(OperationRequest):
     account: str = ""
     destroy_protected: bool = True
     local_disk: bool = False
+    networks: tuple[str, ...] = ()
+    """Guest networks, by name or id; it gets a card on each, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

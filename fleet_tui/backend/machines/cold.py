@@ -61,7 +61,7 @@ def _begin(ctx: StepContext, drivers: Machines, vm_id: str, host_id: str) -> Mov
             raise WrongState(f"{vm.name} is {vm.state}", hint="look again", state=vm.state)
         if vm.has_local_disk:
             raise WrongState(f"the disk of {vm.name} is on its host's own storage", hint="start it, and move it with its disk", state="local-disk")
-        return Wanted(vm.cluster_id, vms.size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id)
+        return Wanted(vm.cluster_id, vms.size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id, vm_id=vm.id)
 
     def claim(tx: Session, vm: VmRow, host: HostRow) -> None:
         assert vm.host_id is not None

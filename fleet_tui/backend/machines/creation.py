@@ -16,7 +16,7 @@ from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, Problem, W
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hypervisors import Disk
-from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms
+from fleet_tui.backend.machines import CreateVm, cards, hooks, refusals, vms
 from fleet_tui.backend.machines.offerings import KINDS, NAME, find_offering
 from fleet_tui.backend.machines.placement import check_policy
 from fleet_tui.backend.machines.rows import VmRow
@@ -54,6 +54,7 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     )
     tx.add(vm)
     tx.flush()
+    networks = cards.make(tx, vm, cluster, request.networks)
     found: list[FleetError] = []
     parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True}
     leases = [Lease("cluster", cluster.id, shared=True), Lease("vm", vm.id)]
@@ -66,10 +67,11 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
         raise found[0]
     told = f"{offering.cores} cores of {offering.mhz} MHz, {offering.memory_mib} MiB of RAM"
     disk = f"a disk{f' that starts as {request.image}' if request.image else ''}" if vm.disks else "no disk"
+    joined = f", on {', '.join(networks)}" if networks else ""
     vms.changed(tx, vm, now)
     return Prepared(
         target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
-        plan=planned(vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), refusals=found),
+        plan=planned(vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}{joined}",), refusals=found),
     )
 
 

@@ -193,7 +193,9 @@ def plan_placement(tx: Session, request: PlanPlacement, rules: Rules, now: datet
         vm = vms.find(tx, request.vm)
         cluster_id, without = vm.cluster_id, vm.id
         if VmState(vm.state) in ON_HOST:
-            wanted = Wanted(cluster_id, vms.size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "")
+            wanted = Wanted(
+                cluster_id, vms.size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "", vm_id=vm.id
+            )
         else:
             wanted = vms.wanted_start(vm)
     else:

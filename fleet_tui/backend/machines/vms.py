@@ -106,7 +106,7 @@ def wanted_start(vm: VmRow, *, is_new: bool = False) -> Wanted:
     """A VM that is to be started somewhere."""
     return Wanted(
         vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, is_new=is_new,
-        only=vm.host_id if vm.has_local_disk and vm.host_id else "",
+        only=vm.host_id if vm.has_local_disk and vm.host_id else "", vm_id=vm.id,
     )
 
 
