@@ -180,7 +180,7 @@ def facts(space: VlanSpace, number: int, record: VlanRecord | None, now: datetim
         found.append(("range", interval(span.first, span.last), ""))
     if one is not None and one.network:
         found.append(("network", one.network + (f"   {known.network_state}" if known and known.network_state else ""), "strong"))
-    if one is not None and one.owner and one.network:
+    if one is not None and one.owner and one.state is not VlanState.DEDICATED_FREE:
         found.append(("owner", one.owner, ""))
     if given is not None:
         found.append(("dedicated", f"{interval(given.first, given.last)} to {given.owner_kind.value} {given.owner}", ""))

@@ -303,7 +303,13 @@ class VlansScreen(MapKeys):
         else:
             self._still = self.set_timer(STILL_S, self._ask_about)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the cursor has not stood still for long enough."""
+        return self._still is not None
+
     def _ask_about(self) -> None:
+        self._still = None
         space = self.space
         if space is None:
             return

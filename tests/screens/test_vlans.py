@@ -102,6 +102,18 @@ async def test_typing_a_number_goes_there_and_escape_comes_back() -> None:
         assert screen_of(pilot).grid.cursor == 640 and not screen_of(pilot).filter_text
 
 
+async def test_what_is_typed_ahead_goes_where_it_is_meant_for() -> None:
+    """On a slow link a whole line comes at once, before the prompt that its first letter opens has the keys."""
+    async with console(vlans_fleet()) as pilot:
+        await press(pilot, "4")
+        await type_in(pilot, "g640")
+        await press(pilot, "enter")
+        assert screen_of(pilot).grid.cursor == 640
+        await type_in(pilot, ":vms")
+        await press(pilot, "enter")
+        assert "vms" in picture(pilot).splitlines()[1]
+
+
 async def test_the_detail_tells_everything_of_the_id_under_the_cursor() -> None:
     stub = vlans_fleet()
     async with console(stub, (160, 48)) as pilot:

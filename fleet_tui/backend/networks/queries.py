@@ -154,17 +154,17 @@ def show_presence(tx: Session, request: ShowPresence, tenants: Tenants) -> tuple
     """Hosts and IDs of the last check, with what is expected now, by host and ID."""
     row = physical.find(tx, request.target)
     i, v = InterfaceRow, VlanRow
-    seen = {
-        (found.host_id, found.number): found
-        for found in tx.scalars(select(i).where(i.physical_id == row.id, i.number.between(request.first, request.last)))
-    }
+    interfaces = select(i).where(i.physical_id == row.id, i.number.between(request.first, request.last))
+    if request.problems_only:
+        interfaces = interfaces.where(i.problem != "")
+    seen = {(found.host_id, found.number): found for found in tx.scalars(interfaces)}
     query = select(v.network_id, v.number).where(v.physical_id == row.id, v.number.between(request.first, request.last))
     taken = {network_id: number for network_id, number in tx.execute(query) if network_id is not None}
     expected = {(host_id, taken[network_id]) for network_id, host_ids in tenants.hosts(tx, taken).items() for host_id in host_ids}
     names = _host_names(tx, {host_id for host_id, _ in (*seen, *expected)})
     return tuple(
         _presence(names.get(host_id, host_id), host_id, number, (host_id, number) in expected, seen.get((host_id, number)))
-        for host_id, number in sorted({*seen, *expected}, key=lambda key: (names.get(key[0], key[0]), key[1]))
+        for host_id, number in sorted({*seen, *(() if request.problems_only else expected)}, key=lambda key: (names.get(key[0], key[0]), key[1]))
     )
 
 
