@@ -91,7 +91,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     ),
     "vlans/empty": ("physnet.add-ranges", "map.networks"),
     "vlans/networks": ("map.open", "physnet.ranges", "physnet.drift", "physnet.repair", "map.networks"),
-    "vlans/none": ("map.networks",),
+    "vlans/none": (),
     "form": ("tabs.save",),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
@@ -199,7 +199,7 @@ def hints(
     screen = place.partition("/")[0]
     always = [("x", "actions")] if screen in SCREENS and any(a.aims for a in of_screen(screen)) else []
     always += {"form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")]}.get(place, [])
-    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in ROOTS else []
+    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in (*ROOTS, *OUTERMOST) else []
     always += [("?", "keys")] if place != "form/text" else []
     room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
     told = []
@@ -218,6 +218,8 @@ def hints(
 
 ROOTS = ("dashboard", "instances", "hosts", "vlans", "operations", "events")
 """Screens that a number key leads to."""
+OUTERMOST = ("vlans/empty", "vlans/none")
+"""Places of them from which there is no way back either."""
 
 _SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "exclamation_mark": "!", "ctrl+right_square_bracket": "ctrl+]"}
 

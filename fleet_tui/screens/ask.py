@@ -172,7 +172,8 @@ class FormDialog(ModalScreen[None]):
             self.query_one("#aside-lines", Lines).show(spec.shown(reply))
 
     def _not_previewed(self, error: FleetError) -> None:
-        said = textwrap.wrap(plain(f"{error.message} {error.hint}".strip()), max(20, self.query_one("#aside").size.width - 1))
+        told = " · ".join(part for part in (error.message, error.hint) if part)
+        said = textwrap.wrap(plain(told), max(20, self.query_one("#aside").size.width - 1))
         self.query_one("#aside-lines", Lines).show([[(f" {line}", "attention")] for line in said])
         self._is_refused = True
 

@@ -436,6 +436,21 @@ async def test_an_auditor_sees_and_changes_nothing() -> None:
         assert "Edit ranges" not in picture(pilot)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_foreign_names_are_only_ever_characters(size: tuple[int, int]) -> None:
+    hostile = "\x1b]52;c;ZXZpbA==\x07[red]web\u202e\x00\r\nline"
+    stub = vlans_fleet(overlay=False)
+    row = stub.physicals[GUEST]
+    stub.put_physical(replace(row, name=hostile, nic_labels={hostile: hostile}), n.TakenRecord(645, n.VlanState.ALLOCATED, hostile, hostile))
+    stub.put_presence(GUEST, presence(hostile, 645, True, False, "missing", hostile))
+    async with console(stub, size) as pilot:
+        await press(pilot, "4", "H")
+        await eventually(pilot, lambda: "[red]web" in picture(pilot))
+        for keys in (("P",), ("P", "e"), ("escape", "a"), ("escape", "R"), ("escape", "x"), ("escape", "d"), ("escape", "s")):
+            await press(pilot, *keys)
+            assert not set(picture(pilot)) & set("\x1b\x07\u202e\x00\r"), keys
+
+
 async def test_without_any_network_the_screen_says_what_to_do() -> None:
     async with console(StubSession(Role.ROOT_ADMIN), (80, 24)) as pilot:
         await press(pilot, "4")
