@@ -49,11 +49,11 @@ class Offer:
     heading: str
 
 
-def words() -> dict[str, Action]:
-    """Every word of the line. The first action to claim one has it."""
+def words(session: SessionRecord | None = None) -> dict[str, Action]:
+    """Every word of the line, without those that are hidden from a session's role. The first action to claim one has it."""
     found: dict[str, Action] = {}
     for action in ACTIONS.values():
-        for word in action.words:
+        for word in () if actions.is_hidden(action, session) else action.words:
             found.setdefault(word, action)
     return found
 
@@ -78,11 +78,11 @@ def parse(line: str) -> Command:
     return Command(None, name=line.strip())
 
 
-def complete(line: str, names: Iterable[str] = ()) -> list[str]:
-    """Lines that this one could become: words first, then names of what is known."""
+def complete(line: str, names: Iterable[str] = (), session: SessionRecord | None = None) -> list[str]:
+    """Lines that this one could become: words that the role may use first, then names of what is known."""
     head, space, tail = line.partition(" ")
     if not space:
-        matching = sorted(w for w in words() if w.startswith(head.lower()))
+        matching = sorted(w for w in words(session) if w.startswith(head.lower()))
         return matching + [name for name in names if head and name.lower().startswith(head.lower())][:20]
     return [f"{head} {_quoted(name)}" for name in names if name.lower().startswith(tail.strip("'\"").lower())][:20]
 

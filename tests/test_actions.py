@@ -206,6 +206,7 @@ def test_the_map_is_for_who_may_read_vlans(role: Role) -> None:
     record, sees = StubSession(role).record, role in (Role.ROOT_ADMIN, Role.AUDITOR)
     assert actions.is_hidden(ACTIONS["go.vlans"], record) is not sees
     assert bool(actions.forbidden(ACTIONS["go.vlans"], record)) is not sees
+    assert ("vlans" in commands.complete("vl", session=record)) is sees
     looks = StubSession(role, read_only=True).record
     assert actions.is_hidden(ACTIONS["go.vlans"], looks) is not sees
 

@@ -40,6 +40,8 @@ from fleet_tui.widgets.vlan_hosts import HostRows
 from fleet_tui.widgets.vlan_space import Spot, VlanSpace, matching
 
 NORMAL, BROAD = 100, 140
+SIDE, GRID = 39, 72
+"""Cells of the list of networks and of the map beside others, with the gap after each, as in the stylesheet."""
 STILL_S = 0.12
 """How long the cursor stands on an ID before the daemon is asked about it; what the map knows is said at once."""
 DRIFTED = frozenset({DriftKind.MISSING, DriftKind.WRONG_BRIDGE})
@@ -258,7 +260,8 @@ class VlansScreen(MapKeys):
     def _paint_network(self) -> None:
         row = self.table.cursor_row
         panel = self.query_one("#network", Lines)
-        panel.show(facts.network(row, self.space, self.console.glyphs, panel.size.width or 30) if row is not None else [])
+        width = SIDE if self.app.size.width >= BROAD else self.app.size.width
+        panel.show(facts.network(row, self.space, self.console.glyphs, width) if row is not None else [])
 
     def _paint_vlan(self) -> None:
         space, grid, now = self.space, self.grid, self.console.clock.now()
@@ -271,7 +274,8 @@ class VlansScreen(MapKeys):
         one = first == last
         if self.app.size.width >= NORMAL:
             panel, glyphs = self.query_one("#vlan", Lines), self.console.glyphs
-            panel.show(facts.detail(space, first, self._vlan, now, glyphs, panel.size.width) if one else facts.cells(space, first, last))
+            width = self.app.size.width - GRID - (SIDE if self.app.size.width >= BROAD else 0)
+            panel.show(facts.detail(space, first, self._vlan, now, glyphs, width) if one else facts.cells(space, first, last))
         elif one:
             brief.show(facts.brief(space, first, self._vlan, now))
         else:

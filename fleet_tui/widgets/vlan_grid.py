@@ -387,7 +387,7 @@ class VlanGrid(Painted, can_focus=True):
 
     def on_resize(self) -> None:
         self._repaint_all()
-        self._follow()
+        self._centre()
         self.post_message(self.Moved(self))
 
     def on_focus(self) -> None:
