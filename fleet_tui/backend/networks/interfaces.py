@@ -135,7 +135,8 @@ def connect(ctx: StepContext, drivers: Networks, network_id: str, host_id: str) 
 def ensure(ctx: StepContext, drivers: Networks, here: Spot, nics: Sequence[Nic] = ()) -> Plug:
     """Have it on that host. May be repeated."""
     with drivers.locks.of(here.network_id, here.host_id):
-        ctx.wait(lambda: not _is_claimed(ctx, here), drivers.patience_s)
+        if _is_claimed(ctx, here):
+            ctx.wait(lambda: not _is_claimed(ctx, here), drivers.patience_s)
         with contextlib.closing(wiring(drivers).open(here.host_id)) as wires:
             plug = wires.ensure(here.segment, nics)
         with ctx.write() as tx:
