@@ -140,7 +140,7 @@ class NetworkTenants:
             select(NicRow.network_id, func.count(VmRow.id.distinct())).join(VmRow, NicRow.vm_id == VmRow.id)
             .where(NicRow.network_id.in_(network_ids), VmRow.state.in_(_ON_HOST)).group_by(NicRow.network_id)
         )
-        return dict(tx.execute(query).tuples().all())
+        return dict(tx.execute(query).all())
 
     def hosts(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, Collection[str]]:
         query = (

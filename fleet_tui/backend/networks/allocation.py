@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import InUse, InvalidInput, NoCapacity, Problem, WrongState
 from fleet_tui.backend.networks.physical import dedication_rows, lock, lock_zone, range_rows, sharing_problems, space_of, spans, told
 from fleet_tui.backend.networks.ranges import Span, Spans, allowed, common, merged, size, without
-from fleet_tui.backend.networks.rows import DedicationRow, NetworkRow, PhysicalNetworkRow, VlanRow
-from fleet_tui.backend.networks.states import LIMITS, Isolation, PhysicalState, Scope
+from fleet_tui.backend.networks.rows import DedicationRow, InterfaceRow, NetworkRow, PhysicalNetworkRow, VlanRow
+from fleet_tui.backend.networks.states import LIMITS, DriftKind, Isolation, PhysicalState, Scope
 from fleet_tui.backend.store import new_id
 
 LOW = 10
@@ -148,7 +148,7 @@ def free_orphans(tx: Session, physical: PhysicalNetworkRow) -> int:
 
 def room(tx: Session, physical: PhysicalNetworkRow) -> Room:
     """Of its guest pool, without what is dedicated."""
-    pool = without(spans(tx, physical.id, (Scope.GUEST_POOL,)), _dedicated(dedication_rows(tx, physical.id)))
+    pool = without(_usable(tx, physical), _dedicated(dedication_rows(tx, physical.id)))
     total = size(pool)
     return Room(total, total - count_taken(tx, physical, pool))
 
@@ -172,10 +172,18 @@ def taken_rows(tx: Session, physical: PhysicalNetworkRow, within: Sequence[Span]
 
 def _sources(tx: Session, physical: PhysicalNetworkRow, network: NetworkRow) -> tuple[Spans, Spans, bool]:
     """IDs of the pool that are its owner's own, those that are anybody's, and whether its owner has ranges there at all."""
-    pool = spans(tx, physical.id, (Scope.GUEST_POOL,))
+    pool = _usable(tx, physical)
     dedications = dedication_rows(tx, physical.id)
     own = merged((row.first, row.last) for row in dedications if _is_owner(row, network))
     return common(pool, own), without(pool, _dedicated(dedications)), bool(own)
+
+
+def _usable(tx: Session, physical: PhysicalNetworkRow) -> Spans:
+    """IDs of the pool but those that were found on a host where nothing expects them: two networks on one ID is what must not be."""
+    i, v = InterfaceRow, VlanRow
+    query = select(i.number).outerjoin(v, (v.space == space_of(physical)) & (v.number == i.number)).distinct()
+    strange = tx.scalars(query.where(i.physical_id == physical.id, i.problem == DriftKind.EXTRA.value, v.number.is_(None)))
+    return without(spans(tx, physical.id, (Scope.GUEST_POOL,)), merged((number, number) for number in strange))
 
 
 def _pick(tx: Session, physical: PhysicalNetworkRow, among: Spans) -> tuple[int | None, int]:

@@ -47,7 +47,7 @@ class Collector:
         n, o = NetworkRow, NetworkOfferingRow
         query = select(n.id, n.unused_since).join(o, n.offering_id == o.id).where(n.state.in_(_COLLECTED), o.persistent.is_(False))
         with self._store.read() as tx:
-            marked = dict(tx.execute(query).tuples().all())
+            marked = dict(tx.execute(query).all())
             used = {network_id for network_id, count in self._tenants.running(tx, marked).items() if count}
             late = list(tx.scalars(select(n.id).where(n.state == NetworkState.SHUTDOWN.value)))
         for network_id, since in marked.items():

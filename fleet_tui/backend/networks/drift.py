@@ -199,7 +199,7 @@ def _ask(drivers: Networks, place: Place, isolation: Isolation) -> Answer:
 def _held(tx: Session, physical_id: str) -> Mapping[int, NetworkRow]:
     """Networks by the ID they hold."""
     query = select(VlanRow.number, NetworkRow).join(NetworkRow, VlanRow.network_id == NetworkRow.id).where(VlanRow.physical_id == physical_id)
-    return dict(tx.execute(query).tuples().all())
+    return dict(tx.execute(query).all())
 
 
 def _used(tx: Session, drivers: Networks, held: Mapping[int, NetworkRow], places: Iterable[Place]) -> set[tuple[int, str]]:

@@ -58,7 +58,7 @@ def find_offering(tx: Session, target: str) -> NetworkOfferingRow:
 
 
 def list_offerings(tx: Session, limit: int) -> tuple[NetworkOfferingRecord, ...]:
-    used = dict(tx.execute(select(NetworkRow.offering_id, func.count()).group_by(NetworkRow.offering_id)).tuples().all())
+    used = dict(tx.execute(select(NetworkRow.offering_id, func.count()).group_by(NetworkRow.offering_id)).all())
     query = select(NetworkOfferingRow).order_by(NetworkOfferingRow.name).limit(limit)
     return tuple(offering_record(row, used.get(row.id, 0)) for row in tx.scalars(query))
 

@@ -175,7 +175,7 @@ def _presence(host: str, host_id: str, number: int, expected: bool, seen: Interf
 
 
 def _host_names(tx: Session, ids: Collection[str]) -> Mapping[str, str]:
-    return dict(tx.execute(select(HostRow.id, HostRow.name).where(HostRow.id.in_(ids))).tuples().all())
+    return dict(tx.execute(select(HostRow.id, HostRow.name).where(HostRow.id.in_(ids))).all())
 
 
 # --- guest networks --------------------------------------------------------------------------------------------------
@@ -201,11 +201,11 @@ def records(tx: Session, rows: Sequence[NetworkRow], tenants: Tenants, *, with_v
     )}  # fmt: skip
     nics: dict[str, int] = dict(tx.execute(
         select(NicRow.network_id, func.count()).where(NicRow.network_id.in_(ids)).group_by(NicRow.network_id)
-    ).tuples().all())
+    ).all())
     hosts: dict[str | None, int] = dict(tx.execute(
         select(v.network_id, func.count()).join(i, (v.physical_id == i.physical_id) & (v.number == i.number))
         .where(v.network_id.in_(ids), i.present).group_by(v.network_id)
-    ).tuples().all())
+    ).all())
     offerings = {row.id: row for row in tx.scalars(select(NetworkOfferingRow))}
     fabrics = {id_: (name, zone) for id_, name, zone in tx.execute(select(p.id, p.name, ZoneRow.name).join(ZoneRow, p.zone_id == ZoneRow.id))}
     running, active = tenants.running(tx, ids), active_by_target(tx, [f"network:{id_}" for id_ in ids])

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.hosts.rows import ZoneRow
 from fleet_tui.backend.networks import CreatePhysicalNetwork, physical
-from fleet_tui.backend.networks.rows import NetworkOfferingRow, NetworkRow, PhysicalNetworkRow, VlanRow
+from fleet_tui.backend.networks.rows import DedicationRow, NetworkOfferingRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow, VlanRow
 from fleet_tui.backend.networks.states import GuestType, Isolation, NetworkState, PhysicalState
 from fleet_tui.backend.store import new_id
 
@@ -76,3 +77,9 @@ def network(tx: Session, on: PhysicalNetworkRow, name: str, owner: str = "") -> 
 
 def taken(tx: Session) -> list[int]:
     return list(tx.scalars(select(VlanRow.number).order_by(VlanRow.number)))
+
+
+def everything(tx: Session) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of networks, and how many events there are: to show that nothing changed."""
+    tables = (*(row.__table__ for row in (PhysicalNetworkRow, VlanRangeRow, DedicationRow, VlanRow, NetworkRow, NetworkOfferingRow)), EventRow.__table__)
+    return {table.name: sorted((tuple(map(str, row)) for row in tx.execute(select(table))), key=str) for table in tables}

@@ -12,9 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from fleet_tui.backend.errors import InUse, InvalidInput, NoCapacity, WrongState
 from fleet_tui.backend.events.rows import EventRow
-from fleet_tui.backend.networks import allocation, guest
-from fleet_tui.backend.networks.rows import DedicationRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow, VlanRow
-from fleet_tui.backend.networks.states import Isolation, PhysicalState, Scope
+from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow
+from fleet_tui.backend.machines.cards import NetworkTenants
+from fleet_tui.backend.networks import allocation, guest, queries
+from fleet_tui.backend.networks.rows import DedicationRow, InterfaceRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow, VlanRow
+from fleet_tui.backend.networks.states import Isolation, PhysicalState, Scope, VlanState
 from fleet_tui.backend.store import Store
 from tests.backend.networks.ground import NOW, Clock, network, physnet, taken
 
@@ -108,6 +110,26 @@ def test_only_the_guest_pool_is_taken_from_by_itself(store: Store) -> None:
         assert taken(tx) == list(range(10, 20))
         with pytest.raises(NoCapacity):
             allocation.take(tx, network(tx, fabric, "late"), NOW)
+
+
+def test_an_id_that_a_host_has_though_nothing_expects_it_is_not_taken(store: Store) -> None:
+    with store.write() as tx:
+        fabric = physnet(tx, "600-602")
+        for row in (
+            PodRow(id="p", name="p", zone_id="z-z1"), ClusterRow(id="c", name="c", pod_id="p", hypervisor="kvm"),
+            HostRow(id="h", name="kvm-1", cluster_id="c", address="10.0.0.1"),
+        ):
+            tx.add(row)
+            tx.flush()
+        for number, problem in ((600, "extra"), (601, "missing")):
+            tx.add(InterfaceRow(host_id="h", physical_id=fabric.id, number=number, technique="kernel", problem=problem, seen_at=NOW))
+        tx.flush()
+        assert (allocation.room(tx, fabric).total, allocation.room(tx, fabric).free) == (2, 2)
+        assert sorted(allocation.take(tx, network(tx, fabric, f"n{n}"), NOW) for n in range(2)) == [601, 602]
+        with pytest.raises(NoCapacity):
+            allocation.take(tx, network(tx, fabric, "late"), NOW)
+        assert queries.show_vlan(tx, "guest", 600, NetworkTenants()).state is VlanState.CONFLICT
+        assert queries.describe_physical(tx, fabric).counts["conflict"] == 1
 
 
 def test_an_owner_takes_from_its_own_first_and_from_the_pool_only_if_that_is_allowed(store: Store) -> None:
