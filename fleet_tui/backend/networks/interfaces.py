@@ -240,6 +240,7 @@ def disconnect(ctx: StepContext, drivers: Networks, network_id: str, host_id: st
     """
     with drivers.locks.of(network_id, host_id):
         with ctx.write() as tx:
+            leases.one_claimer(tx)  # before any row is locked, as whoever begins an operation does
             number = guest.vlan_of(tx, network_id)
             if number is None or tx.get(HostRow, host_id) is None:
                 return False
@@ -298,7 +299,6 @@ def _lease(here: Spot) -> Lease:
 
 
 def _claim(tx: Session, ctx: StepContext, here: Spot) -> bool:
-    leases.one_claimer(tx)
     return not leases.acquire(tx, ctx.operation.id, [_lease(here)])
 
 

@@ -93,7 +93,7 @@ def _look(ctx: StepContext) -> Mapping[str, Any]:
             row = tx.get(PhysicalNetworkRow, physical_id)
         if row is None:
             continue
-        findings = drift.check(ctx, drivers, physical_id)
+        findings = drift.settled(ctx, drivers, drift.check(ctx, drivers, physical_id))
         gone += drift.tidy(ctx, drivers, findings)
         for finding in findings:
             if finding.problem is not None:

@@ -215,9 +215,11 @@ def test_vsphere_has_it_on_every_host_of_the_cluster_and_keeps_it(vsphere: Cable
     vsphere.host("v3", cluster="v")
     vsphere.world.change_host("v3", kind="vsphere")
     ok(desk.do(CheckDrift(target="fabric")))
-    assert vsphere.interfaces()["v3", FIRST] == (False, "missing")
+    assert vsphere.wired("v3") == [FIRST] and set(vsphere.interfaces().values()) == {(True, "")}
+    by_hand(vsphere, "v2", lambda known: [])
+    ok(desk.do(CheckDrift(target="fabric")))
+    assert vsphere.interfaces()["v2", FIRST] == (False, "missing")
     ok(desk.do(RepairDrift(target="fabric", confirmed=True)))
-    assert vsphere.wired("v3") == [FIRST]
     ok(desk.do(SweepVlans(target="fabric", confirmed=True)))
     assert vsphere.wired("v1") == vsphere.wired("v2") == vsphere.wired("v3") == [FIRST]
     ok(desk.do(DestroyVm(target="a", confirm="a")))
