@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError, InUse
 from fleet_tui.backend.events.feed import append
+from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hypervisors import Nic
 from fleet_tui.backend.networks import interfaces, physical
 from fleet_tui.backend.networks.drivers import Networks
@@ -283,9 +284,13 @@ def _record(tx: Session, drivers: Networks, row: PhysicalNetworkRow, findings: S
     )}  # fmt: skip
     before = {key: (one.present, one.problem) for key, one in old.items()}
     after: dict[tuple[str, int], tuple[bool, str]] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: finding.key[:2]):
         key = (finding.place.host_id, finding.number)
         interface = old.pop(key, None)
+        if interface is None:
+            if tx.scalar(select(HostRow.id).where(HostRow.id == key[0]).with_for_update()) is None:
+                continue  # the host left
+            interface = tx.get(InterfaceRow, (key[0], row.id, key[1]))  # a VM may have brought it meanwhile
         if interface is None:
             interface = InterfaceRow(host_id=finding.place.host_id, physical_id=row.id, number=finding.number, technique=Technique.KERNEL.value)
             tx.add(interface)

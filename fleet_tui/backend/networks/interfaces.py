@@ -148,6 +148,7 @@ def ensure(ctx: StepContext, drivers: Networks, here: Spot, nics: Sequence[Nic] 
 
 def _record(tx: Session, drivers: Networks, here: Spot, plug: Plug) -> bool:
     """Whether it was not on record before."""
+    transitions.lock(tx, here.host_id)  # another VM may bring it to the same host at this moment
     row = tx.get(InterfaceRow, (here.host_id, here.physical_id, here.segment.number))
     is_new = row is None or not row.present
     if row is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import String, Text, select
@@ -14,7 +15,7 @@ from fleet_tui.backend.machines.cards import NetworkTenants
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.networks import CheckDrift, RepairDrift, RestartNetwork, SweepVlans, guest
 from fleet_tui.backend.networks import operations as network_operations
-from fleet_tui.backend.networks.drivers import Networks
+from fleet_tui.backend.networks.drivers import Locks, Networks
 from fleet_tui.backend.networks.fake_wires import FakeWiring
 from fleet_tui.backend.networks.rows import InterfaceRow, NetworkOfferingRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow
 from fleet_tui.backend.networks.states import GuestType, Isolation, NetworkState, PhysicalState, Scope
@@ -44,9 +45,9 @@ class Shells:
 class CabledFleet(Fleet):
     """Networks ``shop`` and ``blog`` on physical network ``fabric``."""
 
-    def __init__(self, store: Store, *, isolation: Isolation = Isolation.VLAN, **drivers: Any) -> None:
+    def __init__(self, store: Store, *, isolation: Isolation = Isolation.VLAN, patience_s: float = 0.2, **drivers: Any) -> None:
         super().__init__(store, **drivers)
-        self.networks = Networks(NetworkTenants(), clock=self.clock, wiring=FakeWiring(self.world, Shells(self.world)), patience_s=0.2)
+        self.networks = Networks(NetworkTenants(), clock=self.clock, wiring=FakeWiring(self.world, Shells(self.world)), patience_s=patience_s)
         self.machines = Machines(self.links, self.machines.rules, clock=self.clock, networks=self.networks)
         with store.write() as tx:
             labels = {"kvm": "eth1", "vsphere": "eth1"}
@@ -104,10 +105,11 @@ class CabledFleet(Fleet):
 class CabledDesk(Desk):
     """A bench with the catalogues of VMs and networks."""
 
-    def __init__(self, fleet: CabledFleet, checkpoint: Callable[[str], None] = nothing) -> None:
+    def __init__(self, fleet: CabledFleet, checkpoint: Callable[[str], None] = nothing, executor: str = "e-1") -> None:
+        networks = replace(fleet.networks, locks=Locks())  # a daemon of its own
         Bench.__init__(
-            self, fleet.store, *verbs.OPERATIONS, *network_operations.operations(fleet.networks),
-            resources={Machines: fleet.machines, Networks: fleet.networks}, checkpoint=checkpoint,
+            self, fleet.store, *verbs.OPERATIONS, *network_operations.operations(networks), executor=executor,
+            resources={Machines: replace(fleet.machines, networks=networks), Networks: networks}, checkpoint=checkpoint,
         )
         self.fleet = fleet
 

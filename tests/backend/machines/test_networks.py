@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from fleet_tui.backend.store import Store, sqlite_url
 from tests.backend.machines.cabling import FIRST, CabledDesk, CabledFleet
 from tests.backend.machines.desk import failed, ok
 from tests.backend.machines.test_operations import Struck
+from tests.waiting import until
 
 NEW = CreateVm(target="web", cluster="c", offering="small", kernel="/vmlinuz", networks=("shop",), destroy_protected=False)
 
@@ -166,6 +168,68 @@ def test_a_vm_waits_while_the_interface_is_being_removed_by_somebody_else(fleet:
         tx.delete(tx.get_one(LeaseRow, ("guest-network", "n-shop@h2", other.id)))
     ok(desk.do(MigrateVm(target="a", host="h2")))
     assert fleet.wired("h2") == [FIRST] and not fleet.wired("h1")
+
+
+def test_two_that_leave_at_once_do_not_count_each_other(fleet: CabledFleet, desk: CabledDesk) -> None:
+    """One operation stands still at each of its boundaries while the other goes through."""
+    for number in itertools.count(1):
+        for name in ("a", "b"):
+            ok(desk.create(f"{name}{number}", "h1"))
+        count = itertools.count(1)
+
+        def strike(point: str = "", count=count, number=number) -> None:
+            if next(count) == number:
+                raise Struck
+
+        slow = CabledDesk(fleet, checkpoint=strike)
+        operation = slow.ask(StopVm(target=f"a{number}", confirmed=True))
+        slow.claim()
+        is_struck = False
+        try:
+            slow.run(operation.id)
+        except Struck:
+            is_struck = True
+        stop(desk, f"b{number}")
+        if is_struck:
+            slow.run(operation.id)
+        assert not fleet.wired("h1"), number
+        for name in ("a", "b"):
+            ok(desk.do(DestroyVm(target=f"{name}{number}", confirm=f"{name}{number}")))
+        if not is_struck:
+            assert number > 3
+            return
+
+
+@pytest.mark.slow
+def test_many_that_come_and_go_at_once_never_miss_their_interface(store: Store) -> None:
+    """As many daemons as VMs, which start and stop on one host: a start without its bridge would fail, and none does."""
+    fleet = CabledFleet(store, patience_s=60.0)
+    fleet.offering()
+    fleet.hosts("h1", "h2")
+    first = CabledDesk(fleet)
+    names = [f"vm{number}" for number in range(4)]
+    for name in names:
+        ok(first.create(name, "h1", start=False))
+    problems: list[object] = []
+
+    def live(name: str) -> None:
+        desk = CabledDesk(fleet)
+        start, move, end = StartVm(target=name, host="h1"), MigrateVm(target=name, host="h2"), StopVm(target=name, confirmed=True)
+        try:
+            for request in (start, end, start, move, end, start, end, start, move, end):
+                operation = desk.ask(request)
+                until(lambda operation=operation: desk.claim() and desk.show(operation.id).state.value == "running", 60, "it is claimed")  # type: ignore[misc]
+                ok(desk.run(operation.id))
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=live, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(240)
+    assert not problems and not any(thread.is_alive() for thread in threads)
+    assert not fleet.wired("h1") and not fleet.wired("h2") and not fleet.interfaces()
 
 
 # --- where a VM may go -------------------------------------------------------------------------------------------------------
