@@ -126,7 +126,8 @@ def connect(ctx: StepContext, drivers: Networks, network_id: str, host_id: str) 
     with ctx.read() as tx:
         here = spot(tx, network_id, host_id, number)
         peers = _cluster(tx, here) if here.hypervisor in KEEPS else []
-    for other in peers:
+        lacking = [other for other in peers if (row := tx.get(InterfaceRow, (other.host_id, here.physical_id, number))) is None or not row.present]
+    for other in lacking:
         with contextlib.suppress(FleetError):  # one that does not answer is not needed by this VM; the next check finds what it lacks
             ensure(ctx, drivers, other)
     return ensure(ctx, drivers, here)

@@ -6,7 +6,6 @@ Everybody may read an operation's plan, steps and log, so none of them says an I
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -18,22 +17,14 @@ from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, drif
 from fleet_tui.backend.networks.drift import Finding
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.interfaces import KEEPS
+from fleet_tui.backend.networks.physical import EVERY
 from fleet_tui.backend.networks.rows import InterfaceRow, PhysicalNetworkRow
 from fleet_tui.backend.networks.states import DriftKind
-from fleet_tui.backend.operations import OperationRequest, schedule
+from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
 
-DRIFT_S = 900
-"""Between checks of what hosts have (spec 10.5)."""
-EVERY = "*"
-"""Target of a drift check of every physical network."""
 _NAMED = 20
 """Findings named in a log; the rest is counted."""
-
-
-def schedule_drift(tx: Session, now: datetime) -> None:
-    """Have every physical network checked by itself."""
-    schedule.ensure(tx, name="vlan-drift", kind="vlan.drift", target_ref=EVERY, every_s=DRIFT_S, now=now, request=CheckDrift(target=EVERY))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------------
