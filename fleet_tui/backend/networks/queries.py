@@ -23,6 +23,8 @@ from fleet_tui.backend.networks import (
     ShowPresence,
     TakenRecord,
     VlanRecord,
+    allocation,
+    collection,
     guest,
     physical,
 )
@@ -84,6 +86,23 @@ def _physical(tx: Session, census: Census, zone: str) -> PhysicalNetworkRecord:
         counts=census.counts(), networks=networks, problems=census.drift + sum(1 for _ in census.orphans()), checked_at=row.checked_at,
         version=row.version,
     )
+
+
+def wanting_attention(tx: Session) -> Mapping[tuple[str, str, str], str]:
+    """What somebody should look at, in words without IDs, by (id, name, kind) of each physical network."""
+    found: dict[tuple[str, str, str], str] = {}
+    i, orphans = InterfaceRow, collection.count_orphans(tx)
+    drift = dict(tx.execute(select(i.physical_id, func.count()).where(i.problem != "").group_by(i.physical_id)).all())
+    for row in tx.scalars(select(PhysicalNetworkRow).order_by(PhysicalNetworkRow.name)):
+        if row.state == PhysicalState.ENABLED.value and (room := allocation.room(tx, row)).is_low:
+            found[row.id, row.name, "low"] = f"the guest pool runs low: {room.free} of {room.total} free"
+        if row.id in orphans:
+            count = orphans[row.id][1]
+            found[row.id, row.name, "orphans"] = f"{count} ID{'s are' if count > 1 else ' is'} taken for networks that are gone"
+        if row.id in drift:
+            count = drift[row.id]
+            found[row.id, row.name, "drift"] = f"{count} interface{'s' if count > 1 else ''} on hosts not as they should be"
+    return found
 
 
 # --- IDs -------------------------------------------------------------------------------------------------------------
