@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, Partial
 from fleet_tui.backend.hosts.hierarchy import find_host
-from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, drift, physical, restart
+from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, allocation, drift, physical, restart
 from fleet_tui.backend.networks.drift import Finding
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.interfaces import KEEPS
@@ -125,9 +125,13 @@ def _mend(ctx: StepContext) -> Mapping[str, Any]:
             failed.append(f"{finding.place.host}: {problem.message}")
             ctx.say(failed[-1], "warn")
     drift.check(ctx, drivers, physical_id, str(asked["host"]))
+    with ctx.write() as tx:
+        freed = allocation.free_orphans(tx, physical.lock(tx, physical_id))
+    if freed:
+        ctx.say(f"{freed} IDs of networks that are gone were given back")
     if failed:
         raise Partial(f"{len(failed)} interfaces were not put right: {failed[0]}", hint="look at the host, then ask again")
-    return {"mended": mended, "removed": removed}
+    return {"mended": mended, "removed": removed, "freed": freed}
 
 
 def _sweep(ctx: StepContext) -> Mapping[str, Any]:

@@ -18,11 +18,13 @@ from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, PlanPlace
 from fleet_tui.backend.machines.queries import plan_placement
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import VmState
-from fleet_tui.backend.networks import CheckDrift, RepairDrift, RestartNetwork, SweepVlans
+from fleet_tui.backend.networks import CheckDrift, CreatePhysicalNetwork, RepairDrift, RestartNetwork, SweepVlans, physical
+from fleet_tui.backend.networks import operations as network_operations
 from fleet_tui.backend.networks.fake_wires import FakeWires
-from fleet_tui.backend.networks.rows import NetworkRow, NicRow, PhysicalNetworkRow
+from fleet_tui.backend.networks.rows import NetworkRow, NicRow, PhysicalNetworkRow, VlanRow
 from fleet_tui.backend.networks.states import Isolation, NetworkState
-from fleet_tui.backend.operations.rows import LeaseRow
+from fleet_tui.backend.operations import schedule
+from fleet_tui.backend.operations.rows import LeaseRow, ScheduleRow
 from fleet_tui.backend.store import Store, sqlite_url
 from tests.backend.machines.cabling import FIRST, CabledDesk, CabledFleet
 from tests.backend.machines.desk import failed, ok
@@ -357,6 +359,27 @@ def test_a_host_that_does_not_answer_keeps_what_it_was_seen_with(fleet: CabledFl
     fleet.world.mend_link("h1")
     ok(desk.do(CheckDrift(target="fabric")))
     assert fleet.interfaces() == {("h1", FIRST): (False, "missing")}
+
+
+def test_every_physical_network_is_checked_by_itself(fleet: CabledFleet, desk: CabledDesk) -> None:
+    with fleet.store.write() as tx:
+        physical.create(tx, CreatePhysicalNetwork("second", "z", nic_labels={"kvm": "eth0"}), "ada")
+        (timer,) = schedule.find(tx)
+        request = schedule.rebuild(next(kind for kind in network_operations.OF_HOSTS if kind.kind == timer.kind), tx.get_one(ScheduleRow, timer.name).request, "s-1")
+    assert (timer.kind, timer.every_s) == ("vlan.drift", 900) and isinstance(request, CheckDrift)
+    ok(desk.do(request))
+    with fleet.store.read() as tx:
+        assert all(row.checked_at is not None for row in tx.scalars(select(PhysicalNetworkRow)))
+
+
+def test_ids_of_networks_that_are_gone_are_given_back(fleet: CabledFleet, desk: CabledDesk) -> None:
+    ok(desk.create("a", "h1"))
+    ok(desk.do(DestroyVm(target="a", confirm="a")))
+    with fleet.store.write() as tx:
+        tx.delete(tx.get_one(NetworkRow, "n-shop"))
+    ok(desk.do(RepairDrift(target="fabric", confirmed=True)))
+    with fleet.store.read() as tx:
+        assert not tx.scalars(select(VlanRow)).all()
 
 
 def test_a_repair_that_fails_somewhere_says_so_and_does_the_rest(fleet: CabledFleet, desk: CabledDesk) -> None:
