@@ -136,8 +136,6 @@ class Daemon:
         watch = Watch(self.store, self.drivers)
         self.agents.observe = watch.observe
         self._populate(provider)
-        with self.store.write() as tx:
-            network_operations.schedule_drift(tx, self.clock.now())
         self.links.start()
         self._closers.append(self.links.stop)
         self.vm_watch = VmWatch(self.store, self.machines)

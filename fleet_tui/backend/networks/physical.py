@@ -9,14 +9,16 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts import hierarchy
 from fleet_tui.backend.hosts.rows import ClusterRow, PodRow, ZoneRow
-from fleet_tui.backend.networks import CreatePhysicalNetwork, DeletePhysicalNetwork, EditPhysicalNetwork, ranges
+from fleet_tui.backend.networks import CheckDrift, CreatePhysicalNetwork, DeletePhysicalNetwork, EditPhysicalNetwork, ranges
 from fleet_tui.backend.networks.ranges import Spans, common, merged, text_of
 from fleet_tui.backend.networks.rows import DedicationRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow, VlanRow
 from fleet_tui.backend.networks.states import Isolation, PhysicalState, Scope
+from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.store import new_id
 from fleet_tui.backend.text import clean
 
@@ -24,6 +26,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 NAME_RULE = "use 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit"
 _CARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 _SWITCH = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,61}[A-Za-z0-9._-])?\Z")
+EVERY = "*"
+"""Target of a drift check of every physical network."""
+DRIFT_S = 900
+"""Between checks of what hosts have (spec 10.5)."""
+_clock = SystemClock()
 _SHOWN = 10
 """Networks named when there are many; the rest is counted."""
 
@@ -125,6 +132,9 @@ def create(tx: Session, request: CreatePhysicalNetwork, user: str) -> PhysicalNe
         raise InvalidInput(f"there is a physical network {made.name} already", problems=[Problem("name", "is taken")]) from None
     tx.add_all(VlanRangeRow(physical_id=made.id, first=first, last=last, scope=Scope.GUEST_POOL.value) for first, last in wanted)
     tx.flush()
+    schedule.ensure(
+        tx, name="vlan-drift", kind="vlan.drift", target_ref=EVERY, every_s=DRIFT_S, now=_clock.now(), request=CheckDrift(target=EVERY),
+    )
     told(tx, made, "created", f"physical network {made.name} was made in zone {zone.name}, disabled until it is enabled", user)
     return made
 
