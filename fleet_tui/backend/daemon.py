@@ -59,6 +59,7 @@ from fleet_tui.backend.maintenance import drivers as of_maintenance
 from fleet_tui.backend.maintenance import operations as maintenance_operations
 from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
 from fleet_tui.backend.networks import operations as network_operations
+from fleet_tui.backend.networks import physical
 from fleet_tui.backend.networks.collection import Collector
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.linux import LinuxWiring
@@ -137,7 +138,7 @@ class Daemon:
         self.agents.observe = watch.observe
         self._populate(provider)
         with self.store.write() as tx:
-            network_operations.schedule_drift(tx, self.clock.now())
+            physical.schedule_checks(tx, options.networks.drift_s)
         self.links.start()
         self._closers.append(self.links.stop)
         self.vm_watch = VmWatch(self.store, self.machines)

@@ -206,6 +206,7 @@ def _new_vm(create: argparse.ArgumentParser) -> None:
     create.add_argument("--stopped", action="store_true", help="do not start it")
     create.add_argument("--tag", action="append", default=[])
     create.add_argument("--owner", action="append", default=[])
+    create.add_argument("--network", action="append", default=[], metavar="NETWORK", help="guest network it gets a card on; again for more")
     create.add_argument("--exclusion-tag", action="append", default=[], metavar="TAG", help="never on one host with another VM of this tag")
     create.add_argument("--account", default="")
     create.add_argument("--protect", action=argparse.BooleanOptionalAction, default=True, help="against being destroyed (the default)")

@@ -20,6 +20,7 @@ from fleet_tui.backend.networks.wires import Found, Segment, Wires, tap_address
 from tests.contracts.benches import Bench, FakeBench
 from tests.lab.bench import LabBench, lab_bench
 from tests.lab.fixtures import REAL_HOSTS
+from tests.waiting import until
 
 MAC = "02:00:5e:10:00:0{}"
 KINDS = ("kernel", "ovs", "vxlan")
@@ -278,6 +279,32 @@ class TestOnRealHosts:
         found = LabWired(Technique.KERNEL, lab_bench(request))
         yield found
         found.close()
+
+    @pytest.mark.parametrize("how", [Technique.KERNEL, Technique.VXLAN])
+    def test_a_segment_joins_hosts_and_keeps_from_others(self, request: pytest.FixtureRequest, how: Technique) -> None:
+        """Guests of one segment on two hosts reach each other; one of another segment, on the same host, reaches its own and not them."""
+        wired = LabWired(how, lab_bench(request))
+        bench, reached = wired.bench, {}
+        places = {"a": (0, 500, "b"), "b": (1, 500, "a"), "c": (1, 600, "d,b"), "d": (2, 600, "c")}
+        addresses = {name: f"10.6.0.{number}" for number, name in enumerate(places, 1)}
+        for number, (name, (host, segment, asks)) in enumerate(places.items(), 1):
+            nic = wired.wires(host).ensure(wired.segment(segment, host)).nic(MAC.format(number), str(uuid4()))
+            asked = ",".join(addresses[other] for other in asks.split(","))
+            spec = replace(bench.spec(name, cmdline=f"addr={addresses[name]}/24 ping={asked}"), nics=(nic,))
+            reached[name] = (bench.connect(bench.hosts[host]), spec.id)
+            reached[name][0].create(spec)
+            reached[name][0].start(spec.id)
+
+        def told(name: str, other: str, word: str) -> int:
+            hypervisor, guest = reached[name]
+            return hypervisor.log_of(guest, 0, 10_000_000)[1].count(f"PING {addresses[other]} {word} ")
+
+        for one, other in (("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")):
+            until(lambda one=one, other=other: told(one, other, "ok") > 2, 90.0, f"{one} reaches {other}")  # type: ignore[misc]
+        asked_before = told("c", "b", "no")
+        until(lambda: told("c", "b", "no") > asked_before + 3, 90.0, "c asks b in vain")
+        assert told("c", "b", "ok") == 0
+        wired.close()
 
     @pytest.mark.parametrize("half", [
         ["ip link add link eth2 name eth2.500 type vlan id 500"],

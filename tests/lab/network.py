@@ -32,6 +32,10 @@ class Network:
         """Our ends of the cables into the trunk, by the host's."""
         return {"eth1": f"{self.prefix}t{host}", "eth2": f"{self.prefix}u{host}"}
 
+    def trunk_end(self, host: int) -> str:
+        """Our end of the cable from a host's ``eth1`` into the trunk."""
+        return self._trunks(host)["eth1"]
+
     def _mac(self, host: int) -> str:
         """The same at every power-on: others still have it in their tables."""
         return f"02:6c:61:62:{self.number:02x}:{host:02x}"

@@ -38,7 +38,7 @@ class NetworkAnswers:
             "networks.list": lambda caller, r: self._query(lambda tx: queries.list_networks(tx, r, tenants, with_vlans=_sees(caller))),
             "networks.show": lambda caller, r: self._query(lambda tx: queries.show_network(tx, r.target, tenants, with_vlans=_sees(caller))),
             "network-offerings.list": lambda caller, r: self._query(lambda tx: offerings.list_offerings(tx, r.limit)),
-            "physnets.create": lambda caller, r: self._fabric(lambda tx: physical.create(tx, r, caller.user)),
+            "physnets.create": lambda caller, r: self._fabric(lambda tx: physical.create(tx, r, caller.user, self._drivers.rules.drift_s)),
             "physnets.edit": lambda caller, r: self._fabric(lambda tx: physical.edit(tx, r, caller.user)),
             "physnets.delete": lambda caller, r: self._done(lambda tx: physical.delete(tx, r, caller.user)),
             "vlans.set": lambda caller, r: self._fabric(lambda tx: editing.set_ranges(tx, r, caller.user)),

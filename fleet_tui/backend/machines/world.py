@@ -73,8 +73,6 @@ class Seat:
     health: str
     arch: str
     is_secured: bool
-    nics: frozenset[str]
-    """Its network cards; not read when no VM looked at is on a network."""
     cores: int
     mhz: int
     cpu: int
@@ -83,6 +81,8 @@ class Seat:
     disk_free: int
     counts: bool
     """Whether its capacity counts in totals: it is ``Enabled`` (CAP-2)."""
+    nics: frozenset[str] = frozenset()
+    """Its network cards; not read when no VM looked at is on a network."""
     cpu_taken: int = 0
     """Used and reserved."""
     ram_taken: int = 0

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError, InUse
 from fleet_tui.backend.events.feed import append
+from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hypervisors import Nic
 from fleet_tui.backend.networks import interfaces, physical
 from fleet_tui.backend.networks.drivers import Networks
@@ -26,7 +27,7 @@ from fleet_tui.backend.networks.tenants import Card
 from fleet_tui.backend.networks.wires import Found, Segment, tap_address
 from fleet_tui.backend.operations.catalogue import StepContext
 
-_ASKERS = 8
+_ASKERS = 16
 GUEST_SCOPES = (Scope.GUEST_POOL, Scope.GUEST_ASSIGNED, Scope.GUEST_SHARED)
 _WORDS: Mapping[DriftKind | None, str] = {
     DriftKind.MISSING: "is missing", DriftKind.EXTRA: "is there and not needed", DriftKind.WRONG_BRIDGE: "is plugged in wrongly", None: "is well",
@@ -55,20 +56,6 @@ class Answer:
     error: str = ""
 
 
-@dataclass(slots=True)
-class Expected:
-    """What is known of one ID on one host."""
-
-    number: int
-    network_id: str = ""
-    network: str = ""
-    is_needed: bool = False
-    """Some VM that runs there has a card in it; of one that starts, stops or moves it may be there or not."""
-    is_ours: bool = False
-    """It is on record as made, and was right."""
-    cards: list[Card] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One ID on one host that answered."""
@@ -81,6 +68,8 @@ class Finding:
     problem: DriftKind | None
     detail: str = ""
     is_left_over: bool = False
+    is_new: bool = False
+    """It was never on record there."""
     cards: tuple[Card, ...] = ()
 
     @property
@@ -115,6 +104,20 @@ def check(ctx: StepContext, drivers: Networks, physical_id: str, host_id: str = 
         if not host_id:
             row.checked_at = drivers.clock.now()
     return findings
+
+
+def settled(ctx: StepContext, drivers: Networks, findings: Iterable[Finding]) -> list[Finding]:
+    """A host that joined a cluster whose hosts all have an interface gets it too; what else was found is left as it is."""
+    left = []
+    for finding in findings:
+        if finding.problem is DriftKind.MISSING and finding.is_new and finding.place.hypervisor in KEEPS:
+            try:
+                repair(ctx, drivers, finding)
+                continue
+            except FleetError as problem:
+                ctx.say(f"{finding.network} could not be made on {finding.place.host}, which is new: {problem.message}", "warn")
+        left.append(finding)
+    return left
 
 
 def tidy(ctx: StepContext, drivers: Networks, findings: Iterable[Finding]) -> int:
@@ -177,7 +180,7 @@ def unused(tx: Session, drivers: Networks, physical_id: str) -> list[Finding]:
 def _places(tx: Session, physical_id: str, host_id: str = "") -> list[Place]:
     row = tx.get_one(PhysicalNetworkRow, physical_id)
     return [
-        Place(host.id, host.name, cluster.id, cluster.hypervisor, interfaces.segment_on(tx, row, host, cluster.hypervisor, 0))
+        Place(host.id, host.name, cluster.id, cluster.hypervisor, Segment(Isolation(row.isolation), 0, row.nic_labels[cluster.hypervisor]))
         for host, cluster in interfaces.hosts_of(tx, row) if host_id in ("", host.id)
     ]
 
@@ -209,51 +212,62 @@ def _used(tx: Session, drivers: Networks, held: Mapping[int, NetworkRow], places
     return {(numbers[card.network_id], clusters[card.host_id]) for card in cards if card.host_id in clusters}
 
 
-def _expected(tx: Session, drivers: Networks, row: PhysicalNetworkRow, place: Place) -> dict[int, Expected]:
-    """By ID."""
-    held = _held(tx, row.id)
-    found = {number: Expected(number, network.id, network.name) for number, network in held.items()}
-    for card in drivers.tenants.on_hosts(tx, [network.id for network in held.values()], place.host_id) if held else ():
-        number = next(number for number, network in held.items() if network.id == card.network_id)
-        found[number].cards.append(card)
-        found[number].is_needed |= card.runs
-    rows = select(InterfaceRow).where(InterfaceRow.physical_id == row.id)
-    for interface in tx.scalars(rows.where(InterfaceRow.host_id == place.host_id)):
-        known = found.setdefault(interface.number, Expected(interface.number))
-        known.is_ours = interface.present and interface.problem in ("", DriftKind.WRONG_BRIDGE.value)
-    if place.hypervisor in KEEPS:
-        cluster = {other.host_id for other in _places(tx, row.id) if other.cluster_id == place.cluster_id}
-        for interface in tx.scalars(rows.where(InterfaceRow.host_id.in_(cluster), InterfaceRow.number.in_(held), InterfaceRow.problem != "extra")):
-            found[interface.number].is_needed = True
-    return found
+class _Known:
+    """What the rows say of a physical network, read at once."""
+
+    def __init__(self, tx: Session, drivers: Networks, row: PhysicalNetworkRow) -> None:
+        self.held = _held(tx, row.id)
+        self.guests = physical.spans(tx, row.id, GUEST_SCOPES)
+        numbers = {network.id: number for number, network in self.held.items()}
+        self.cards: dict[str, dict[int, list[Card]]] = {}
+        """By host and ID."""
+        for card in drivers.tenants.on_hosts(tx, list(numbers)) if numbers else ():
+            self.cards.setdefault(card.host_id, {}).setdefault(numbers[card.network_id], []).append(card)
+        self.rows: dict[str, dict[int, InterfaceRow]] = {}
+        for interface in tx.scalars(select(InterfaceRow).where(InterfaceRow.physical_id == row.id)):
+            self.rows.setdefault(interface.host_id, {})[interface.number] = interface
+        self._everywhere: dict[str, set[int]] = {}
+        """IDs that every host of a cluster has, where that is so."""
+        for place in _places(tx, row.id):
+            if place.hypervisor in KEEPS:
+                here = self.rows.get(place.host_id, {})
+                ours = {number for number, known in here.items() if number in self.held and known.problem != DriftKind.EXTRA.value}
+                self._everywhere.setdefault(place.cluster_id, set()).update(ours)
+
+    def needed(self, place: Place) -> set[int]:
+        """IDs of which some VM that runs there has a card, or that its whole cluster has."""
+        mine = {number for number, cards in self.cards.get(place.host_id, {}).items() if any(card.runs for card in cards)}
+        return mine | self._everywhere.get(place.cluster_id, set())
 
 
 def _compared(tx: Session, drivers: Networks, row: PhysicalNetworkRow, answers: Mapping[str, Answer]) -> list[Finding]:
-    return [finding for answer in answers.values() if answer.found is not None for finding in _compare(tx, drivers, row, answer)]
+    known = _Known(tx, drivers, row)
+    return [finding for answer in answers.values() if answer.found is not None for finding in _compare(known, answer)]
 
 
-def _compare(tx: Session, drivers: Networks, row: PhysicalNetworkRow, answer: Answer) -> Iterable[Finding]:
+def _compare(known: _Known, answer: Answer) -> Iterable[Finding]:
     place, there = answer.place, {found.number: found for found in answer.found or ()}
-    expected, guests = _expected(tx, drivers, row, place), physical.spans(tx, row.id, GUEST_SCOPES)
-    for number in sorted(there.keys() | expected.keys()):
-        wanted, found = expected.get(number, Expected(number)), there.get(number)
-        known = (place, number, wanted.network_id, wanted.network, found)
-        cards = tuple(wanted.cards)
-        if wanted.is_needed:
+    rows, needed, cards_here = known.rows.get(place.host_id, {}), known.needed(place), known.cards.get(place.host_id, {})
+    for number in sorted(there.keys() | needed):
+        found, row, network = there.get(number), rows.get(number), known.held.get(number)
+        cards = tuple(cards_here.get(number, ()))  # a VM that starts, stops or moves may have its interface or not
+        about = (place, number, network.id if network is not None else "", network.name if network is not None else "", found)
+        is_ours = row is not None and row.present and row.problem in ("", DriftKind.WRONG_BRIDGE.value)
+        if number in needed:
             if found is None or not found.device:
-                yield Finding(*known, DriftKind.MISSING, "it is not there", cards=cards)
+                yield Finding(*about, DriftKind.MISSING, "it is not there", is_new=row is None, cards=cards)
             elif wrong := found.wrong or _fallen_out(found, cards):
-                yield Finding(*known, DriftKind.WRONG_BRIDGE, wrong, cards=cards)
+                yield Finding(*about, DriftKind.WRONG_BRIDGE, wrong, cards=cards)
             else:
-                yield Finding(*known, None, cards=cards)
-        elif found is not None and cards:
-            yield Finding(*known, None, cards=cards)
-        elif found is not None and place.hypervisor in KEEPS and wanted.is_ours:
-            yield Finding(*known, None, _UNUSED)
-        elif found is not None and wanted.is_ours and wanted.network_id:
-            yield Finding(*known, None, "its last VM has left", is_left_over=True)
-        elif found is not None and (wanted.network_id or wanted.is_ours or any(first <= number <= last for first, last in guests)):
-            yield Finding(*known, DriftKind.EXTRA, "no VM on it needs it" if wanted.network_id else "no network holds the ID")
+                yield Finding(*about, None, cards=cards)
+        elif cards:
+            yield Finding(*about, None, cards=cards)
+        elif place.hypervisor in KEEPS and is_ours:
+            yield Finding(*about, None, _UNUSED)
+        elif is_ours and network is not None:
+            yield Finding(*about, None, "its last VM has left", is_left_over=True)
+        elif network is not None or is_ours or any(first <= number <= last for first, last in known.guests):
+            yield Finding(*about, DriftKind.EXTRA, "no VM on it needs it" if network is not None else "no network holds the ID")
 
 
 def _fallen_out(found: Found, cards: Iterable[Card]) -> str:
@@ -270,9 +284,13 @@ def _record(tx: Session, drivers: Networks, row: PhysicalNetworkRow, findings: S
     )}  # fmt: skip
     before = {key: (one.present, one.problem) for key, one in old.items()}
     after: dict[tuple[str, int], tuple[bool, str]] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: finding.key[:2]):
         key = (finding.place.host_id, finding.number)
         interface = old.pop(key, None)
+        if interface is None:
+            if tx.scalar(select(HostRow.id).where(HostRow.id == key[0]).with_for_update()) is None:
+                continue  # the host left
+            interface = tx.get(InterfaceRow, (key[0], row.id, key[1]))  # a VM may have brought it meanwhile
         if interface is None:
             interface = InterfaceRow(host_id=finding.place.host_id, physical_id=row.id, number=finding.number, technique=Technique.KERNEL.value)
             tx.add(interface)

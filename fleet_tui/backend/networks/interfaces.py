@@ -126,7 +126,8 @@ def connect(ctx: StepContext, drivers: Networks, network_id: str, host_id: str) 
     with ctx.read() as tx:
         here = spot(tx, network_id, host_id, number)
         peers = _cluster(tx, here) if here.hypervisor in KEEPS else []
-    for other in peers:
+        lacking = [other for other in peers if (row := tx.get(InterfaceRow, (other.host_id, here.physical_id, number))) is None or not row.present]
+    for other in lacking:
         with contextlib.suppress(FleetError):  # one that does not answer is not needed by this VM; the next check finds what it lacks
             ensure(ctx, drivers, other)
     return ensure(ctx, drivers, here)
@@ -135,7 +136,8 @@ def connect(ctx: StepContext, drivers: Networks, network_id: str, host_id: str) 
 def ensure(ctx: StepContext, drivers: Networks, here: Spot, nics: Sequence[Nic] = ()) -> Plug:
     """Have it on that host. May be repeated."""
     with drivers.locks.of(here.network_id, here.host_id):
-        ctx.wait(lambda: not _is_claimed(ctx, here), drivers.patience_s)
+        if _is_claimed(ctx, here):
+            ctx.wait(lambda: not _is_claimed(ctx, here), drivers.patience_s)
         with contextlib.closing(wiring(drivers).open(here.host_id)) as wires:
             plug = wires.ensure(here.segment, nics)
         with ctx.write() as tx:
@@ -147,6 +149,7 @@ def ensure(ctx: StepContext, drivers: Networks, here: Spot, nics: Sequence[Nic] 
 
 def _record(tx: Session, drivers: Networks, here: Spot, plug: Plug) -> bool:
     """Whether it was not on record before."""
+    transitions.lock(tx, here.host_id)  # another VM may bring it to the same host at this moment
     row = tx.get(InterfaceRow, (here.host_id, here.physical_id, here.segment.number))
     is_new = row is None or not row.present
     if row is None:
@@ -239,6 +242,7 @@ def disconnect(ctx: StepContext, drivers: Networks, network_id: str, host_id: st
     """
     with drivers.locks.of(network_id, host_id):
         with ctx.write() as tx:
+            leases.one_claimer(tx)  # before any row is locked, as whoever begins an operation does
             number = guest.vlan_of(tx, network_id)
             if number is None or tx.get(HostRow, host_id) is None:
                 return False
@@ -297,7 +301,6 @@ def _lease(here: Spot) -> Lease:
 
 
 def _claim(tx: Session, ctx: StepContext, here: Spot) -> bool:
-    leases.one_claimer(tx)
     return not leases.acquire(tx, ctx.operation.id, [_lease(here)])
 
 

@@ -53,7 +53,7 @@ def find_offering(tx: Session, target: str) -> NetworkOfferingRow:
     bare = target.removeprefix("network-offering:")
     row = tx.scalar(select(NetworkOfferingRow).where((NetworkOfferingRow.id == bare) | (NetworkOfferingRow.name == bare)).limit(1))
     if row is None:
-        raise NotFound(f"there is no network offering {clean(target, 100)!r}", hint="`fleet network offerings` shows them")
+        raise NotFound(f"there is no network offering {clean(target, 100)!r}", hint="`fleet network-offering list` shows them")
     return row
 
 

@@ -6,7 +6,6 @@ Everybody may read an operation's plan, steps and log, so none of them says an I
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -14,26 +13,18 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, Partial
 from fleet_tui.backend.hosts.hierarchy import find_host
-from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, drift, physical, restart
+from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, allocation, drift, physical, restart
 from fleet_tui.backend.networks.drift import Finding
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.interfaces import KEEPS
+from fleet_tui.backend.networks.physical import EVERY
 from fleet_tui.backend.networks.rows import InterfaceRow, PhysicalNetworkRow
 from fleet_tui.backend.networks.states import DriftKind
-from fleet_tui.backend.operations import OperationRequest, schedule
+from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
 
-DRIFT_S = 900
-"""Between checks of what hosts have (spec 10.5)."""
-EVERY = "*"
-"""Target of a drift check of every physical network."""
 _NAMED = 20
 """Findings named in a log; the rest is counted."""
-
-
-def schedule_drift(tx: Session, now: datetime) -> None:
-    """Have every physical network checked by itself."""
-    schedule.ensure(tx, name="vlan-drift", kind="vlan.drift", target_ref=EVERY, every_s=DRIFT_S, now=now, request=CheckDrift(target=EVERY))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------------
@@ -93,7 +84,7 @@ def _look(ctx: StepContext) -> Mapping[str, Any]:
             row = tx.get(PhysicalNetworkRow, physical_id)
         if row is None:
             continue
-        findings = drift.check(ctx, drivers, physical_id)
+        findings = drift.settled(ctx, drivers, drift.check(ctx, drivers, physical_id))
         gone += drift.tidy(ctx, drivers, findings)
         for finding in findings:
             if finding.problem is not None:
@@ -134,9 +125,13 @@ def _mend(ctx: StepContext) -> Mapping[str, Any]:
             failed.append(f"{finding.place.host}: {problem.message}")
             ctx.say(failed[-1], "warn")
     drift.check(ctx, drivers, physical_id, str(asked["host"]))
+    with ctx.write() as tx:
+        freed = allocation.free_orphans(tx, physical.lock(tx, physical_id))
+    if freed:
+        ctx.say(f"{freed} IDs of networks that are gone were given back")
     if failed:
         raise Partial(f"{len(failed)} interfaces were not put right: {failed[0]}", hint="look at the host, then ask again")
-    return {"mended": mended, "removed": removed}
+    return {"mended": mended, "removed": removed, "freed": freed}
 
 
 def _sweep(ctx: StepContext) -> Mapping[str, Any]:

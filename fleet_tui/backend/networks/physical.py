@@ -9,14 +9,17 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts import hierarchy
 from fleet_tui.backend.hosts.rows import ClusterRow, PodRow, ZoneRow
-from fleet_tui.backend.networks import CreatePhysicalNetwork, DeletePhysicalNetwork, EditPhysicalNetwork, ranges
+from fleet_tui.backend.networks import CheckDrift, CreatePhysicalNetwork, DeletePhysicalNetwork, EditPhysicalNetwork, ranges
 from fleet_tui.backend.networks.ranges import Spans, common, merged, text_of
 from fleet_tui.backend.networks.rows import DedicationRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow, VlanRow
+from fleet_tui.backend.networks.rules import Rules
 from fleet_tui.backend.networks.states import Isolation, PhysicalState, Scope
+from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.store import new_id
 from fleet_tui.backend.text import clean
 
@@ -24,6 +27,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 NAME_RULE = "use 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit"
 _CARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 _SWITCH = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,61}[A-Za-z0-9._-])?\Z")
+EVERY = "*"
+"""Target of a drift check of every physical network."""
+_DRIFT_S = Rules().drift_s
+_clock = SystemClock()
 _SHOWN = 10
 """Networks named when there are many; the rest is counted."""
 
@@ -91,8 +98,20 @@ def dedication_rows(tx: Session, physical_id: str) -> Sequence[DedicationRow]:
 # --- making ----------------------------------------------------------------------------------------------------------
 
 
-def create(tx: Session, request: CreatePhysicalNetwork, user: str) -> PhysicalNetworkRow:
+def schedule_checks(tx: Session, every_s: float) -> None:
+    """Have every host asked so often what it has (spec 10.5), from the first physical network on."""
+    if tx.scalar(select(PhysicalNetworkRow.id).limit(1)) is not None:
+        schedule.ensure(
+            tx, name="vlan-drift", kind="vlan.drift", target_ref=EVERY, every_s=max(1, round(every_s)), now=_clock.now(),
+            request=CheckDrift(target=EVERY),
+        )
+
+
+def create(tx: Session, request: CreatePhysicalNetwork, user: str, drift_s: float = _DRIFT_S) -> PhysicalNetworkRow:
     """Save a new one, disabled until somebody enables it.
+
+    Args:
+        drift_s: ``vlan.drift.interval``.
 
     Raises:
         InvalidInput: naming every field that is wrong.
@@ -125,6 +144,7 @@ def create(tx: Session, request: CreatePhysicalNetwork, user: str) -> PhysicalNe
         raise InvalidInput(f"there is a physical network {made.name} already", problems=[Problem("name", "is taken")]) from None
     tx.add_all(VlanRangeRow(physical_id=made.id, first=first, last=last, scope=Scope.GUEST_POOL.value) for first, last in wanted)
     tx.flush()
+    schedule_checks(tx, drift_s)
     told(tx, made, "created", f"physical network {made.name} was made in zone {zone.name}, disabled until it is enabled", user)
     return made
 
@@ -154,11 +174,10 @@ def edit(tx: Session, request: EditPhysicalNetwork, user: str) -> PhysicalNetwor
             hint="shut its networks down first; a label for another hypervisor can be added", users=_network_names(tx, row.id),
         )
     enabled = row.state == PhysicalState.ENABLED.value if request.enabled is None else request.enabled
-    if enabled and (missing := sorted(_hypervisors(tx, row.zone_id) - labels.keys()) or ([] if labels else ["its hypervisor"])):
+    if enabled and (missing := sorted(_hypervisors(tx, row.zone_id) - labels.keys()) or ([] if labels else ["any hypervisor"])):
         raise WrongState(
             f"{row.name} cannot be enabled: it has no NIC label for {', '.join(missing)}",
-            hint=f"`fleet physnet enable {row.name} --nic-label {missing[0] if labels or missing[0] != 'its hypervisor' else 'kvm'}=CARD`",
-            state=row.state, allowed=[],
+            hint=f"give it one first: `fleet physnet edit {row.name} --nic-label HYPERVISOR=CARD`", state=row.state, allowed=[],
         )
     state = (PhysicalState.ENABLED if enabled else PhysicalState.DISABLED).value
     if (state, labels) == (row.state, row.nic_labels):

@@ -23,11 +23,13 @@ from fleet_tui.backend.networks import (
     ShowPresence,
     TakenRecord,
     VlanRecord,
+    allocation,
+    collection,
     guest,
     physical,
 )
 from fleet_tui.backend.networks.census import Census
-from fleet_tui.backend.networks.ranges import Spans, merged, text_of
+from fleet_tui.backend.networks.ranges import Spans, common, merged, text_of
 from fleet_tui.backend.networks.rows import InterfaceRow, NetworkOfferingRow, NetworkRow, NicRow, PhysicalNetworkRow, VlanRow
 from fleet_tui.backend.networks.states import (
     DriftKind,
@@ -86,6 +88,23 @@ def _physical(tx: Session, census: Census, zone: str) -> PhysicalNetworkRecord:
     )
 
 
+def wanting_attention(tx: Session) -> Mapping[tuple[str, str, str], str]:
+    """What somebody should look at, in words without IDs, by (id, name, kind) of each physical network."""
+    found: dict[tuple[str, str, str], str] = {}
+    i, orphans = InterfaceRow, collection.count_orphans(tx)
+    drift = dict(tx.execute(select(i.physical_id, func.count()).where(i.problem != "").group_by(i.physical_id)).all())
+    for row in tx.scalars(select(PhysicalNetworkRow).order_by(PhysicalNetworkRow.name)):
+        if row.state == PhysicalState.ENABLED.value and (room := allocation.room(tx, row)).is_low:
+            found[row.id, row.name, "low"] = f"the guest pool runs low: {room.free} of {room.total} free"
+        if row.id in orphans:
+            count = orphans[row.id][1]
+            found[row.id, row.name, "orphans"] = f"{count} ID{'s are' if count > 1 else ' is'} taken for networks that are gone"
+        if row.id in drift:
+            count = drift[row.id]
+            found[row.id, row.name, "drift"] = f"{count} interface{'s' if count > 1 else ''} on hosts not as they should be"
+    return found
+
+
 # --- IDs -------------------------------------------------------------------------------------------------------------
 
 
@@ -102,11 +121,16 @@ def list_vlans(tx: Session, request: ListVlans) -> tuple[VlanRecord, ...]:
     """Raises InvalidInput for a state that there is not."""
     census = Census(tx, physical.find(tx, request.target))
     found, limit = list[VlanRecord](), _limit(request.limit)
-    for number in _numbers(_candidates(census, request.state), request.after):
+    candidates = _candidates(census, request.state)
+    if request.owner:  # who asks for an owner's IDs must not wait for millions of somebody else's
+        own = ((row.first, row.last) for row in census.dedications if _is_owner(f"{row.owner_kind} {row.owner}", request.owner))
+        candidates = common(candidates, merged((*own, *((number, number) for number in census.special))))
+    for number in _numbers(candidates, request.after):
         if len(found) == limit:
             break
         record = _vlan(census, number)
-        if (not request.state or record.state.value == request.state) and _is_of(record, request.owner):
+        is_its = not request.owner or any(_is_owner(text, request.owner) for text in (record.owner, record.dedicated_to))
+        if is_its and (not request.state or record.state.value == request.state):
             found.append(record)
     return tuple(found)
 
@@ -129,9 +153,9 @@ def _numbers(spans: Spans, after: int) -> Iterator[int]:
         yield from range(max(first, after + 1), last + 1)
 
 
-def _is_of(record: VlanRecord, owner: str) -> bool:
-    """``shop`` as well as ``account shop``."""
-    return not owner or any(owner in (text, text.partition(" ")[2]) for text in (record.owner, record.dedicated_to) if text)
+def _is_owner(text: str, owner: str) -> bool:
+    """``account shop`` by its name alone too."""
+    return bool(text) and owner in (text, text.partition(" ")[2])
 
 
 def _vlan(census: Census, number: int, vms: tuple[str, ...] = (), presence: tuple[PresenceRecord, ...] = ()) -> VlanRecord:
