@@ -6,5 +6,5 @@ run in the same minute on the same machine as what they are compared with, so th
 
 FIGURES = (
     "cold_start", "keys", "console_memory", "first_step", "line_to_screen", "seen_together", "changed_rows", "busy_log", "flooded_log", "kill",
-    "planning", "idle_pane", "evacuation",
+    "planning", "idle_pane", "evacuation", "vlan_map",
 )  # fmt: skip

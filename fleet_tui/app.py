@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input
 
 from fleet_tui import actions
 from fleet_tui.backend.api import Summary
@@ -41,7 +43,7 @@ PLACES = {
     "dashboard": "DashboardScreen", "instances": "InstancesScreen", "hosts": "HostsScreen", "operations": "OperationsScreen",
     "events": "EventsScreen", "instance": "InstanceScreen", "operation": "OperationScreen", "logs": "LogsScreen", "detail": "DetailScreen",
     "host": "HostScreen", "maintenance": "MaintenanceScreen", "vms": "VmsScreen", "vm": "VmScreen", "serial": "SerialScreen",
-    "patches": "PatchesScreen", "offerings": "OfferingsScreen",
+    "patches": "PatchesScreen", "offerings": "OfferingsScreen", "vlans": "VlansScreen",
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
@@ -98,6 +100,10 @@ class FleetApp(App[int], inherit_bindings=False):
     @property
     def site(self) -> str:
         return self.record.site if self.record else "fleet"
+
+    @property
+    def exports(self) -> Path:
+        return self.settings.directories.exports
 
     def on_mount(self) -> None:
         safety.install(self, ascii_only=self.glyphs is glyphs.ASCII)  # type: ignore[arg-type]
@@ -295,6 +301,12 @@ class FleetApp(App[int], inherit_bindings=False):
             self.exit(0)
         else:
             holding.ask_to_leave(lambda: self.exit(0))
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Letters typed ahead went to what had the focus then; the line that they are meant for takes them now, or a slow link loses them."""
+        focused = self.focused
+        if isinstance(focused, Input) and event.character is not None and focused.check_consume_key(event.key, event.character):
+            await focused._on_key(event)
 
     def action_say_how_to_quit(self) -> None:
         self.notify("q goes back, and leaves at the root", markup=False, timeout=3)

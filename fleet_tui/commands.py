@@ -18,11 +18,11 @@ SCOPE_TITLES = {
     "evacuee": "this VM", "maintenance": "this maintenance", "host": "this host", "branch": "this place", "vm": "this VM",
     "instance": "this instance", "operation": "this operation", "new": "instances", "add": "new", "list": "the list", "range": "the list",
     "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
-    "board": "the dashboard", "serial": "the console", "global": "everywhere",
+    "map": "the map", "physnet": "this network", "vlan": "these IDs", "board": "the dashboard", "serial": "the console", "global": "everywhere",
 }  # fmt: skip
 LONGEST_KEY = 8
 """Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
-_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "operation", "new", "add")
+_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "operation", "new", "add")
 """Scopes of what is done to things, in the order in which they are offered."""
 
 
@@ -49,11 +49,11 @@ class Offer:
     heading: str
 
 
-def words() -> dict[str, Action]:
-    """Every word of the line. The first action to claim one has it."""
+def words(session: SessionRecord | None = None) -> dict[str, Action]:
+    """Every word of the line, without those that are hidden from a session's role. The first action to claim one has it."""
     found: dict[str, Action] = {}
     for action in ACTIONS.values():
-        for word in action.words:
+        for word in () if actions.is_hidden(action, session) else action.words:
             found.setdefault(word, action)
     return found
 
@@ -78,11 +78,11 @@ def parse(line: str) -> Command:
     return Command(None, name=line.strip())
 
 
-def complete(line: str, names: Iterable[str] = ()) -> list[str]:
-    """Lines that this one could become: words first, then names of what is known."""
+def complete(line: str, names: Iterable[str] = (), session: SessionRecord | None = None) -> list[str]:
+    """Lines that this one could become: words that the role may use first, then names of what is known."""
     head, space, tail = line.partition(" ")
     if not space:
-        matching = sorted(w for w in words() if w.startswith(head.lower()))
+        matching = sorted(w for w in words(session) if w.startswith(head.lower()))
         return matching + [name for name in names if head and name.lower().startswith(head.lower())][:20]
     return [f"{head} {_quoted(name)}" for name in names if name.lower().startswith(tail.strip("'\"").lower())][:20]
 
@@ -115,7 +115,7 @@ def sheet(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None,
 
 def palette(screen: str, row_of: Mapping[str, Any], session: SessionRecord | None, keymap: Mapping[str, str]) -> list[Offer]:
     """``ctrl+p``: every action of this screen, with and without a key."""
-    order: Sequence[str] = (*_NOUNS, "tree", "tabs", "page", "log", "text", "board", "list", "range", "global")
+    order: Sequence[str] = (*_NOUNS, "map", "tree", "tabs", "page", "log", "text", "board", "list", "range", "global")
     rows = [a for scope in order for a in actions.of_screen(screen) if a.scope == scope and not a.also]
     return [_offer(a, row_of.get(a.aims), session, keymap) for a in rows if not actions.is_hidden(a, session, row_of.get(a.aims))]
 

@@ -17,6 +17,7 @@ from fleet_tui.backend.instances.fields import defaults, problems_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, refusal
 from fleet_tui.backend.operations.states import OperationState, StepState
 from tests.infrastructure_stub import InfrastructureStub
+from tests.networks_stub import NetworksStub
 
 NOW = datetime(2026, 11, 20, 14, 2, 11, tzinfo=timezone.utc)
 GIB = 1024**3
@@ -83,7 +84,7 @@ def line(seq: int, text: str, *, label: str = "web-21", phase: str = "install-or
     )
 
 
-class StubSession(InfrastructureStub):
+class StubSession(InfrastructureStub, NetworksStub):
     """What ``Session`` promises, over plain dictionaries. ``calls`` remembers every request that arrived."""
 
     def __init__(self, role: identity.Role = identity.Role.ADMIN, *, read_only: bool = False, simulated: bool = False) -> None:
@@ -91,6 +92,7 @@ class StubSession(InfrastructureStub):
         self.operations: dict[str, operations.OperationRecord] = {}
         self.hosts: list[hosts.HostRecord] = [host()]
         self.begin_infrastructure()
+        self.begin_networks()
         self.lines: list[telemetry.LogLine] = []
         self.events: list[events.Event] = []
         self.snapshots: list[instances.SnapshotRecord] = []

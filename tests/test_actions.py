@@ -10,13 +10,17 @@ from fleet_tui import actions, commands
 from fleet_tui.actions import ACTIONS, RESERVED, SCREENS
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.identity import Role
+from fleet_tui.backend.networks.states import PhysicalState, Scope, VlanState
 from fleet_tui.screens.branches import branch_of
+from fleet_tui.widgets.vlan_space import Spot
 from tests.fleet_stub import StubSession, instance, operation
 from tests.infrastructure_stub import evacuee, kvm, session, vm
+from tests.networks_stub import dedication, physical
 
 ROWS = {
     "instance": instance("web", operation_id="o-1"), "operation": operation("o-1", "web"), "host": kvm("kvm-1"), "vm": vm("db-7"),
     "branch": branch_of(kvm("kvm-1")), "evacuee": evacuee("db-7", "waiting"), "session": session("kvm-1"),
+    "physnet": physical(), "vlan": Spot("pn-1", "guest-net-1", 700, 700, VlanState.DEDICATED_FREE, Scope.GUEST_POOL, dedication(700, 709, "bank")),
 }  # fmt: skip
 """One of each kind of thing that actions aim at."""
 
@@ -153,6 +157,11 @@ def test_what_is_for_root_alone_is_not_shown_to_others() -> None:
         ("maintenance.back", session("k"), "cancels its maintenance first"), ("maintenance.back", session("k", "Enabled"), ""),
         ("maintenance.close", session("k"), "cancels its maintenance first"), ("maintenance.close", session("k", "Enabled"), ""),
         ("evacuee.migrate", evacuee("v", "moved"), "it is moved"), ("evacuee.migrate", evacuee("v", "failed"), ""),
+        ("physnet.enable", physical(), "already"), ("physnet.disable", physical(), ""),
+        ("physnet.enable", physical(state=PhysicalState.DISABLED, nic_labels={}), ":nic-labels"),
+        ("physnet.delete", physical(networks=3), "3 guest networks"), ("physnet.template", physical(ranges=()), "no range yet"),
+        ("vlan.dedicate", Spot("p", "n", 5, 9, None), "5 is in no range"), ("vlan.release", Spot("p", "n", 5, 5, VlanState.FREE), "not dedicated"),
+        ("vlan.dedicate", ROWS["vlan"], "in a dedication of account bank"), ("vlan.scope", Spot("p", "n", 5, 5, None), "in no range"),
         ("vm.start", vm("v"), "it is running"), ("vm.stop", vm("v"), ""), ("vm.destroy", vm("v"), "protected"),
         ("vm.migrate", vm("v", operation_id="o", operation="reboot"), "reboot is at work"), ("vm.migrate", vm("v", "h", "crashed"), "it is crashed"),
     ],
@@ -175,6 +184,31 @@ def test_the_design_keeps_its_keys_on_hosts() -> None:
     wanted = {"M": "next", "C": "cancel", "F": "forecast", "B": "back", "T": "retry", "N": "note", "A": "announce", "p": "power"}
     assert {key: on_session[key].id for key in wanted} == {key: f"maintenance.{name}" for key, name in wanted.items()}
     assert on_session["exclamation_mark"].id == "maintenance.degrade" and on_session["g"].id == "move.top"
+
+
+def test_the_design_keeps_its_keys_on_the_map() -> None:
+    keys = actions.bindings_of("vlans")
+    wanted = {"d": "page.describe", "y": "page.raw", "c": "list.copy", "z": "map.problems", "n": "map.problem-next", "N": "map.problem-previous",
+              "-": "global.last", "o": "map.operations", "x": "global.menu", "g": "map.goto", "G": "move.bottom"}  # fmt: skip
+    assert {key: keys[key].id for key in wanted} == wanted
+    spec = {"e": "physnet.ranges", "+": "physnet.add-ranges", "H": "map.hosts", "t": "physnet.template", "D": "physnet.drift", "R": "physnet.repair",
+            "F": "map.filter", "s": "map.save"}  # fmt: skip
+    assert {key: keys[key].id for key in spec} == spec
+
+
+def test_one_key_gives_ids_away_and_takes_them_back() -> None:
+    assert actions.resolve(ACTIONS["vlan.assign"], ROWS["vlan"]).id == "vlan.release"
+    assert actions.resolve(ACTIONS["vlan.assign"], Spot("p", "n", 5, 5, VlanState.FREE, Scope.GUEST_POOL)).id == "vlan.dedicate"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_map_is_for_who_may_read_vlans(role: Role) -> None:
+    record, sees = StubSession(role).record, role in (Role.ROOT_ADMIN, Role.AUDITOR)
+    assert actions.is_hidden(ACTIONS["go.vlans"], record) is not sees
+    assert bool(actions.forbidden(ACTIONS["go.vlans"], record)) is not sees
+    assert ("vlans" in commands.complete("vl", session=record)) is sees
+    looks = StubSession(role, read_only=True).record
+    assert actions.is_hidden(ACTIONS["go.vlans"], looks) is not sees
 
 
 def test_actions_are_frozen() -> None:

@@ -14,6 +14,7 @@ from fleet_tui.actions.hosts import ADD, BRANCH, HOST, TREE
 from fleet_tui.actions.instances import INSTANCE, OPERATION
 from fleet_tui.actions.machines import SERIAL, VM
 from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
+from fleet_tui.actions.networks import MAP, PHYSNET, VLAN
 from fleet_tui.actions.row import AIMED_AT, Action
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.identity import OWNING, SessionRecord
@@ -27,7 +28,7 @@ ACTIONS: Mapping[str, Action] = {
     a.id: a
     for a in (
         *GLOBAL, *MOVE, *LIST, *INSTANCE, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
-        *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
+        *MAP, *PHYSNET, *VLAN, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
     )
 }  # fmt: skip
 """The table, by id. Ids are public names: key maps use them."""
@@ -51,6 +52,10 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "serial": ("serial",),
     "patches": ("global", "move", "list", "range", "add.patches"),
     "offerings": ("global", "move", "list", "range", "add.offering"),
+    "vlans": (
+        "global", "move.down", "move.up", "move.bottom", "move.page-down", "move.page-up", "map", "page.describe", "page.raw", "list.copy",
+        "list.copy-row", "physnet", "vlan",
+    ),
     "logs": ("global", "move", "log", "since"),
     "detail": ("global", "move", "text"),
 }  # fmt: skip
@@ -80,6 +85,13 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "serial": ("serial.leave",),
     "patches": ("list.open", "list.filter", "list.problems", "add.patches"),
     "offerings": ("list.open", "list.filter", "add.offering"),
+    "vlans": (
+        "map.problem-next", "physnet.repair", "map.goto", "physnet.ranges", "map.hosts", "vlan.assign", "map.zoom", "physnet.drift",
+        "map.filter", "map.mark", "map.open",
+    ),
+    "vlans/empty": ("physnet.add-ranges", "map.networks"),
+    "vlans/networks": ("map.open", "physnet.ranges", "physnet.drift", "physnet.repair", "map.networks"),
+    "vlans/none": (),
     "form": ("tabs.save",),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
@@ -128,9 +140,10 @@ def clashes(keymap: Mapping[str, str] | None = None) -> list[str]:
 
 
 def is_hidden(action: Action, session: SessionRecord | None, row: Any = None) -> bool:
-    """Whether the role can never do it, and does not own the row: such an action is not shown at all."""
+    """Whether the role can never do it or see it, and does not own the row: such an action is not shown at all."""
     return bool(
-        session and action.mutates and not session.read_only and action.permission not in session.permissions and not owns(action, session, row)
+        session and action.method and not (action.mutates and session.read_only) and action.permission not in session.permissions
+        and not owns(action, session, row)
     )
 
 
@@ -142,7 +155,7 @@ def owns(action: Action, session: SessionRecord, row: Any) -> bool:
 def forbidden(action: Action, session: SessionRecord | None, row: Any = None) -> str:
     """Why this session may not do it to anything, or not to this row; empty when it may."""
     if not action.mutates:
-        return ""
+        return _lacking(session, action.permission) if action.method and session is not None else ""
     if session is None:
         return "not connected to the daemon"
     if session.read_only:
@@ -193,7 +206,7 @@ def hints(
     screen = place.partition("/")[0]
     always = [("x", "actions")] if screen in SCREENS and any(a.aims for a in of_screen(screen)) else []
     always += {"form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")]}.get(place, [])
-    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in ROOTS else []
+    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in (*ROOTS, *OUTERMOST) else []
     always += [("?", "keys")] if place != "form/text" else []
     room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
     told = []
@@ -210,8 +223,10 @@ def hints(
     return told + always
 
 
-ROOTS = ("dashboard", "instances", "hosts", "operations", "events")
+ROOTS = ("dashboard", "instances", "hosts", "vlans", "operations", "events")
 """Screens that a number key leads to."""
+OUTERMOST = ("vlans/empty", "vlans/none")
+"""Places of them from which there is no way back either."""
 
 _SHOWN = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup", "exclamation_mark": "!", "ctrl+right_square_bracket": "ctrl+]"}
 

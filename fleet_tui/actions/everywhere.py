@@ -8,6 +8,7 @@ GLOBAL = (
     go("dashboard", "Dashboard", "1", "home"),
     go("instances", "Instances", "2", "instance"),
     go("hosts", "Hosts", "3", "host"),
+    go("vlans", "VLANs", "4", "vlan", "map", reads="vlans.map"),
     go("operations", "Operations", "7", "ops"),
     go("events", "Events", "9", "event"),
     view("global.vms", "VMs", "", "every VM of the fleet", words=("vms", "vm")),

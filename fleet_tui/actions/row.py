@@ -61,13 +61,14 @@ class Action:
 
 AIMED_AT = {
     "instance": "InstanceRecord", "operation": "OperationRecord", "host": "HostRecord", "vm": "VmRecord", "branch": "Branch",
-    "evacuee": "Evacuee", "session": "MaintenanceRecord",
+    "evacuee": "Evacuee", "session": "MaintenanceRecord", "physnet": "PhysicalNetworkRecord", "vlan": "Spot",
 }  # fmt: skip
 """What an action works on -> name of the record. By name, so that a console loads only the records that it shows."""
 
 
-def go(name: str, title: str, key: str, *words: str) -> Action:
-    return Action(f"go.{name}", title, "global", (key,), "go", tooltip=f"go to {title}", words=(name, *words))
+def go(name: str, title: str, key: str, *words: str, reads: str = "") -> Action:
+    """``reads``: the method without whose permission the screen is hidden."""
+    return Action(f"go.{name}", title, "global", (key,), "go", reads, tooltip=f"go to {title}", words=(name, *words))
 
 
 def view(

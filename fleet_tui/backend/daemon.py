@@ -32,6 +32,7 @@ from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
+from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
@@ -50,12 +51,19 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
+from fleet_tui.backend.machines.cards import NetworkTenants
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import VmTenants
 from fleet_tui.backend.machines.watch import Watch as VmWatch
 from fleet_tui.backend.maintenance import drivers as of_maintenance
 from fleet_tui.backend.maintenance import operations as maintenance_operations
 from fleet_tui.backend.maintenance.watch import Watch as MaintenanceWatch
+from fleet_tui.backend.networks import operations as network_operations
+from fleet_tui.backend.networks import physical
+from fleet_tui.backend.networks.collection import Collector
+from fleet_tui.backend.networks.drivers import Networks
+from fleet_tui.backend.networks.linux import LinuxWiring
+from fleet_tui.backend.networks.wires import Wiring
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
@@ -105,7 +113,8 @@ class Daemon:
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
-        self.machines = Machines(self.links, clock=self.clock, programs=places.state / "placement")
+        self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
+        self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
@@ -114,12 +123,13 @@ class Daemon:
         self.engine = Engine(
             self.store, self.feed,
             (
-                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers), *machine_operations.operations(self.machines),
+                *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers),
+                *network_operations.operations(self.networks), *machine_operations.operations(self.machines),
                 *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
             ),
             {
-                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Machines: self.machines, of_maintenance.Drivers: self.maintenance,
-                Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
+                of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -127,12 +137,15 @@ class Daemon:
         watch = Watch(self.store, self.drivers)
         self.agents.observe = watch.observe
         self._populate(provider)
+        with self.store.write() as tx:
+            physical.schedule_checks(tx, options.networks.drift_s)
         self.links.start()
         self._closers.append(self.links.stop)
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
-        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep)
+        collector = Collector(self.store, self.networks)
+        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -148,10 +161,10 @@ class Daemon:
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
-        of_work = MaintenanceAnswers(self.store, self.maintenance)
+        of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **people.handlers()}, users, audit,
-            of_machines.owners,
+            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(), **people.handlers()},
+            users, audit, of_machines.owners,
         )
 
     def stop(self) -> None:
@@ -199,6 +212,14 @@ class Daemon:
         if self.options.simulate:
             return self.world, self.world.reach
         return real()
+
+    def _wiring(self) -> Wiring:
+        """The way to hosts' wires."""
+        if self.options.simulate:
+            from fleet_tui.backend.networks.fake_wires import FakeWiring
+
+            return FakeWiring(self.world, self.links)
+        return LinuxWiring(self.links)
 
     def _populate(self, provider: Provider) -> None:
         if self.options.simulate:

@@ -75,6 +75,11 @@ class Directories:
         return self.state / "images"
 
     @property
+    def exports(self) -> Path:
+        """What a person saved from the console."""
+        return self.state / "exports"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database made before a migration."""
         return self.state / "backups"

@@ -15,6 +15,7 @@ from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.instances.drivers import Timeouts
 from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy_of
+from fleet_tui.backend.networks.rules import RULES, Rules, rules_of
 from fleet_tui.backend.store import sqlite_url
 
 
@@ -37,6 +38,7 @@ class Options:
     timeouts: Timeouts = field(default_factory=Timeouts)
     policy: Policy = field(default_factory=Policy)
     mail: Mail = field(default_factory=Mail)
+    networks: Rules = field(default_factory=Rules)
 
     @property
     def socket(self) -> Path:
@@ -79,6 +81,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--mail-from", default=env("FLEETD_MAIL_FROM", ""), help="who announcements come from")
     parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
     parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
+    parser.add_argument("--networks", default=env("FLEETD_NETWORKS", ""), help="name=value,… of: " + ", ".join(RULES))
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
     if given.runtime_dir:
@@ -88,6 +91,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
         policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
+        networks=rules_of(given.networks),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
         raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")

@@ -32,6 +32,8 @@ FIRST: Mapping[str, Any] = {
 """What each screen asks first. Were it another question, the answer would only be of no use."""
 SETTLED_S = 3.0
 """From when on garbage is collected; by then the first picture stands."""
+_OF: Mapping[str, str] = {"maintenance": "HOST", "vlans": "NETWORK"}
+"""Panes that are nothing without a name -> of what."""
 _SET_DEATH_SIGNAL = 1
 
 
@@ -43,10 +45,10 @@ def open_console(context: Context) -> int:
 def open_pane(context: Context) -> int:
     """One panel, read-only by the daemon's word."""
     given = context.given
-    if given.target and given.pane not in ("logs", "maintenance"):
+    if given.target and given.pane not in ("logs", *_OF):
         raise UsageError(f"a pane of {given.pane} takes no name")
-    if given.pane == "maintenance" and not given.target:
-        raise UsageError("maintenance of which host?", hint="fleet pane maintenance HOST")
+    if not given.target and given.pane in _OF:
+        raise UsageError(f"{given.pane} of which {_OF[given.pane].lower()}?", hint=f"fleet pane {given.pane} {_OF[given.pane]}")
     pane = (given.pane, given.target) if given.target else (given.pane,)
     return _run(dataclasses.replace(context.settings, read_only=True), pane)
 

@@ -62,7 +62,7 @@ def create(context: Context) -> int:
         context, m.CreateVm, given.name, cluster=given.cluster, offering=given.offering, image=given.image, disk_mib=given.disk_mib,
         kernel=given.kernel, initrd=given.initrd, cmdline=given.cmdline, placement=given.placement, host=given.host, start=not given.stopped,
         tags=tuple(given.tag), owners=tuple(given.owner), exclusion_tags=tuple(given.exclusion_tag), account=given.account,
-        destroy_protected=given.protect, local_disk=given.local_disk, room_s=given.wait_for_room,
+        networks=tuple(given.network), destroy_protected=given.protect, local_disk=given.local_disk, room_s=given.wait_for_room,
     )  # fmt: skip
 
 

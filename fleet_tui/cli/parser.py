@@ -13,7 +13,7 @@ from fleet_tui.cli import console
 from fleet_tui.cli.tree import Tree, count, named, natural, seconds
 
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
-_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "operations", "logs")
+_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "logs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,7 +70,8 @@ def _common() -> argparse.ArgumentParser:
 def _pane(tree: Tree) -> None:
     pane = tree.leaf("pane", console.open_pane, "one panel as a small read-only program, for a split of a terminal multiplexer")
     pane.add_argument("pane", choices=_PANES)
-    pane.add_argument("target", nargs="?", default="", metavar="NAME", help="instance whose log is shown; host whose maintenance is")
+    of = "instance whose log is shown, host whose maintenance is, physical network whose IDs are"
+    pane.add_argument("target", nargs="?", default="", metavar="NAME", help=of)
 
 
 def _console(tree: Tree) -> None:
@@ -154,7 +155,7 @@ def _registers(tree: Tree) -> None:
     put = named(template("put", registers.put_template, "create or replace a template"))
     put.add_argument("--application", default="", help="what its instances run")
     put.add_argument("--actions", default="", metavar="FILE", help="setup actions as JSON; - for standard input")
-    tree.group("network", "virtual networks")("list", registers.list_networks, "virtual networks by label")
+    tree.group("virtual-network", "virtual networks of instances")("list", registers.list_networks, "virtual networks by label")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from fleet_tui.cli import branches, hosts, machines, maintenance, serial
+from fleet_tui.cli import branches, hosts, machines, maintenance, networks, serial
 from fleet_tui.cli.tree import Tree, Verb, count, named, natural, ratio, seconds
 
 _SSH_PORT = 22
@@ -22,6 +22,9 @@ def grow(tree: Tree) -> None:
     _offering(tree)
     _vm(tree)
     _maintain(tree)
+    _physnet(tree)
+    _vlan(tree)
+    _network(tree)
 
 
 def _branch(verb: Verb, kind: str, create: Callable[..., int]) -> argparse.ArgumentParser:
@@ -207,6 +210,7 @@ def _new_vm(create: argparse.ArgumentParser) -> None:
     create.add_argument("--stopped", action="store_true", help="do not start it")
     create.add_argument("--tag", action="append", default=[])
     create.add_argument("--owner", action="append", default=[])
+    create.add_argument("--network", action="append", default=[], metavar="NETWORK", help="guest network it gets a card on; again for more")
     create.add_argument("--exclusion-tag", action="append", default=[], metavar="TAG", help="never on one host with another VM of this tag")
     create.add_argument("--account", default="")
     create.add_argument("--protect", action=argparse.BooleanOptionalAction, default=True, help="against being destroyed (the default)")
@@ -230,3 +234,77 @@ def _maintain(tree: Tree) -> None:
     listed = verb("list", maintenance.find, "maintenance sessions, newest first")
     listed.add_argument("--open", action="store_true", help="only those that are not closed")
     listed.add_argument("--limit", type=count, default=200)
+
+
+def _physnet(tree: Tree) -> None:
+    verb = tree.group("physnet", "physical networks: fabrics of a zone, whose IDs guest networks take")
+    create = named(verb("create", networks.create_physical, "a new fabric, disabled at first"))
+    create.add_argument("--zone", required=True, metavar="ZONE")
+    create.add_argument("--isolation", choices=networks.ISOLATIONS, default="VLAN")
+    create.add_argument("--ranges", default="", metavar="TEXT", help="such as 600-799,820")
+    verb("list", networks.find_physical, "physical networks by zone and name").add_argument("--zone", default="", metavar="ZONE")
+    named(verb("show", networks.show_physical, "one, with its ranges and counts"))
+    enable = named(verb("enable", networks.edit_physical, "let guest networks use it"))
+    edit = named(verb("edit", networks.edit_physical, "change the labels of its network cards"))
+    for one in (create, enable, edit):
+        one.add_argument("--nic-label", action="append", type=networks.label, default=[], metavar="HYPERVISOR=CARD", help="such as kvm=eth1")
+    named(verb("disable", networks.edit_physical, "take no new guest network; those there are go on")).set_defaults(nic_label=[])
+    named(verb("delete", networks.delete_physical, "forget one that nothing uses"))
+
+
+def _vlan(tree: Tree) -> None:
+    verb = tree.group("vlan", "IDs of a physical network: VLANs, VXLANs, GRE keys")
+
+    def of(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        parser = verb(name, run, text)
+        parser.add_argument("name", metavar="NETWORK")
+        return parser
+
+    for name, text in (("set-ranges", "the ranges from now on; what is not listed is removed"), ("add-ranges", "more IDs, the others stay"),
+                       ("remove-ranges", "take away IDs that nothing uses")):  # fmt: skip
+        of(name, networks.ranges, text).add_argument("text", metavar="TEXT", help="such as 600-799,820")
+    scope = of("scope", networks.set_scope, "who may use these IDs")
+    scope.add_argument("ids", type=networks.ids, metavar="A-B")
+    scope.add_argument("scope", choices=networks.SCOPES)
+    of("template", networks.apply_template, "scopes of the usual scheme; no ID is added or removed")
+    listed = of("list", networks.find_vlans, "IDs that are taken, dedicated or in trouble")
+    listed.add_argument("--state", default="", help="only these, free ones too")
+    listed.add_argument("--owner", default="")
+    listed.add_argument("--limit", type=count, default=10_000)
+    of("show", networks.show_vlan, "one ID: who has it, since when, on which hosts").add_argument("id", type=natural, metavar="ID")
+    _owned(given := of("dedicate", networks.dedicate, "keep IDs for one account, project or domain"))
+    for one in (given, of("release", networks.release, "everybody's again; IDs in use stay with their networks")):
+        one.add_argument("ids", type=networks.ids, metavar="A-B")
+    of("drift", networks.drift, "ask every host which interfaces it has")
+    repair = of("repair", networks.repair, "make what is missing again, put right what hangs in a wrong bridge")
+    repair.add_argument("--remove-extra", action="store_true", help="remove interfaces that nothing expects, too")
+    repair.add_argument("--host", default="", metavar="HOST", help="only there")
+    of("sweep", networks.sweep, "remove interfaces that no VM uses where they are never removed by themselves")
+    of("export", networks.export, "the whole map on standard output").add_argument("--format", choices=("text", "csv", "json"), default="")
+
+
+def _owned(parser: argparse.ArgumentParser) -> None:
+    for kind in networks.OWNERS:
+        parser.add_argument(f"--{kind}", default="", metavar=kind.upper())
+
+
+def _network(tree: Tree) -> None:
+    verb = tree.group("network", "guest networks: what VMs are plugged into")
+    create = named(verb("create", networks.create, "a new network; it takes an ID when the first VM needs it"))
+    create.add_argument("--offering", required=True, metavar="OFFERING")
+    create.add_argument("--physnet", required=True, metavar="NETWORK", help="the physical network it is on")
+    create.add_argument("--vlan", type=natural, default=None, metavar="ID", help="for life; where the offering wants one")
+    create.add_argument("--cidr", default="", metavar="CIDR")
+    create.add_argument("--gateway", default="", metavar="ADDRESS")
+    _owned(create)
+    verb("list", networks.find, "guest networks by name").add_argument("--physnet", default="", metavar="NETWORK")
+    named(verb("show", networks.show, "one guest network"))
+    named(verb("restart", networks.restart, "shut it down and give its ID back; the next VM takes it into use again"))
+    named(verb("delete", networks.delete, "remove one that no VM is plugged into"))
+    offering = tree.group("network-offering", "kinds of guest networks")
+    make = named(offering("create", networks.create_offering, "a new kind"))
+    make.add_argument("--guest-type", choices=networks.GUEST_TYPES, default="isolated")
+    make.add_argument("--specify-vlan", action="store_true", help="its networks are given an ID when they are made, for life")
+    make.add_argument("--persistent", action="store_true", help="never shut down for want of VMs")
+    offering("list", networks.find_offerings, "network offerings by name")
+    named(offering("delete", networks.delete_offering, "remove one that no network has"))

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from fleet_tui.cli.context import Context
 
+_NAMED = ("instance", "vm", "zone", "pod", "cluster", "offering", "physnet", "network", "network-offering")
 _LISTS: Mapping[str, str] = {
-    **{group: f"{group} list" for group in ("instance", "op", "host", "vm", "zone", "pod", "cluster", "offering", "user")},
-    "snapshot": "instance list",
+    **{group: f"{group} list" for group in (*_NAMED, "op", "host", "user")},
+    "snapshot": "instance list", "vlan": "physnet list",
 }
 """Which list gives the names that a group's commands want. It never starts a daemon for that."""
-_NEW = tuple(f"{group} create" for group in ("instance", "vm", "zone", "pod", "cluster", "offering"))
+_NEW = tuple(f"{group} create" for group in _NAMED)
 """Commands whose name is one that nothing has yet."""
 
 

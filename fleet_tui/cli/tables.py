@@ -170,6 +170,50 @@ GROUPS = (
     _column("HOSTS", lambda r: " ".join(r[1].hosts)),
     _column("VMS", lambda r: str(r[1].vms), right=True),
 )
+PHYSICAL_NETWORKS = (
+    _column("NETWORK", lambda r: r.name),
+    _column("ZONE", lambda r: r.zone),
+    _column("STATE", lambda r: r.state.value),
+    _column("KIND", lambda r: r.isolation.value),
+    _column("CARDS", lambda r: " ".join(f"{hypervisor}={label}" for hypervisor, label in r.nic_labels.items()) or "-"),
+    _column("FREE", lambda r: f"{r.counts.get('free', 0) + r.counts.get('dedicated-free', 0):,}", right=True),
+    _column("NETWORKS", lambda r: str(r.networks), right=True),
+    _column("PROBLEMS", lambda r: str(r.problems) if r.problems else "-", right=True),
+    _column("RANGES", lambda r: r.ranges_text or "-"),
+    _column("ID", lambda r: r.id),
+)
+VLANS = (
+    _column("VLAN", lambda r: str(r.number), right=True),
+    _column("STATE", lambda r: r.state.value),
+    _column("SCOPE", lambda r: r.scope.value if r.scope else "-"),
+    _column("NETWORK", lambda r: r.network or "-"),
+    _column("OWNER", lambda r: r.owner or "-"),
+    _column("DEDICATED TO", lambda r: r.dedicated_to or "-"),
+    _column("SINCE", lambda r: when(r.since)),
+)
+GUEST_NETWORKS = (
+    _column("NETWORK", lambda r: r.name),
+    _column("STATE", lambda r: r.state.value),
+    _column("KIND", lambda r: r.guest_type.value),
+    _column("VLAN", lambda r: "-" if r.vlan is None else str(r.vlan), right=True),
+    _column("ON", lambda r: f"{r.zone}/{r.physical}"),
+    _column("CIDR", lambda r: r.cidr or "-"),
+    _column("OWNER", lambda r: f"{r.owner_kind.value} {r.owner}" if r.owner_kind else "-"),
+    _column("NICS", lambda r: f"{r.running}/{r.nics}", right=True),
+    _column("HOSTS", lambda r: str(r.hosts), right=True),
+    _column("OFFERING", lambda r: r.offering),
+    _column("ERROR", lambda r: r.error),
+    _column("ID", lambda r: r.id),
+)
+"""``NICS``: of VMs that run, of all."""
+NETWORK_OFFERINGS = (
+    _column("OFFERING", lambda r: r.name),
+    _column("KIND", lambda r: r.guest_type.value),
+    _column("VLAN", lambda r: "specified" if r.specify_vlan else "from the pool"),
+    _column("PERSISTENT", lambda r: "yes" if r.persistent else "no"),
+    _column("NETWORKS", lambda r: str(r.networks), right=True),
+    _column("ID", lambda r: r.id),
+)
 
 
 def _signed_size(count: int) -> str:

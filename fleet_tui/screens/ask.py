@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -97,6 +98,8 @@ class FormDialog(ModalScreen[None]):
         self._request_id = ""
         self._timer: Timer | None = None
         self._aside_rows = 3
+        self._is_refused = False
+        """Whether what it would do was refused too."""
 
     def open(self, opener: FleetScreen, spec: Form) -> None:
         """Show this form."""
@@ -124,6 +127,7 @@ class FormDialog(ModalScreen[None]):
         self._is_new = False
         spec = self.spec
         self.query_one(".dialog-title", Static).update(safe(spec.title))
+        self._is_refused = False
         self._complain("")
         self.query_one("#save", Button).label = safe(f"{spec.verb} [ctrl+o]")
         self.query_one("#cancel", Button).label = safe("Cancel [esc]")
@@ -148,7 +152,13 @@ class FormDialog(ModalScreen[None]):
                 self._timer.stop()
             self._timer = self.set_timer(PREVIEW_S, self._preview)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what was typed has not been asked about yet."""
+        return self._timer is not None
+
     def _preview(self) -> None:
+        self._timer = None
         spec, opener = self.spec, self.opener
         if spec is None or opener is None or spec.preview is None or not self.form.rows:
             return
@@ -157,11 +167,15 @@ class FormDialog(ModalScreen[None]):
             opener.fetch(request, lambda reply: self._previewed(spec, reply), "preview", failed=self._not_previewed)
 
     def _previewed(self, spec: Form, reply: Any) -> None:
+        self._is_refused = False
         if spec is self.spec and spec.shown is not None:
             self.query_one("#aside-lines", Lines).show(spec.shown(reply))
 
     def _not_previewed(self, error: FleetError) -> None:
-        self.query_one("#aside-lines", Lines).show([[(f" {error.message} {error.hint}", "attention")]])
+        told = " · ".join(part for part in (error.message, error.hint) if part)
+        said = textwrap.wrap(plain(told), max(20, self.query_one("#aside").size.width - 1))
+        self.query_one("#aside-lines", Lines).show([[(f" {line}", "attention")] for line in said])
+        self._is_refused = True
 
     def action_scroll(self, by: int) -> None:
         aside = self.query_one("#aside")
@@ -245,6 +259,8 @@ class FormDialog(ModalScreen[None]):
         line = self.query_one("#complaint", Static)
         line.update(safe(text))
         line.display = bool(text)
+        if text and self._is_refused:
+            self.query_one("#aside-lines", Lines).show([])  # it says the same
         # The buttons stay in sight: what it would do gives way to what is wrong.
         self.query_one("#aside").styles.max_height = max(3, self._aside_rows - COMPLAINT * bool(text))
 

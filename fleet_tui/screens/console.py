@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet_tui.backend.clock import Clock
@@ -35,6 +36,8 @@ class Console(Protocol):
     def keymap(self) -> Mapping[str, str]: ...
     @property
     def site(self) -> str: ...
+    @property
+    def exports(self) -> Path: ...
     @property
     def screen(self) -> Screen[Any]: ...
     @property

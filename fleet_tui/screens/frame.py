@@ -374,7 +374,7 @@ class FleetScreen(Screen[None]):
 
     def _complete(self, line: str) -> list[str]:
         prompt = self.query_one(Prompt)
-        return commands.complete(line, self.names()) if prompt.mode == ":" and line else []
+        return commands.complete(line, self.names(), self.console.record) if prompt.mode == ":" and line else []
 
     def names(self) -> Iterable[str]:
         """Names of what is known here, for completion."""

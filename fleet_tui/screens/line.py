@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fleet_tui import commands
+from fleet_tui import actions, commands
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.errors import FleetError, NotFound
 
@@ -24,7 +24,7 @@ def run_line(screen: FleetScreen, line: str) -> None:
         screen.say(command.complaint, "warning")
     elif action is None:
         _open_named(screen, command.name)
-    elif action.kind == "go":
+    elif action.kind == "go" and not actions.forbidden(action, screen.console.record):
         screen.console.go(action.id.removeprefix("go."), filter_text=" ".join(command.names))
     elif command.names and (action.aims in SHOWN_BY or action.aims == "branch"):
         names = command.names

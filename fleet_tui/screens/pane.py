@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 else:
     Around = object
 
-PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "operations", "events", "logs")
-NAMED = ("logs", "maintenance")
+PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "events", "logs")
+NAMED = ("logs", "maintenance", "vlans")
 """Panes of one thing, which is named; of logs it may be."""
+WANTED = {"maintenance": "host", "vlans": "physical network"}
+"""Panes that are nothing without a name -> of what."""
 ALLOWED = (
     "move.", "list.sort", "list.reverse", "list.wide", "list.problems", "log.follow", "log.wrap", "log.time", "log.level", "log.mark",
-    "log.full", "since.", "global.refetch", "board.",
+    "log.full", "since.", "global.refetch", "board.", "map.left", "map.right", "map.first", "map.problem", "map.zoom", "map.hosts",
 )  # fmt: skip
 """What keys may still do: look at it differently. Everything else is silent."""
 
@@ -35,8 +37,8 @@ def checked(pane: Sequence[str]) -> tuple[str, str]:
     kind, *names = pane or ("",)
     if kind not in PANES:
         raise UsageError(f"there is no pane {kind!r}", hint=f"there are {', '.join(PANES)}")
-    if kind == "maintenance" and not names:
-        raise UsageError("maintenance of which host?", hint="fleet pane maintenance HOST")
+    if kind in WANTED and not names:
+        raise UsageError(f"{kind} of which {WANTED[kind]}?", hint=f"fleet pane {kind} {WANTED[kind].rpartition(' ')[2].upper()}")
     if names and kind not in NAMED:
         raise UsageError(f"a pane of {kind} takes no name")
     return kind, names[0] if names else ""
@@ -61,6 +63,8 @@ class OnlyLooks(Around):
             screen.aim("", title=self.pane[1])
         elif kind == "maintenance":
             screen.aim(f"host:{self.pane[1]}")
+        elif kind == "vlans":
+            screen.aim(f"physnet:{self.pane[1]}")
         return screen
 
     def allows(self, action_id: str) -> bool:

@@ -42,7 +42,7 @@ def fit(text: str, width: int, align: str = "left", ellipsis: str = UNICODE.elli
     return text.rjust(width - cells + len(text)) if align == "right" else text + " " * (width - cells)
 
 
-WORDS = ("muted", "strong", "title", "focused", "heading", "cursor", "cursor-idle", "match", "key")
+WORDS = ("muted", "faint", "strong", "title", "focused", "heading", "cursor", "cursor-idle", "match", "key")
 CLASSES = frozenset({*STATUS_STYLE.values(), *(f"paint--{word}" for word in WORDS)})
 """Every style class there is to paint with; ``styles/tokens.tcss`` says how each looks."""
 

@@ -17,10 +17,18 @@ from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.hypervisors import GuestState, MoveOptions
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.machines.capacity import Rules
+from fleet_tui.backend.machines.cards import NetworkTenants
 from fleet_tui.backend.machines.rows import MoveRow, VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
 from fleet_tui.backend.machines.world import World
 from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
+from fleet_tui.backend.networks import ListNetworks, ListPhysicalNetworks, physical
+from fleet_tui.backend.networks.allocation import room
+from fleet_tui.backend.networks.fake_wires import FakeWires
+from fleet_tui.backend.networks.queries import list_networks, list_physical
+from fleet_tui.backend.networks.rows import InterfaceRow, NicRow, PhysicalNetworkRow, VlanRow
+from fleet_tui.backend.networks.states import Isolation
+from fleet_tui.backend.networks.wires import Segment
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.simulation import populate
@@ -115,7 +123,11 @@ def test_a_vm_moves_in_it(world: FakeWorld, store: Store) -> None:
     with store.read() as tx:
         movable = (VmRow.state == "running", VmRow.kind == "guest", VmRow.has_device.is_(False), VmRow.has_local_disk.is_(False))
         vm = tx.scalars(select(VmRow).join(HostRow, VmRow.host_id == HostRow.id).where(HostRow.name == "kvm-13", *movable).limit(1)).one()
+        query = select(PhysicalNetworkRow.isolation, VlanRow.number).join(VlanRow, VlanRow.physical_id == PhysicalNetworkRow.id)
+        held = tx.execute(query.join(NicRow, NicRow.network_id == VlanRow.network_id).where(NicRow.vm_id == vm.id)).all()
     source, destination = world.connect("kvm-13"), world.connect("kvm-14")
+    for isolation, number in held:
+        FakeWires(world, world.reach.open(world.login("kvm-14"))).ensure(Segment(Isolation(isolation), number, "eth1"))
     destination.can_receive(vm.guest_id, source)
     source.migrate(vm.guest_id, destination, MoveOptions(), lambda progress: None)
     assert world.places(vm.guest_id) == {"kvm-14": GuestState.RUNNING}
@@ -133,3 +145,34 @@ def test_a_host_that_is_off_on_purpose_is_expected_to_be(store: Store, tmp_path:
     provider.close()
     assert until["disconnected"] is not None and until["disconnected"] > now
     assert until["up"] is until["alert"] is None
+
+
+def test_its_networks_are_in_every_state_that_a_map_can_show(world: FakeWorld, store: Store) -> None:
+    with store.read() as tx:
+        found = {record.name: record for record in list_physical(tx, ListPhysicalNetworks())}
+        guest = found["guest-a"]
+        assert {name: (record.isolation.value, record.state.value) for name, record in found.items()} == {
+            f"{kind}-{zone}": (isolation, state) for zone in "ab"
+            for kind, isolation, state in (("guest", "VLAN", "Enabled"), ("overlay", "VXLAN", "Enabled"), ("storage", "VLAN", "Disabled"))
+        }
+        assert set(guest.counts) == {state for state, count in guest.counts.items() if count}, "each state has an ID"
+        assert room(tx, physical.find(tx, "guest-a")).is_low and not room(tx, physical.find(tx, "guest-b")).is_low
+        assert guest.problems == 4 and found["guest-b"].problems == 0
+        assert sum(found["overlay-a"].counts.values()) == 16_777_214
+        networks = list_networks(tx, ListNetworks(), NetworkTenants(), with_vlans=True)
+    assert {record.state.value for record in networks} == {"Allocated", "Implemented", "Setup"}
+    assert all(record.has_vlan is (record.state.value != "Allocated") for record in networks)
+    assert sum(record.running for record in networks) > 100
+    assert all(record.hosts for record in networks if record.running), "where a VM runs there is an interface"
+
+
+def test_hosts_have_the_interfaces_that_their_rows_say(world: FakeWorld, store: Store) -> None:
+    with store.read() as tx:
+        rows = tx.execute(select(InterfaceRow, HostRow.name).join(HostRow, InterfaceRow.host_id == HostRow.id)).all()
+        cards = tx.execute(select(NicRow, VmRow).join(VmRow, NicRow.vm_id == VmRow.id)).all()
+    there = {(name, one["technique"], one["number"], one["bridge"]) for name in {name for _, name in rows} for one in world.host(name).interfaces}
+    assert there == {(name, row.technique, row.number, row.bridge) for row, name in rows if row.present}
+    assert Counter(row.problem for row, _ in rows if row.problem) == {"missing": 1, "wrong-bridge": 1, "extra": 1}
+    assert len(cards) > 150
+    known = {nic["mac"] for guests in world.ledger.on_host.values() for guest in guests.values() for nic in guest.nics}
+    assert {nic.mac for nic, _ in cards} == known

@@ -265,6 +265,7 @@ def test_a_move_goes_on_when_who_asked_for_it_is_gone(bench: Bench) -> None:
     other = bench.connect(bench.hosts[0])
     until(lambda: other.migration(guest) is None, bench.wait_s, "it ends by itself")
     until(lambda: other.find(guest).state is ABSENT, bench.wait_s, "the source is rid of it")
+    until(lambda: destination.find(guest).state is RUNNING, bench.wait_s, "it is let go on where it arrived")
     counts_on(bench, destination, guest)
 
 

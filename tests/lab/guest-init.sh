@@ -3,6 +3,8 @@
 #   tick=US   microseconds from one counted line to the next (200000)
 #   dirty=M   keep changing M MiB of memory
 #   write     write each tick to its own sector of /dev/vda as well
+#   addr=A/L  address of eth0
+#   ping=A,B  ask these addresses again and again: "PING address ok n" or "PING address no n", each with its own n
 # Serial line: "GUEST-READY …", then "TICK n up=seconds" for ever; a shell reads it. The power button switches off.
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -18,6 +20,8 @@ for word in $(cat /proc/cmdline); do
     tick=*) tick=${word#tick=} ;;
     dirty=*) dirty=${word#dirty=} ;;
     write) write=1 ;;
+    addr=*) addr=${word#addr=} ;;
+    ping=*) ping=${word#ping=} ;;
   esac
 done
 
@@ -41,6 +45,17 @@ if [ -n "$dirty" ]; then
     done
   done) &
 fi
+if [ -n "$addr" ]; then
+  ip addr add "$addr" dev eth0
+  ip link set eth0 up
+fi
+for target in $(echo "$ping" | tr , ' '); do
+  (ok=0 no=0
+  while :; do
+    if ping -c 1 -W 1 "$target" >/dev/null 2>&1; then ok=$((ok + 1)); echo "PING $target ok $ok"; usleep 300000
+    else no=$((no + 1)); echo "PING $target no $no"; fi
+  done) &
+done
 (while :; do sh </dev/ttyS0 >/dev/ttyS0 2>&1; sleep 1; done) &
 
 n=0

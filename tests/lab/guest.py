@@ -1,6 +1,6 @@
 """The guest: Debian's cloud kernel and a busybox, 28 MB downloaded once, nothing installed. Ready two seconds after its start.
 
-``tick=``, ``dirty=`` and ``write`` on its kernel command line are described in ``guest-init.sh``. It needs 80 MiB; use 96.
+``tick=``, ``dirty=``, ``write``, ``addr=`` and ``ping=`` on its kernel command line are described in ``guest-init.sh``. It needs 80 MiB; use 96.
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ for part in lib log cache; do
   mount --bind "$own/$part" /var/$part/libvirt
 done
 mount -t tmpfs -o mode=755,size=64m run /run
-mkdir -p /run/sshd /run/lock /run/libvirt
+mkdir -p /run/sshd /run/lock /run/libvirt /run/openvswitch
+mount --bind "$own/bin" /usr/local/sbin # first where programs are looked for
 hostname "$name"
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unset XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_CACHE_HOME
 cd /
+sh /etc/lab/switch.sh >/var/log/libvirt/switch.log 2>&1
 /usr/sbin/sshd -E /var/log/libvirt/sshd.log
 /usr/sbin/libvirtd --daemon --pid-file /run/libvirtd.pid
 exec 3<&0

@@ -18,6 +18,8 @@ from tests.lab.network import Network
 from tests.waiting import until
 
 INIT = Path(__file__).with_name("host-init.sh")
+SWITCH = Path(__file__).with_name("switch.sh")
+SHIM = Path(__file__).with_name("ip-shim.sh")
 LIBVIRTD = "/usr/sbin/libvirtd"
 IMAGES = "/var/lib/libvirt/images"
 """Each host's local storage, by the same name on all of them."""
@@ -54,6 +56,13 @@ UseDNS no
 PidFile /run/sshd.pid
 Subsystem sftp internal-sftp
 """
+UNWIRE = """\
+for bridge in $(ovs-vsctl list-br); do [ "$bridge" = ovs0 ] || ovs-vsctl --if-exists del-br "$bridge"; done
+for port in $(ovs-vsctl list-ports ovs0); do [ "$port" = eth1 ] || ovs-vsctl --if-exists del-port ovs0 "$port"; done
+for path in /sys/class/net/*; do
+  case ${path##*/} in br*|vx*|eth2.*) ip link del dev "${path##*/}" ;; esac
+done
+"""
 POOL = "<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>\n"
 
 
@@ -72,12 +81,18 @@ class Host:
 
     def make(self, *, shared: Path, authorized: str, password: str) -> None:
         """Its disks, once."""
-        for part in ("lib/images", "log/qemu", "cache", "root/.ssh"):
+        for part in ("lib/images", "log/qemu", "cache", "root/.ssh", "bin"):
             (self.folder / part).mkdir(parents=True)
         etc = self.folder / "etc"
         shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
         for path in etc.glob("ssh/ssh_host_*"):
             path.unlink()
+        (etc / "lab").mkdir()
+        shutil.copy(SWITCH, etc / "lab" / SWITCH.name)
+        if not has_vlans():
+            for name in ("ip", "modprobe"):
+                shutil.copy(SHIM, self.folder / "bin" / name)
+                (self.folder / "bin" / name).chmod(0o755)
         shutil.rmtree(etc / "ssh" / "sshd_config.d", ignore_errors=True)
         (etc / "hostname").write_text(f"{self.name}\n")
         (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
@@ -214,6 +229,10 @@ class Host:
         if pid.exists():
             self.run("kill", f"-{number.value}", pid.read_text().strip())
 
+    def unwire(self) -> None:
+        """Whatever was added to its network since its power came on goes again."""
+        self.run("sh", "-c", UNWIRE)
+
     # Inside
 
     def run(self, *command: str, timeout: float = 60.0) -> str:
@@ -241,6 +260,11 @@ class Host:
         """State by UUID, as libvirt's own client sees it: ``{"…": "running"}``."""
         names = self.virsh("list", "--all", "--uuid").split()
         return {name: self.virsh("domstate", name).strip() for name in names}
+
+
+def has_vlans() -> bool:
+    """Whether this machine's kernel knows 802.1Q."""
+    return Path("/proc/net/vlan").exists() or finished(["modprobe", "-q", "8021q"], check=False).returncode == 0
 
 
 def _answers(place: tuple[str, int] | str) -> bool:

@@ -26,6 +26,7 @@ PROGRAMS = {
     "libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", "qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils",
     "sshd": "openssh-server", "ssh-keygen": "openssh-client", "ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux",
     "cpio": "cpio", "dpkg-deb": "dpkg", "openssl": "openssl",
+    "ovs-vsctl": "openvswitch-switch", "ovs-vswitchd": "openvswitch-switch", "ethtool": "ethtool", "modprobe": "kmod",
 }  # fmt: skip
 
 
@@ -118,6 +119,7 @@ class Lab:
             except (LabError, subprocess.TimeoutExpired):
                 host.off()
             else:
+                host.unwire()
                 for place in (IMAGES, "/var/log/libvirt/qemu"):
                     while host.says("mountpoint", "-q", place):
                         host.run("umount", place)

@@ -136,7 +136,7 @@ def _reads() -> tuple[Method, ...]:
         Method("instances.settings", "instances.ShowSettings", "instances.InstanceSettings", P.SETTINGS_READ, True),
         Method("snapshots.list", "instances.ListSnapshots", "instances.SnapshotRecord*", P.STATES_READ, True),
         Method("templates.list", "instances.ListTemplates", "instances.TemplateRecord*", P.SETTINGS_READ, True),
-        Method("networks.list", "instances.ListNetworks", "instances.NetworkRecord*", P.STATES_READ, True),
+        Method("virtual-networks.list", "instances.ListNetworks", "instances.NetworkRecord*", P.STATES_READ, True),
         Method("images.list", "instances.ListImages", "instances.ImageRecord*", P.STATES_READ, True),
         Method("users.list", "identity.ListUsers", "identity.UserRecord*", P.USERS_READ, True),
         Method("audit.list", "identity.ListAudit", "identity.AuditRecord*", P.AUDIT_READ, True),

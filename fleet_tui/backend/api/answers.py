@@ -55,7 +55,7 @@ class Answers:
             "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
             "snapshots.list": lambda caller, r: self._query(lambda tx: queries.list_snapshots(tx, r.target)),
             "templates.list": lambda caller, r: self._query(lambda tx: registers.list_templates(tx, r.limit)),
-            "networks.list": lambda caller, r: self._query(lambda tx: registers.list_networks(tx, r.limit)),
+            "virtual-networks.list": lambda caller, r: self._query(lambda tx: registers.list_networks(tx, r.limit)),
             "images.list": lambda caller, r: self._query(lambda tx: registers.list_images(tx, r.limit)),
         }
 

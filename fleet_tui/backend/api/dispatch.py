@@ -138,7 +138,7 @@ class Dispatcher:
     def _denial(self, method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
         """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
         needed = {method.permission: method.name}
-        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if getattr(request, name, None)})
+        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if _is_set(request, name)})
         for permission, deed in needed.items():
             if not allows(caller.role, permission) and not (permission is method.permission and self._owns(method, caller, request)):
                 able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
@@ -187,6 +187,12 @@ class Dispatcher:
             )
         except Exception:
             log.exception("audit record %s of %s could not be completed: %s", seq, method.name, result)
+
+
+def _is_set(request: Any, name: str) -> bool:
+    """Whether a field that asks for more rights was given: a number is, even 0."""
+    value = getattr(request, name, None)
+    return value is not None and value is not False and value != ""
 
 
 def _is_recorded(method: Method, request: Any) -> bool:

@@ -17,6 +17,7 @@ from fleet_tui.backend.machines.capacity import Rules
 from fleet_tui.backend.machines.queries import show_capacity
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.maintenance import queries as maintenance
+from fleet_tui.backend.networks import queries as networks
 
 URGENT = frozenset({"failed", "attention"})
 """Severities that a person should look at; the others only tell what goes on."""
@@ -38,6 +39,10 @@ class Ground:
         self._rules = rules or Rules()
         self._rooms: tuple[ZoneRoom, ...] = ()
         self._counted_at = -ROOM_S
+        self._of_networks: list[Attention] = []
+        self._amiss: dict[tuple[str, str, str], float] = {}
+        """Since when, as far as this daemon has seen."""
+        self._asked_at = -ROOM_S
 
     def rooms(self, tx: Session) -> tuple[ZoneRoom, ...]:
         """Room by zone, at most `ROOM_S` old. Zones whose hosts told of no CPU run no VMs, and are left out."""
@@ -64,7 +69,21 @@ class Ground:
 
     def attention(self, tx: Session) -> list[Attention]:
         """Hosts that are lost, broken or in maintenance, and what patches are missing."""
-        return [*self._hosts(tx), *self._patches(tx)]
+        return [*self._hosts(tx), *self._patches(tx), *self._networks(tx)]
+
+    def _networks(self, tx: Session) -> list[Attention]:
+        """Pools that run low, IDs and interfaces that are not as they should be; at most `ROOM_S` old. Everybody reads this: no ID is in it."""
+        now = self._clock.monotonic()
+        if now - self._asked_at >= ROOM_S:
+            self._asked_at = now
+            told = networks.wanting_attention(tx)
+            begun = self._clock.now().timestamp()
+            self._amiss = {key: self._amiss.get(key, begun) for key in told}
+            self._of_networks = [
+                Attention("attention", name, f"physnet:{id_}", words, ":vlans shows its map", self._amiss[id_, name, kind])
+                for (id_, name, kind), words in told.items()
+            ]
+        return self._of_networks
 
     def _hosts(self, tx: Session) -> Iterator[Attention]:
         told = set()

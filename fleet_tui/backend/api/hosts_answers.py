@@ -23,6 +23,7 @@ from fleet_tui.backend.identity.permissions import allows
 from fleet_tui.backend.instances.queries import count as count_instances
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.machines import capacity
+from fleet_tui.backend.networks import physical
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.backend.operations.catalogue import error_record
 from fleet_tui.backend.operations.engine import Engine
@@ -53,7 +54,7 @@ class HostAnswers:
             "pods.create": lambda caller, r: self._made(lambda tx: hierarchy.create_pod(tx, r).id, queries.list_pods),
             "clusters.create": lambda caller, r: self._made(lambda tx: hierarchy.create_cluster(tx, r).id, queries.list_clusters),
             "branches.allocate": self._allocate,
-            "branches.delete": lambda caller, r: self._done(lambda tx: hierarchy.delete_branch(tx, r, caller.user)),
+            "branches.delete": self._delete,
             "hosts.edit": lambda caller, r: self._show(editing.edit(self._store, self._drivers, r, caller.user)),
             "patches.import": lambda caller, r: self._done(
                 lambda tx: patches.import_patches(tx, r, caller.user, self._drivers.clock.now())
@@ -117,6 +118,14 @@ class HostAnswers:
                 hint="it takes one of the roles admin, root-admin", role=caller.role.value, needed=Permission.HOSTS_EDIT.value,
             )
         return self._done(lambda tx: hierarchy.set_allocation(tx, request, caller.user, self._drivers.clock.now()))
+
+    def _delete(self, caller: Caller, request: hosts.DeleteBranch) -> Done:
+        def act(tx: Session) -> str:
+            if request.kind == "zone":
+                physical.refuse_in_zone(tx, request.target)
+            return hierarchy.delete_branch(tx, request, caller.user)
+
+        return self._done(act)
 
     def _made(self, make: Callable[[Session], str], listed: Callable[[Session], tuple[Any, ...]]) -> Any:
         with self._store.write() as tx:

@@ -1,4 +1,4 @@
-"""Methods about zones, hosts, VMs and maintenance: rows of the one table."""
+"""Methods about zones, hosts, VMs, maintenance and networks: rows of the one table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,35 @@ METHODS: tuple[Method, ...] = (
     Method("host.cancel-maintenance", "maintenance.CancelMaintenance", _SUBMITTED, P.HOSTS_OPERATE, False, danger="disruptive"),
     Method("host.migrate-back", "maintenance.MigrateBack", _SUBMITTED, P.HOSTS_OPERATE, False, danger="disruptive"),
     Method("host.announce", "maintenance.AnnounceMaintenance", _SUBMITTED, P.HOSTS_OPERATE, False, danger="changes"),
+    Method("physnets.list", "networks.ListPhysicalNetworks", "networks.PhysicalNetworkRecord*", P.VLANS_READ, True),
+    Method("vlans.map", "networks.ShowMap", "networks.MapRecord", P.VLANS_READ, True),
+    Method("vlans.show", "networks.ShowVlan", "networks.VlanRecord", P.VLANS_READ, True),
+    Method("vlans.list", "networks.ListVlans", "networks.VlanRecord*", P.VLANS_READ, True),
+    Method("vlans.presence", "networks.ShowPresence", "networks.PresenceRecord*", P.VLANS_READ, True),
+    Method("vlans.plan", "networks.PlanRanges", "networks.RangeDiff", P.VLANS_READ, True),
+    Method("networks.list", "networks.ListNetworks", "networks.NetworkRecord*", P.STATES_READ, True),
+    Method("networks.show", "networks.ShowNetwork", "networks.NetworkRecord", P.STATES_READ, True),
+    Method("network-offerings.list", "networks.ListNetworkOfferings", "networks.NetworkOfferingRecord*", P.STATES_READ, True),
+    Method("physnets.create", "networks.CreatePhysicalNetwork", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="changes"),
+    Method("physnets.edit", "networks.EditPhysicalNetwork", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="changes"),
+    Method("physnets.delete", "networks.DeletePhysicalNetwork", "api.Done", P.VLANS_EDIT, False, danger="destructive"),
+    Method("vlans.set", "networks.SetRanges", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="disruptive"),
+    Method("vlans.scope", "networks.SetScope", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="changes"),
+    Method("vlans.template", "networks.ApplyTemplate", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="changes"),
+    Method("vlans.dedicate", "networks.Dedicate", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="changes"),
+    Method("vlans.release", "networks.ReleaseDedication", "networks.PhysicalNetworkRecord", P.VLANS_EDIT, False, danger="changes"),
+    Method("network-offerings.create", "networks.CreateNetworkOffering", "networks.NetworkOfferingRecord", P.NETWORKS_EDIT, False, danger="changes"),
+    Method("network-offerings.delete", "networks.DeleteNetworkOffering", "api.Done", P.NETWORKS_EDIT, False, danger="destructive"),
+    Method(
+        "networks.create", "networks.CreateNetwork", "networks.NetworkRecord", P.NETWORKS_EDIT, False, danger="changes", also={"vlan": P.VLANS_EDIT},
+    ),
+    Method("networks.delete", "networks.DeleteNetwork", "api.Done", P.NETWORKS_EDIT, False, danger="destructive"),
+    Method("network.restart", "networks.RestartNetwork", _SUBMITTED, P.NETWORKS_EDIT, False, danger="disruptive"),
+    Method("vlan.drift", "networks.CheckDrift", _SUBMITTED, P.VLANS_EDIT, False, danger="changes"),
+    Method("vlan.repair", "networks.RepairDrift", _SUBMITTED, P.VLANS_EDIT, False, danger="disruptive"),
+    Method("vlan.sweep", "networks.SweepVlans", _SUBMITTED, P.VLANS_EDIT, False, danger="disruptive"),
     Method("cluster.maintain", "maintenance.MaintainRolling", _SUBMITTED, P.HOSTS_OPERATE, False, danger="disruptive"),
 )
 """Rights follow spec 16.2: operators maintain hosts and drive VMs; admins change the hierarchy and force; root-admins alone set ratios and
-cluster passwords. Owners drive their own VMs (VM-4, USR-4), but neither make, resize, edit nor destroy them by that alone."""
+cluster passwords, and edit VLANs, which besides them only auditors see. Owners drive their own VMs (VM-4, USR-4), but neither make, resize,
+edit nor destroy them by that alone."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from fleet_tui.backend.api import Done
+from fleet_tui.backend.api import METHODS, Done
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.identity import (
     AuditRecord,
@@ -13,6 +14,7 @@ from fleet_tui.backend.identity import (
     ListUsers,
     MakeReadOnly,
     OpenSession,
+    Permission,
     PutUser,
     RemoveUser,
     SessionRecord,
@@ -21,7 +23,7 @@ from fleet_tui.backend.identity import (
 )
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.identity.permissions import effective
+from fleet_tui.backend.identity.permissions import allows, effective
 from fleet_tui.backend.identity.users import Users
 
 
@@ -74,7 +76,8 @@ class People:
         return Done(f"user {request.name} removed")
 
     def list_audit(self, caller: Caller, request: ListAudit) -> tuple[AuditRecord, ...]:
-        return self._audit.find(request, caller)
+        found = self._audit.find(request, caller)
+        return found if allows(caller.role, Permission.VLANS_READ) else tuple(_without_vlans(record) for record in found)
 
     def verify_audit(self, _caller: Caller, _request: VerifyAudit) -> AuditVerdict:
         return self._audit.verify()
@@ -84,3 +87,20 @@ class People:
             id=session, user=caller.user, role=caller.role, read_only=read_only, site=self._site, simulated=self._simulated,
             daemon_version=self._version, permissions=effective(caller.role, read_only), cursor=self._cursor(),
         )
+
+
+def _without_vlans(record: AuditRecord) -> AuditRecord:
+    """As somebody may read it who may not know a VLAN: also of what that person did while having a higher role."""
+    method = METHODS.get(record.action)
+    if method is None:
+        return record
+    if method.permission in _OF_VLANS:
+        return replace(record, parameters={}, result=record.result.partition(":")[0])
+    secret = {name for name, permission in method.also.items() if permission in _OF_VLANS}
+    if not secret:
+        return record
+    kept = {name: value for name, value in record.parameters.items() if name not in secret}
+    return replace(record, parameters=kept, result=record.result.partition(":")[0])
+
+
+_OF_VLANS = frozenset({Permission.VLANS_READ, Permission.VLANS_EDIT})

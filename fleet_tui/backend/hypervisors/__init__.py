@@ -78,6 +78,20 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Nic:
+    """A guest's network card, and where it is plugged in on one host."""
+
+    mac: str
+    bridge: str
+    ovs: bool = False
+    """An Open vSwitch bridge, where the port carries the tag."""
+    tag: int = 0
+    """VLAN of an Open vSwitch port; 0 where the bridge itself is of one VLAN."""
+    port: str = ""
+    """Id of an Open vSwitch port (a UUID), the same on every host."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSpec:
     """A guest to be made."""
 
@@ -95,6 +109,7 @@ class GuestSpec:
     initrd: str = ""
     cmdline: str = ""
     disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +160,8 @@ class MoveOptions:
     """``migratewait``: then it is aborted and the guest stays where it is."""
     converge: bool = True
     """Slow a guest down that changes memory faster than the link carries it."""
+    nics: tuple[Nic, ...] = ()
+    """Its cards as they are plugged in at the destination; empty when it has none."""
 
 
 class Console(Protocol):
@@ -198,6 +215,10 @@ class Hypervisor(Protocol):
         ...
 
     def resize(self, guest_id: str, cores: int, memory_bytes: int, minimum_memory_bytes: int, cpu_weight: int) -> None: ...
+
+    def plug(self, guest_id: str, nics: Sequence[Nic]) -> None:
+        """Give a guest that is off these cards, and no others. What they are plugged into must be there when it starts."""
+        ...
 
     def remove(self, guest_id: str, *, with_disks: bool) -> None:
         """Undefine a guest that is off; nothing happens when it is gone. ``with_disks`` erases its disks too."""

@@ -6,11 +6,12 @@ it goes along when a guest moves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
-from fleet_tui.backend.hypervisors import GuestSpec
+from fleet_tui.backend.hypervisors import GuestSpec, Nic
 
 NAMESPACE = "https://fleet-tui.dev/libvirt/1"
 SERIAL_LOG = "/var/log/libvirt/qemu/{id}.serial.log"
@@ -69,6 +70,8 @@ def defined(spec: GuestSpec, tuning: Tuning) -> str:
         ET.SubElement(place, "target", dev=target, bus="virtio")
         if disk.is_local:
             ET.SubElement(_own(domain), f"{{{NAMESPACE}}}local", target=target)
+    for nic in spec.nics:
+        devices.append(_card(nic))
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=SERIAL_LOG.format(id=spec.id), append="on")
     ET.SubElement(serial, "target", port="0")
@@ -85,6 +88,29 @@ def resized(xml: str, cores: int, memory_bytes: int, minimum_memory_bytes: int, 
     limit = _own(domain).get("cpu-limit-mhz", "0")
     _size(domain, cores, memory_bytes, minimum_memory_bytes)
     _weigh(domain, cores, minimum_memory_bytes, cpu_weight, int(limit) if limit.isdigit() else 0, tuning)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def plugged(xml: str, nics: Sequence[Nic]) -> str:
+    """A definition with these cards. One that is there already, by its address, stays where the guest sees it; the others go."""
+    domain = ET.fromstring(xml)
+    devices = domain.find("devices")
+    assert devices is not None
+    there = {mac.get("address", "").lower(): card for card in devices.findall("./interface[@type='bridge']") if (mac := card.find("mac")) is not None}
+    wanted = {nic.mac.lower(): nic for nic in nics}
+    for address, card in there.items():
+        if address not in wanted:
+            devices.remove(card)
+            continue
+        for name in ("source", "virtualport", "vlan", "target", "backend", "portid"):  # of the bridge it was in, perhaps on another host
+            for old in card.findall(name):
+                card.remove(old)
+        for part in reversed(list(_card(wanted[address]))):
+            if part.tag in ("source", "virtualport", "vlan"):
+                card.insert(1, part)
+    for address, nic in wanted.items():
+        if address not in there:
+            devices.append(_card(nic))
     return ET.tostring(domain, encoding="unicode")
 
 
@@ -128,6 +154,22 @@ def cpu(xml: str) -> tuple[str, str, str, str, str]:
     arch, machine = (kind.get("arch", ""), kind.get("machine", "")) if kind is not None else ("", "")
     text = ET.tostring(element, encoding="unicode") if element is not None else ""
     return domain.findtext("./devices/emulator", ""), arch, machine, domain.get("type", ""), text
+
+
+def _card(nic: Nic) -> Element:
+    """In a plain bridge, which is of one VLAN; or as a port of Open vSwitch, which has its tag and an id that it keeps on every host."""
+    card = Element("interface", type="bridge")
+    ET.SubElement(card, "mac", address=nic.mac)
+    ET.SubElement(card, "source", bridge=nic.bridge)
+    if nic.ovs:
+        port = ET.SubElement(card, "virtualport", type="openvswitch")
+        if nic.port:
+            ET.SubElement(port, "parameters", interfaceid=nic.port)
+        if nic.tag:
+            ET.SubElement(ET.SubElement(card, "vlan"), "tag", id=str(nic.tag))
+    ET.SubElement(card, "model", type="virtio")
+    ET.SubElement(card, "rom", enabled="no")  # a guest that starts from its disk or kernel needs no boot code in its card
+    return card
 
 
 def _size(domain: Element, cores: int, memory_bytes: int, minimum_memory_bytes: int) -> None:

@@ -127,6 +127,10 @@ class FakeWorld:
         except KeyError:
             raise NotFound(f"there is no host {name!r}") from None
 
+    def at(self, address: str) -> Host:
+        """The host with that address."""
+        return self.host(self._by_address.get(address, ""))
+
     def login(self, name: str) -> Login:
         """One that this host lets in."""
         host = self.host(name)
@@ -150,10 +154,10 @@ class FakeWorld:
     # --- what can happen to it ---------------------------------------------------------------------------------------
 
     def power_off(self, name: str) -> None:
-        """A power cut: guests stop at once, definitions and disks stay."""
+        """A power cut: guests stop at once, definitions and disks stay; segments are gone."""
         with self.locked():
             host = self.host(name)
-            host.is_on = False
+            host.is_on, host.interfaces = False, []
             self.moves.host_ended(host, "lost its power")
             for guest in tuple(self.ledger.on_host.get(name, {}).values()):
                 if guest.state == GuestState.INCOMING.value:

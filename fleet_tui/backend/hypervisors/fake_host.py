@@ -17,10 +17,11 @@ from fleet_tui.backend.hypervisors import (
     Hypervisor,
     Moved,
     MoveOptions,
+    Nic,
     Progress,
 )
 from fleet_tui.backend.hypervisors.fake_console import FakeConsole, serial_log
-from fleet_tui.backend.hypervisors.fake_ledger import File, Guest, Host, made
+from fleet_tui.backend.hypervisors.fake_ledger import File, Guest, Host, made, plugged
 from fleet_tui.backend.hypervisors.fake_moves import Flight
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class FakeHypervisor:
             self._refuse_in_mode(f"start {guest.name}")
             if guest.state not in HALTED:
                 raise WrongState(f"{guest.name} is {guest.state} on {self.host.id}", hint="look at its migration", state=guest.state)
+            self.host.refuse_unplugged(guest.nics)
             if any(place.state in (RUNNING, PAUSED) for place in self.world.ledger.places(guest_id)):
                 self.world.double_starts.append(guest_id)
             guest.state, guest.booted = RUNNING, self.world.now()
@@ -173,6 +175,16 @@ class FakeHypervisor:
             guest.cores, guest.memory_bytes = cores, memory_bytes
             guest.minimum_memory_bytes, guest.cpu_weight = minimum_memory_bytes, cpu_weight
             self._put(guest, "resized")
+
+    def plug(self, guest_id: str, nics: Sequence[Nic]) -> None:
+        with self._verb("plug", guest_id):
+            guest = self._known(guest_id)
+            if guest.nics == plugged(nics):
+                return
+            if guest.state not in HALTED:
+                raise WrongState(f"{guest.name} is {guest.state}; its cards change only while it is off", hint="stop it first", state=guest.state)
+            guest.nics = plugged(nics)
+            self._put(guest, "plugged in anew")
 
     def remove(self, guest_id: str, *, with_disks: bool) -> None:
         with self._verb("remove", guest_id):

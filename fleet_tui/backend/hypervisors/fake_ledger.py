@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleet_tui.backend.hypervisors import GuestSpec, GuestState
+from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.hypervisors import GuestSpec, GuestState, Nic
 from fleet_tui.backend.journal import Entry, Journal
 from fleet_tui.backend.remote.fake import Machine
 
@@ -50,6 +51,17 @@ class Host:
     """XenServer's own maintenance mode, or vCenter's."""
     is_master: bool = False
     can_be_master: bool = True
+    technique: str = "kernel"
+    """How it carries VLANs: ``kernel``, ``ovs``, or ``""`` for not at all."""
+    interfaces: list[dict[str, Any]] = field(default_factory=list)
+    """Segments it carries, as ``networks.fake_wires`` keeps them. They are gone after a power cut."""
+
+    def refuse_unplugged(self, nics: Iterable[Mapping[str, Any]]) -> None:
+        """As libvirt would: a bridge that is not there takes no card."""
+        bridges = {one["bridge"] for one in self.interfaces}
+        for nic in nics:
+            if nic["bridge"] not in bridges:
+                raise WrongState(f"Cannot get interface MTU on '{nic['bridge']}': No such device", hint="make the interface first", state="no-bridge")
 
     @property
     def can_work(self) -> bool:
@@ -75,6 +87,7 @@ class Guest:
     initrd: str = ""
     cmdline: str = ""
     disks: list[dict[str, Any]] = field(default_factory=list)
+    nics: list[dict[str, Any]] = field(default_factory=list)
     has_device: bool = False
     """A pass-through device: it cannot move while it runs."""
     dirty_rate: float = 0.0
@@ -165,6 +178,11 @@ class WorldLedger(Journal):
         self._places.setdefault(guest.guest, {})[guest.host] = guest
 
 
+def plugged(nics: Iterable[Nic]) -> list[dict[str, Any]]:
+    """Cards, as a journal keeps them."""
+    return [{"mac": nic.mac, "bridge": nic.bridge, "ovs": nic.ovs, "tag": nic.tag, "port": nic.port} for nic in nics]
+
+
 _DIRTY = re.compile(r"\bdirty=(\d+)\b")
 
 
@@ -177,5 +195,5 @@ def made(spec: GuestSpec, host: str) -> Guest:
         initrd=spec.initrd, cmdline=spec.cmdline, disks=[
             {"path": disk.path, "size_bytes": disk.size_bytes, "source": disk.source, "format": disk.format, "is_local": disk.is_local}
             for disk in spec.disks
-        ], dirty_rate=int(dirty[1]) * 8 * 1024.0**2 if dirty else 0.0,
+        ], nics=plugged(spec.nics), dirty_rate=int(dirty[1]) * 8 * 1024.0**2 if dirty else 0.0,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fleet_tui.backend.errors import Busy, FleetError, NoCapacity, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.hypervisors import GuestState, Moved, MoveOptions, Progress
-from fleet_tui.backend.hypervisors.fake_ledger import File, Guest, Host, Move
+from fleet_tui.backend.hypervisors.fake_ledger import File, Guest, Host, Move, plugged
 
 if TYPE_CHECKING:
     from fleet_tui.backend.faults import Fault
@@ -92,11 +92,14 @@ class Moves:
         sizes = sum(disk["size_bytes"] for disk in local)
         if destination.disk_used_bytes + sizes > destination.disk_bytes:
             raise NoCapacity(f"the storage of {destination.id} has no room for the disks of {guest.name}", hint="choose another host")
+        nics = plugged(options.nics) or guest.nics
+        destination.refuse_unplugged(nics)
         rate = min(RATE, options.bandwidth_mib_s * 1024**2) if options.bandwidth_mib_s else RATE
         move = Move(
             guest.guest, source.id, destination.id, self._world.now(), guest.memory_bytes + sizes, rate, guest.dirty_rate, options.converge
         )
         arriving = self._copy_of(guest, destination, INCOMING)
+        arriving.nics = nics
         files = [File(self._world.ledger.file_id(destination, disk), disk["size_bytes"]) for disk in local]
         self._world.ledger.put(move, arriving, *files)
         self._world.say(source.id, f"{guest.name}: migration to {destination.id} begun, {move.total_bytes / 2**30:.1f} GiB")

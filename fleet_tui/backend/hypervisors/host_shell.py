@@ -18,7 +18,10 @@ _FACTS = """\
 grep -qwE 'vmx|svm' /proc/cpuinfo && [ -e /dev/kvm ] && echo accelerated yes
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then grep -qw cpu /sys/fs/cgroup/cgroup.controllers && echo cgroup 2
 elif [ -e /sys/fs/cgroup/cpu/cpu.shares ] || [ -e /sys/fs/cgroup/cpu,cpuacct/cpu.shares ]; then echo cgroup 1; fi
-for nic in /sys/class/net/*; do echo nic "${nic##*/}"; done
+for nic in /sys/class/net/*; do
+  [ ! -d "$nic/bridge" ] || continue
+  case ${nic##*/} in *.[0-9]*|*-[0-9]*|vx[0-9]*|vnet*|tap*|ovs-*) ;; *) echo nic "${nic##*/}" ;; esac
+done
 echo serial "$(cat /sys/class/dmi/id/product_serial 2>/dev/null)"
 echo system "$(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
 echo kernel "$(uname -r)"
@@ -98,7 +101,8 @@ class HostShell:
         self._address = shell.login.address
 
     def facts(self) -> dict[str, list[str]]:
-        """What is said of the host, by word: accelerated, cgroup, nic, serial, system, kernel."""
+        """What is said of the host, by word: accelerated, cgroup, nic, serial, system, kernel. Its own network cards only: the names of what
+        carries guest networks and guests tell VLAN IDs, and come and go."""
         found: dict[str, list[str]] = {}
         for line in self._shell.run(_FACTS).out.splitlines():
             word, _, value = line.partition(" ")

@@ -23,6 +23,7 @@ from fleet_tui.backend.hypervisors import (
     Hypervisor,
     Moved,
     MoveOptions,
+    Nic,
     Progress,
     domain_xml,
 )
@@ -146,9 +147,7 @@ class LibvirtHost:
         if found.state is GuestState.RUNNING:
             return
         if found.state not in HALTED:
-            raise WrongState(
-                f"{found.name} is {found.state.value} on {self.link.address}", hint="look at its migration", state=found.state.value
-            )
+            raise self._stands_wrong(found, "look at its migration")
         try:
             self.link.call(domain.create, what=f"start {found.name}", timeout_s=_START_S)
         except WrongState:
@@ -216,19 +215,24 @@ class LibvirtHost:
         if found.state is GuestState.RUNNING:
             return
         if found.state is not GuestState.PAUSED or found.is_migrating_away:
-            raise WrongState(
-                f"{found.name} is {found.state.value} on {self.link.address}", hint="look at its migration", state=found.state.value
-            )
+            raise self._stands_wrong(found, "look at its migration")
         self.link.call(domain.resume, what=f"let {found.name} go on")
 
     def resize(self, guest_id: str, cores: int, memory_bytes: int, minimum_memory_bytes: int, cpu_weight: int) -> None:
+        domain, name = self._off(guest_id, "its size changes")
+        xml = domain_xml.resized(self.definition(domain), cores, memory_bytes, minimum_memory_bytes, cpu_weight, self.tuning)
+        self.link.call(self.link.connection.defineXML, xml, what=f"resize {name}")
+
+    def plug(self, guest_id: str, nics: Sequence[Nic]) -> None:
+        domain, name = self._off(guest_id, "its cards change")
+        self.link.call(self.link.connection.defineXML, domain_xml.plugged(self.definition(domain), nics), what=f"plug in {name}")
+
+    def _off(self, guest_id: str, what: str) -> tuple[Any, str]:
         domain = self.known(guest_id)
         found = self._info(domain)
         if found.state not in HALTED:
-            words = f"{found.name} is {found.state.value}; its size changes only while it is off"
-            raise WrongState(words, hint="stop it first", state=found.state.value)
-        xml = domain_xml.resized(self.definition(domain), cores, memory_bytes, minimum_memory_bytes, cpu_weight, self.tuning)
-        self.link.call(self.link.connection.defineXML, xml, what=f"resize {found.name}")
+            raise WrongState(f"{found.name} is {found.state.value}; {what} only while it is off", hint="stop it first", state=found.state.value)
+        return domain, found.name
 
     def remove(self, guest_id: str, *, with_disks: bool) -> None:
         domain = self.domain(guest_id)
@@ -236,7 +240,7 @@ class LibvirtHost:
             return
         found = self._info(domain)
         if found.state not in HALTED:
-            raise WrongState(f"{found.name} is {found.state.value} on {self.link.address}", hint="stop it first", state=found.state.value)
+            raise self._stands_wrong(found, "stop it first")
         disks = domain_xml.volumes(self.definition(domain)) if with_disks else []
         self.forget(domain, [disk.path for disk in disks])
 
@@ -256,7 +260,7 @@ class LibvirtHost:
         domain = self.known(guest_id)
         found = self._info(domain)
         if found.state is not GuestState.RUNNING:
-            raise WrongState(f"{found.name} is {found.state.value} on {self.link.address}", hint="start it", state=found.state.value)
+            raise self._stands_wrong(found, "start it")
         link = self.link.again()
         try:
             return LibvirtConsole(link, domain.UUIDString(), found.name)
@@ -335,9 +339,8 @@ class LibvirtHost:
             is_source_only = error.details.get("libvirt_code") == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
             return {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN} if is_source_only else {}
         moving = (libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN, libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)
-        if stats.get("type") in (None, libvirt.VIR_DOMAIN_JOB_NONE) or stats.get("operation") not in moving:
-            return {}
-        return stats
+        is_under_way = stats.get("type") not in (None, libvirt.VIR_DOMAIN_JOB_NONE) and stats.get("operation") in moving
+        return stats if is_under_way else {}
 
     def refuse_name(self, name: str, guest_id: str) -> None:
         """A name that another guest has here."""
@@ -345,8 +348,7 @@ class LibvirtHost:
             other = self.link.call(self.link.connection.lookupByName, name)
         except NotFound:
             return
-        holder = other.UUIDString()
-        if holder != self._uuid(guest_id):
+        if (holder := other.UUIDString()) != self._uuid(guest_id):
             raise WrongState(
                 f"{self.link.address} has another guest named {clean(name, 100)}", hint="choose another name", state="name-taken", holders=[holder]
             )
@@ -354,6 +356,9 @@ class LibvirtHost:
     def refuse_in_flight(self, found: GuestInfo) -> None:
         if found.is_migrating_away or found.state is GuestState.INCOMING:
             raise Busy(f"{found.name} is being migrated", hint="wait for that, or abort it", holders=[found.name])
+
+    def _stands_wrong(self, found: GuestInfo, hint: str) -> WrongState:
+        return WrongState(f"{found.name} is {found.state.value} on {self.link.address}", hint=hint, state=found.state.value)
 
     def _info(self, domain: Any) -> GuestInfo:
         state, reason = self.link.call(domain.state, 0)

@@ -14,13 +14,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fleet_tui.backend.errors import FleetError, InternalError, NotFound, TimedOut, Unreachable, WrongState
-from fleet_tui.backend.hypervisors import GuestInfo, GuestState, Moved, MoveOptions, Progress, domain_xml
+from fleet_tui.backend.hypervisors import GuestInfo, GuestState, Moved, MoveOptions, Nic, Progress, domain_xml
 from fleet_tui.backend.hypervisors.domain_xml import Volume
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Moves:
         flags |= libvirt.VIR_MIGRATE_PAUSED
         if options.bandwidth_mib_s:
             parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = options.bandwidth_mib_s
+        if options.nics:
+            parameters.update(self._replugged(guest_id, options.nics))
         if options.converge:
             flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
         if local:
@@ -125,6 +127,16 @@ class Moves:
                         here.call(domain.migrate3, there.connection, parameters, flags, what="migrate it", timeout_s=limit)
 
         return call
+
+    def _replugged(self, guest_id: str, nics: Sequence[Nic]) -> dict[str, Any]:
+        """The guest as it is to be there, now and after its next start: with its cards where that host has their networks."""
+        libvirt, host = self._libvirt, self._host
+        domain = host.known(guest_id)
+        live = str(host.link.call(domain.XMLDesc, libvirt.VIR_DOMAIN_XML_MIGRATABLE))
+        return {
+            libvirt.VIR_MIGRATE_PARAM_DEST_XML: domain_xml.plugged(live, nics),
+            libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: domain_xml.plugged(host.definition(domain), nics),
+        }
 
     def _attend(
         self, domain: Any, guest: GuestInfo, destination: LibvirtHost, flight: _Flight, options: MoveOptions, told: Callable[[Progress], None]

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from fleet_tui.backend.identity import Permission as P
 from fleet_tui.backend.identity import Role
 
-_READS = frozenset({P.STATES_READ, P.SETTINGS_READ, P.USERS_READ, P.AUDIT_READ})
+_READS = frozenset({P.STATES_READ, P.SETTINGS_READ, P.VLANS_READ, P.USERS_READ, P.AUDIT_READ})
 _OPERATOR = frozenset({P.STATES_READ, P.SETTINGS_READ, P.INSTANCES_OPERATE, P.VMS_OPERATE, P.HOSTS_OPERATE, P.AUDIT_READ})
-_ADMIN = _OPERATOR | {P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.HOSTS_EDIT, P.HOSTS_FORCE, P.USERS_READ, P.USERS_EDIT}
+_ADMIN = _OPERATOR | {P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.HOSTS_EDIT, P.HOSTS_FORCE, P.NETWORKS_EDIT, P.USERS_READ, P.USERS_EDIT}
 
 ROLES: Mapping[Role, frozenset[P]] = {
     Role.ROOT_ADMIN: frozenset(P) - {P.AGENT},
@@ -21,8 +21,8 @@ ROLES: Mapping[Role, frozenset[P]] = {
 """Permissions of each role. Admins and operators read only their own entries of the audit, see :data:`WHOLE_AUDIT`."""
 
 CHANGES: frozenset[P] = frozenset({
-    P.INSTANCES_OPERATE, P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.VMS_OPERATE, P.HOSTS_OPERATE, P.HOSTS_EDIT, P.HOSTS_FORCE, P.USERS_EDIT,
-    P.SITE_ADMIN,
+    P.INSTANCES_OPERATE, P.INSTANCES_DELETE, P.TEMPLATES_EDIT, P.VMS_OPERATE, P.HOSTS_OPERATE, P.HOSTS_EDIT, P.HOSTS_FORCE, P.NETWORKS_EDIT,
+    P.VLANS_EDIT, P.USERS_EDIT, P.SITE_ADMIN,
 })
 """What a read-only session loses, whatever its role."""
 

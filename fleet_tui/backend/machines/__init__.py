@@ -289,6 +289,8 @@ class CreateVm(OperationRequest):
     local_disk: bool = False
     room_s: float = 0.0
     """So long it waits for room when it fits nowhere now."""
+    networks: tuple[str, ...] = ()
+    """Guest networks, by name or id; it gets a card on each, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, Problem, W
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hypervisors import Disk
-from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms, waiting
+from fleet_tui.backend.machines import CreateVm, cards, hooks, refusals, vms, waiting
 from fleet_tui.backend.machines.offerings import KINDS, NAME, find_offering
 from fleet_tui.backend.machines.placement import check_policy
 from fleet_tui.backend.machines.rows import VmRow
@@ -54,6 +54,7 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     )
     tx.add(vm)
     tx.flush()
+    networks = cards.make(tx, vm, cluster, request.networks)
     zone = refusals.disabled_zone(tx, cluster.id)
     found: list[FleetError] = list(refusals.of_zone(tx, zone, user))
     parameters: dict[str, Any] = {"placement": request.placement, "start": request.start, "is_new": True, "in_disabled_zone": bool(zone)}
@@ -70,11 +71,12 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     starts_as = f"a disk that starts as {request.image}" if request.image else f"an empty disk of {request.disk_mib:,} MiB"
     disk = starts_as if vm.disks else "no disk"
     blank = () if request.image or request.kernel else (f"nothing is on the disk of {vm.name} yet: it will find nothing to boot",)
+    made = f"{vm.name} in {cluster.name}, {told}, {disk}" + (f", on {', '.join(networks)}" if networks else "")
     vms.changed(tx, vm, now)
     return Prepared(
         target=vm.name, target_ref=f"vm:{vm.id}", leases=tuple(leases), parameters=parameters,
         plan=planned(
-            vm.name, changes=(f"{vm.name} in {cluster.name}, {told}, {disk}",), consequences=(*blank, *refusals.on_trial(zone)), refusals=found,
+            vm.name, changes=(made,), consequences=(*blank, *refusals.on_trial(zone)), refusals=found,
         ),
     )
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.hypervisors import Hypervisor, MoveOptions
 from fleet_tui.backend.machines.capacity import Rules
+from fleet_tui.backend.networks.drivers import Networks
 
 
 class Links(Protocol):
@@ -37,6 +38,8 @@ class Machines:
     options: MoveOptions = field(default_factory=MoveOptions)
     """Of every migration; ``copy_local_disks`` and a bandwidth are added where they are asked for."""
     clock: Clock = field(default_factory=SystemClock)
+    networks: Networks | None = None
+    """What carries VMs' networks on hosts; VMs that have a card need it."""
     programs: Path | None = None
     """Directory of placement programs (policy ``command``); without one there are none."""
     busy_s: float = 600.0

@@ -23,7 +23,7 @@ from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.states import ConnectionState, ResourceState
 from fleet_tui.backend.hosts.transitions import lock
 from fleet_tui.backend.hypervisors import GuestState, Hypervisor, MoveOptions, Progress
-from fleet_tui.backend.machines import MoveRecord, settling, vms
+from fleet_tui.backend.machines import MoveRecord, cards, settling, vms
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.placement import Wanted
 from fleet_tui.backend.machines.queries import move_record
@@ -205,10 +205,12 @@ class _Ask:
 
     def _copy(self, source: Hypervisor, destination: Hypervisor) -> None:
         self._enter(P.COPY)
+        nics = cards.plug_in(self._ctx, self._drivers, self._vm_id, self._destination_id)
         known_options = self._drivers.options
-        options = MoveOptions(self._copies, self._bandwidth or known_options.bandwidth_mib_s, known_options.timeout_s, known_options.converge)
+        options = MoveOptions(self._copies, self._bandwidth or known_options.bandwidth_mib_s, known_options.timeout_s, known_options.converge, nics)
         self._ctx.say(f"{self._name} copy to {self._destination()}")
-        moved = source.migrate(self._guest_id, destination, options, self._told())
+        with cards.discreetly(self._ctx, self._vm_id):
+            moved = source.migrate(self._guest_id, destination, options, self._told())
         self._ctx.say(f"{self._name} switch: paused for {moved.downtime_ms} ms, after {moved.elapsed_ms / 1000:.1f} s")
         with self._ctx.write() as tx:
             values = {"downtime_ms": moved.downtime_ms, "elapsed_ms": moved.elapsed_ms}
@@ -247,6 +249,7 @@ class _Ask:
                 raise WrongState(f"{self._name} is still {left.value} there", state=left.value)
         except FleetError as error:
             self._ctx.say(f"{self._name} moved; what was left at its source could not be removed: {error.message}", "warn")
+        cards.leave(self._ctx, self._drivers, self._vm_id, self._source_id)
         self._end()
 
     def _end(self) -> None:
@@ -280,6 +283,7 @@ class _Ask:
             self._clean_up()
         else:
             self._ctx.say(found.text, "warn" if found.outcome is Outcome.FAILED else "error")
+            cards.leave(self._ctx, self._drivers, self._vm_id, self._destination_id)
 
     def _wait_for(self, source: Hypervisor) -> None:
         """Until the migration in flight, which another life of ours began, has ended; its time is limited as if we had."""

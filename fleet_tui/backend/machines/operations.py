@@ -138,7 +138,7 @@ def _firm(name: str, body: steps.Body, **options: Any) -> Step:
 
 _UP = (
     _firm("place", steps.place, undo=steps.give_room_back, undo_begun=True),
-    _firm("define", steps.define),
+    _firm("define", steps.define, undo=steps.unplug, undo_begun=True),
     _firm("start", steps.start),
 )
 

@@ -53,6 +53,8 @@ class Wanted:
     """Ids of hosts that are not to be tried again."""
     in_disabled_zone: bool = False
     """A root-admin deploys it: a disabled zone is open to it (HST-3)."""
+    vm_id: str = ""
+    """Of one that there is: the networks it is on need cards of its host."""
     moves_now: bool = False
     """It is about to move: a host that receives as many VMs as it may (ENG-9) has to finish one first."""
 
@@ -73,6 +75,7 @@ class Why(Enum):
     RAM = "without enough RAM"
     CPU = "without enough CPU"
     LOCAL = "without its local disk"
+    CARD = "without a network card it needs"
     TRIED = "where it was tried before"
     SLOT = "receiving as many VMs as it may at once"
 
@@ -98,6 +101,7 @@ class Chooser:
         self.cluster: Cluster = cluster
         self.cpu, self.ram = cluster.weight(wanted.size)
         self._common = self._for_all()
+        self._labels = world.labels.get(wanted.vm_id, frozenset())
 
     def against(self, seat: Seat, *, room: bool = True) -> Why | None:
         """What speaks against that host; ``None`` when nothing does. Without ``room`` its capacity is not looked at."""
@@ -118,6 +122,8 @@ class Chooser:
             return Why.TAG
         if wanted.only and seat.id != wanted.only:
             return Why.LOCAL
+        if not self._labels <= seat.nics:
+            return Why.CARD
         if seat.id in wanted.exclude:
             return Why.TRIED
         if room and (why := self._lacks(seat)) is not None:
@@ -187,6 +193,7 @@ class Chooser:
             Why.CORES: f"has {seat.cores} cores, {size.cores} are needed",
             Why.MHZ: f"its cores have {seat.mhz:,} MHz, {size.mhz:,} are needed",
             Why.LOCAL: "its disk is on another host's own storage",
+            Why.CARD: f"it has no network card {', '.join(sorted(self._labels - seat.nics)) or 'for its network'}",
             Why.TRIED: "an attempt to move it there failed",
             Why.SLOT: f"{seat.arriving} VMs are on their way to it",
             Why.THRESHOLD: f"cluster {cluster.name} would be above {self.world.rules.cpu_threshold} % of its CPU or "
@@ -331,7 +338,7 @@ def wanted_move(world: World, guest: Guest) -> Wanted:
     """A VM that runs and is to leave its host."""
     source = world.seats.get(guest.host_id or "")
     return Wanted(
-        guest.cluster_id, guest.size, guest.name, guest.tags, guest.account, leaves=guest.host_id or "",
+        guest.cluster_id, guest.size, guest.name, guest.tags, guest.account, leaves=guest.host_id or "", vm_id=guest.id,
         source_is_secured=source.is_secured if source is not None else None,
     )
 

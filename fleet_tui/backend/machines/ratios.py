@@ -71,7 +71,7 @@ def _stranded(world: World, cluster_id: str, ratios: tuple[int, int]) -> tuple[s
         before = place.weight(guest.size)
         home.give_back(*before, guest.tags)
         size = Size(guest.size.cores, guest.size.mhz, guest.size.memory_bytes)
-        fitting = Chooser(world, Wanted(cluster_id, size, guest.name, guest.tags, guest.account or place.dedicated_account)).fitting()
+        fitting = Chooser(world, Wanted(cluster_id, size, guest.name, guest.tags, guest.account or place.dedicated_account, vm_id=guest.id)).fitting()
         if not fitting:
             stranded.append(guest.name)
             home.take(*before, guest.tags)

@@ -6,6 +6,7 @@ A body that fails asks where the VM is and writes that down before it fails: no 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -14,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError, NoCapacity, NotFound, Unreachable, WrongState
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
-from fleet_tui.backend.hypervisors import GuestSpec, GuestState, Hypervisor
-from fleet_tui.backend.machines import moves, vms
+from fleet_tui.backend.hypervisors import GuestSpec, GuestState, Hypervisor, Nic
+from fleet_tui.backend.machines import cards, moves, vms
 from fleet_tui.backend.machines.capacity import MIB, minimum_memory, reserves
 from fleet_tui.backend.machines.cold import carry
 from fleet_tui.backend.machines.drivers import Machines
@@ -143,11 +144,24 @@ def give_room_back(ctx: StepContext) -> Result:
 def define(ctx: StepContext) -> Result:
     """Its disks and its definition on its host, for the ratios it is started with."""
     hypervisor, spec = _at_its_host(ctx)
-    if hypervisor.find(spec.id).state is GuestState.ABSENT:
-        hypervisor.create(spec)
-        ctx.say("defined on its host")
-    elif hypervisor.find(spec.id).state in HALTED:
-        hypervisor.resize(spec.id, spec.cores, spec.memory_bytes, spec.minimum_memory_bytes, spec.cpu_weight)
+    vm, nics = _vm(ctx), tuple[Nic, ...]()
+    if ctx.operation.parameters.get("start", True):
+        nics = cards.plug_in(ctx, ctx.use(Machines), vm.id, vm.host_id or "")
+    with cards.discreetly(ctx, vm.id):
+        if hypervisor.find(spec.id).state is GuestState.ABSENT:
+            hypervisor.create(replace(spec, nics=nics))
+            ctx.say("defined on its host")
+        elif hypervisor.find(spec.id).state in HALTED:
+            hypervisor.resize(spec.id, spec.cores, spec.memory_bytes, spec.minimum_memory_bytes, spec.cpu_weight)
+            if nics:
+                hypervisor.plug(spec.id, nics)
+    return None
+
+
+def unplug(ctx: StepContext) -> Result:
+    """Undo of a start: where it does not run after all, its networks' interfaces go with the last VM that needs them."""
+    vm = _vm(ctx)
+    cards.leave(ctx, ctx.use(Machines), vm.id, vm.host_id)
     return None
 
 
@@ -155,6 +169,7 @@ def remove_definition(ctx: StepContext) -> Result:
     """Undo of a creation: guest and disks go, unless it came as far as a start that failed; that is kept to be looked at."""
     with ctx.read() as tx:
         how = outcome(tx, ctx.operation.id)
+    unplug(ctx)
     if how.failed_step == "start" and not how.cancelled:
         ctx.say("the VM is kept: look at its log, start it again, or destroy it", "warn")
         return None
@@ -172,7 +187,8 @@ def start(ctx: StepContext) -> Result:
         return None
     hypervisor, spec = _at_its_host(ctx)
     try:
-        hypervisor.start(spec.id)
+        with cards.discreetly(ctx, ctx.operation.target_ref):
+            hypervisor.start(spec.id)
     except FleetError:
         if hypervisor.find(spec.id).state is not GuestState.RUNNING:
             raise
@@ -196,6 +212,7 @@ def tidy(ctx: StepContext) -> Result:
             hypervisor.remove(guest_id, with_disks=False)
     except FleetError as error:
         ctx.say(f"its old definition could not be removed: {error.message}", "warn")
+    cards.leave(ctx, ctx.use(Machines), ctx.operation.target_ref, previous)
     return None
 
 
@@ -206,11 +223,15 @@ def tidy(ctx: StepContext) -> Result:
 def stop(ctx: StepContext) -> Result:
     """Ask the guest to end, and end it when it does not."""
     vm = _vm(ctx)
-    if vm.host_id is None or vm.state != VmState.STOPPING.value:
-        return None
-    hypervisor = ctx.use(Machines).links.hypervisor(vm.host_id)
+    if vm.host_id is not None and vm.state == VmState.STOPPING.value:
+        _end(ctx, vm, ctx.use(Machines).links.hypervisor(vm.host_id))
+    cards.leave(ctx, ctx.use(Machines), vm.id, vm.host_id)
+    return None
+
+
+def _end(ctx: StepContext, vm: VmRow, hypervisor: Hypervisor) -> None:
     if hypervisor.find(vm.guest_id).state in (GuestState.ABSENT, *HALTED):
-        return None
+        return
     grace_s = float(ctx.operation.parameters.get("grace_s", 15.0))
     if hypervisor.shut_down(vm.guest_id, grace_s):
         ctx.say("it shut down")
@@ -219,7 +240,6 @@ def stop(ctx: StepContext) -> Result:
     state = hypervisor.find(vm.guest_id).state
     if state not in (GuestState.ABSENT, *HALTED):
         raise WrongState(f"{vm.name} is {state.value} after all", hint="look at its host", state=state.value)
-    return None
 
 
 def reboot(ctx: StepContext) -> Result:
@@ -259,6 +279,8 @@ def remove(ctx: StepContext) -> Result:
             if host_id not in dead:
                 raise
             ctx.say(f"a host that counts as dead was not asked to forget it: {error.message}", "warn")
+        else:
+            cards.leave(ctx, drivers, vm.id, host_id)
     ctx.say("it is gone" if with_disks else "it is gone; its disks were kept")
     return None
 

@@ -114,7 +114,7 @@ def wanted_start(vm: VmRow, *, is_new: bool = False, in_disabled_zone: bool = Fa
     """A VM that is to be started somewhere."""
     return Wanted(
         vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, is_new=is_new, in_disabled_zone=in_disabled_zone,
-        only=vm.host_id if vm.has_local_disk and vm.host_id else "",
+        only=vm.host_id if vm.has_local_disk and vm.host_id else "", vm_id=vm.id,
     )
 
 
@@ -122,13 +122,13 @@ def wanted_live(vm: VmRow, source_is_secured: bool | None, *, exclude: frozenset
     """A VM that runs and is to leave its host."""
     return Wanted(
         vm.cluster_id, size_of(vm), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "",
-        source_is_secured=source_is_secured, exclude=exclude,
+        source_is_secured=source_is_secured, exclude=exclude, vm_id=vm.id,
     )
 
 
 def wanted_cold(vm: VmRow) -> Wanted:
     """A stopped VM that is to leave its host."""
-    return Wanted(vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "")
+    return Wanted(vm.cluster_id, size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=vm.host_id or "", vm_id=vm.id)
 
 
 def spec(tx: Session, vm: VmRow) -> GuestSpec:

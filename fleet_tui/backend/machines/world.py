@@ -23,6 +23,7 @@ from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.machines.capacity import MIB, Rules, Size, Taken, count, together
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
+from fleet_tui.backend.networks.rows import NetworkRow, NicRow, PhysicalNetworkRow
 
 UNWELL = frozenset({"marginal", "at-risk"})
 
@@ -80,6 +81,8 @@ class Seat:
     disk_free: int
     counts: bool
     """Whether its capacity counts in totals: it is ``Enabled`` (CAP-2)."""
+    nics: frozenset[str] = frozenset()
+    """Its network cards; not read when no VM looked at is on a network."""
     cpu_taken: int = 0
     """Used and reserved."""
     ram_taken: int = 0
@@ -146,6 +149,8 @@ class World:
         self.guests: dict[str, Guest] = {}
         self._on: dict[str, list[Guest]] = {}
         self._tags: dict[str, frozenset[str]] = {}
+        self.labels: dict[str, frozenset[str]] = {}
+        """By VM on networks: cards that a host must have for it."""
 
     @classmethod
     def load(
@@ -171,10 +176,13 @@ class World:
             hosts = hosts.where(HostRow.id == only)
         above = {cluster.id: (cluster, pod, zone) for cluster, pod, zone in tx.execute(branches)}
         rows: Sequence[Any] = tx.execute(hosts).all()  # columns by the names they have on HostRow
+        world.labels = _labels(tx, cluster_id, "" if guests else without)
+        nics = _cards(tx, [row.id for row in rows] if cluster_id else None) if world.labels else {}
         taken = count(tx, rules, now, [row.id for row in rows] if cluster_id else None, without)
         for host in rows:
             cluster, pod, zone = above[host.cluster_id]
-            world._seat(host, cluster, why_not(host, cluster, pod, zone, in_disabled_zone=in_disabled_zone), ratios)
+            why = why_not(host, cluster, pod, zone, in_disabled_zone=in_disabled_zone)
+            world._seat(host, cluster, why, ratios, nics.get(host.id, frozenset()))
         world._measure(taken, _ratios(tx, cluster_id))
         world._mark(tx, cluster_id, without)
         if guests:
@@ -207,14 +215,14 @@ class World:
             for host_id, was in before.items():
                 self.seats[host_id].closed = was
 
-    def _seat(self, host: Any, cluster: ClusterRow, why: str, ratios: tuple[int, int] | None) -> None:
+    def _seat(self, host: Any, cluster: ClusterRow, why: str, ratios: tuple[int, int] | None, nics: frozenset[str]) -> None:
         place = self.clusters.get(cluster.id)
         if place is None:
             now = ratios or (cluster.cpu_hundredths, cluster.ram_hundredths)
             place = Cluster(cluster.id, cluster.name, cluster.hypervisor, cluster.arch, cluster.dedicated_account, *now)
             self.clusters[cluster.id] = place
         seat = self.seats[host.id] = Seat(
-            id=host.id, name=host.name, cluster=place, closed=why, health=host.health, arch=host.arch, is_secured=host.is_secured,
+            id=host.id, name=host.name, cluster=place, closed=why, health=host.health, arch=host.arch, is_secured=host.is_secured, nics=nics,
             cores=host.cores, mhz=host.mhz, cpu=host.cores * host.mhz * place.cpu_ratio // 100, ram=host.memory_bytes * place.ram_ratio // 100,
             disk_free=host.disk_bytes - host.disk_used_bytes, counts=host.resource_state == ResourceState.ENABLED.value,
         )
@@ -278,6 +286,30 @@ def _ratios(tx: Session, cluster_id: str) -> dict[str, tuple[set[int], set[int]]
         ratios[0].add(cpu_ratio)
         ratios[1].add(ram_ratio)
     return found
+
+
+def _labels(tx: Session, cluster_id: str, vm_id: str) -> dict[str, frozenset[str]]:
+    """By VM: network cards that a host must have for it, by their labels. VMs on no network are left out."""
+    query = (
+        select(NicRow.vm_id, ClusterRow.hypervisor, PhysicalNetworkRow.nic_labels).join(VmRow, NicRow.vm_id == VmRow.id)
+        .join(ClusterRow, VmRow.cluster_id == ClusterRow.id).join(NetworkRow, NicRow.network_id == NetworkRow.id)
+        .join(PhysicalNetworkRow, NetworkRow.physical_id == PhysicalNetworkRow.id)
+    )  # fmt: skip
+    if vm_id:
+        query = query.where(NicRow.vm_id == vm_id)
+    elif cluster_id:
+        query = query.where(VmRow.cluster_id == cluster_id)
+    found: dict[str, frozenset[str]] = {}
+    for vm, hypervisor, known in tx.execute(query):
+        found[vm] = found.get(vm, frozenset()) | {known.get(hypervisor, "")}
+    return found
+
+
+def _cards(tx: Session, host_ids: Sequence[str] | None) -> dict[str, frozenset[str]]:
+    """Network cards of hosts, as they told; all hosts' when none are named."""
+    query = select(HostRow.id, HostRow.facts)
+    rows = tx.execute(query.where(HostRow.id.in_(host_ids)) if host_ids is not None else query)
+    return {host_id: frozenset(str(nic) for nic in facts.get("nics", ())) for host_id, facts in rows}
 
 
 def _parts(amounts: Mapping[int, int], ratio: int, unit: int) -> int:

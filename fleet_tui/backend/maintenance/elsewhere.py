@@ -5,13 +5,15 @@ Every body looks before it acts, so one that a crash cut short is simply done ag
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError, NoCapacity
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow
 from fleet_tui.backend.hypervisors import GuestSpec, GuestState, Hypervisor
-from fleet_tui.backend.machines import vms
+from fleet_tui.backend.machines import cards, vms
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.placement import Wanted
 from fleet_tui.backend.machines.room import take
@@ -44,6 +46,7 @@ def stop(ctx: StepContext, vm_id: str, why: str) -> None:
         vms.settle_at(vm, VmState.STOPPED, now, host_id=host_id)
         vm.stopped_at = None  # its room here is not kept for it
         vms.changed(tx, vm, now, f"{vm.name} was stopped for maintenance: {why}", "warn", ctx.operation.id)
+    cards.leave(ctx, machines, vm_id, host_id)
 
 
 def restart(ctx: StepContext, vm_id: str, destination_id: str) -> None:
@@ -65,14 +68,17 @@ def restart(ctx: StepContext, vm_id: str, destination_id: str) -> None:
     try:
         if destination.find(spec.id).state is not GuestState.RUNNING:
             ctx.say(f"{spec.name} is a container: it is stopped here and started there")
-            destination.create(spec)  # what fails here leaves it running where it is
+            _define(ctx, machines, vm_id, destination_id, spec)  # what fails here leaves it running where it is
             _halt(source, spec)
-            destination.start(spec.id)
+            with cards.discreetly(ctx, vm_id):
+                destination.start(spec.id)
     except FleetError:
         _start_again(ctx, machines, vm_id, source, destination, spec)
+        cards.leave(ctx, machines, vm_id, destination_id)
         raise
     _lives(ctx, machines, vm_id, destination_id)
     source.remove(spec.id, with_disks=False)
+    cards.leave(ctx, machines, vm_id, source_id)
 
 
 def recreate(ctx: StepContext, vm_id: str, why: str) -> None:
@@ -94,6 +100,7 @@ def recreate(ctx: StepContext, vm_id: str, why: str) -> None:
             vms.settle_at(vm, VmState.STOPPED, now, host_id=None)
             vm.last_host_id = vm.stopped_at = None
             vms.changed(tx, vm, now, f"{vm.name} was destroyed with its host's maintenance", "warn", ctx.operation.id)
+        cards.leave(ctx, machines, vm_id, host_id)
     for cluster_id in _clusters(ctx, vm_id):
         with ctx.write() as tx:
             vms.locked(tx, vm_id).cluster_id = cluster_id
@@ -103,10 +110,12 @@ def recreate(ctx: StepContext, vm_id: str, why: str) -> None:
             continue
         destination, (_, spec) = machines.links.hypervisor(taken.host_id), _spec(ctx, vm_id)
         try:
-            destination.create(spec)
-            destination.start(spec.id)
+            _define(ctx, machines, vm_id, taken.host_id, spec)
+            with cards.discreetly(ctx, vm_id):
+                destination.start(spec.id)
         except FleetError as error:
             settle(ctx, machines, vm_id, error.message)
+            cards.leave(ctx, machines, vm_id, taken.host_id)
             raise
         _lives(ctx, machines, vm_id, taken.host_id)
         ctx.say(f"{spec.name} runs again, on {taken.host}")
@@ -115,6 +124,15 @@ def recreate(ctx: StepContext, vm_id: str, why: str) -> None:
         f"{spec.name} is destroyed, and no cluster of its zone has room for a new one", hint=f"`fleet vm start {spec.name}` once one has",
         reason="cannot_fit_now", verdicts=[],
     )
+
+
+def _define(ctx: StepContext, machines: Machines, vm_id: str, host_id: str, spec: GuestSpec) -> None:
+    """On a host where it is about to start, with its cards plugged in there."""
+    hypervisor, nics = machines.links.hypervisor(host_id), cards.plug_in(ctx, machines, vm_id, host_id)
+    with cards.discreetly(ctx, vm_id):
+        hypervisor.create(replace(spec, nics=nics))
+        if nics:
+            hypervisor.plug(spec.id, nics)
 
 
 def _stopping(ctx: StepContext, machines: Machines, vm_id: str) -> tuple[str | None, GuestSpec]:
@@ -135,7 +153,7 @@ def _spec(ctx: StepContext, vm_id: str) -> tuple[str | None, GuestSpec]:
 
 
 def _wanted(vm: VmRow, leaves: str = "") -> Wanted:
-    return Wanted(vm.cluster_id, vms.size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=leaves)
+    return Wanted(vm.cluster_id, vms.size_of(vm, starts=True), vm.name, frozenset(vm.exclusion_tags), vm.account, leaves=leaves, vm_id=vm.id)
 
 
 def _claim(tx: Session, vm: VmRow, host: HostRow) -> None:

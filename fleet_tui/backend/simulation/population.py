@@ -31,8 +31,8 @@ from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, vm_plans
 from fleet_tui.backend.simulation.blueprint import GIB, InstancePlan
 from fleet_tui.backend.simulation.history import Past
-from fleet_tui.backend.simulation.premises import insert_rows
 from fleet_tui.backend.simulation.registers import TEMPLATE_VERSION, Registers, enter
+from fleet_tui.backend.simulation.rows import insert_rows
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow

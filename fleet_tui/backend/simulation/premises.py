@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.hosts.access import key_context
@@ -22,9 +21,10 @@ from fleet_tui.backend.maintenance import MoveState, Step
 from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 from fleet_tui.backend.remote.fake import Machine
 from fleet_tui.backend.secrets import Sealer
+from fleet_tui.backend.simulation import cabling
 from fleet_tui.backend.simulation.blueprint import GIB, HostPlan, identity
+from fleet_tui.backend.simulation.rows import insert_rows
 from fleet_tui.backend.simulation.vm_plans import MHZ, OFFERINGS, ClusterPlan, VmPlan
-from fleet_tui.backend.store import Base
 
 _BASE_MEMORY = 2 * GIB
 """What a hypervisor takes for itself."""
@@ -44,12 +44,6 @@ _PATCHES: tuple[tuple[str, str, int, str, str], ...] = (
 _KEY = b"simulated: every simulated host lets any key in"
 
 
-def insert_rows(tx: Session, kind: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Many rows as one statement on the table itself: through the mapper, each pattern of absent values would be one of its own."""
-    if rows:
-        tx.execute(insert(kind.__table__), list(rows))  # type: ignore[arg-type]
-
-
 def enter(tx: Session, world: FakeWorld, sealer: Sealer, clusters: Sequence[ClusterPlan], vms: Sequence[VmPlan], now: datetime, seed: int) -> None:
     """Rows and world of the whole site. The world last: it is not undone with the transaction, but made again the same."""
     hosts = [host for cluster in clusters for host in cluster.hosts]
@@ -66,9 +60,10 @@ def enter(tx: Session, world: FakeWorld, sealer: Sealer, clusters: Sequence[Clus
     for host in hosts:
         if host.resource_state == "Maintenance":
             _insert_session(tx, host, [vm for vm in vms if vm.came_from is host], now, seed)
+    laid = cabling.lay(tx, clusters, vms, now, seed)
     world.adopt(
-        (_world_host(host, host.id in masters) for host in hosts),
-        (_guest(vm, now) for vm in vms),
+        (_world_host(host, host.id in masters, laid) for host in hosts),
+        (_guest(vm, now, laid) for vm in vms),
         machines.values(),
         (File(f"{vm.host.name if vm.has_local_disk else vm.cluster}:{disk['path']}", disk["size_bytes"]) for vm in vms for disk in _disks(vm)),
     )
@@ -167,24 +162,25 @@ def _disks(vm: VmPlan) -> list[dict[str, Any]]:
     return [{"path": f"{where}/{vm.name}.qcow2", "size_bytes": size, "source": "", "format": "qcow2", "is_local": vm.has_local_disk}]
 
 
-def _guest(vm: VmPlan, now: datetime) -> Guest:
+def _guest(vm: VmPlan, now: datetime, laid: cabling.Cabling) -> Guest:
     rng = random.Random(vm.id)
     booted = now.timestamp() - vm.uptime_days * 86_400
     runs = vm.state in ON_HOST
     state = GuestState.RUNNING if runs else GuestState.CRASHED if vm.state is VmState.CRASHED else GuestState.OFF
     return Guest(
         f"{vm.guest}@{vm.host.name}", vm.guest, vm.name, vm.host.name, state.value, vm.offering.cores, vm.memory_bytes,
-        vm.memory_bytes * 100 // vm.ram_ratio, vm.offering.cores * vm.offering.mhz, disks=_disks(vm), has_device=vm.has_device,
+        vm.memory_bytes * 100 // vm.ram_ratio, vm.offering.cores * vm.offering.mhz, disks=_disks(vm), nics=laid.cards.get(vm.id, []),
+        has_device=vm.has_device,
         dirty_rate=rng.uniform(0.02, 0.35) * 1e9, booted=booted, arrived=booted, stopped=0.0 if runs else now.timestamp() - vm.stopped_h * 3600,
     )
 
 
-def _world_host(host: HostPlan, is_master: bool) -> Host:
+def _world_host(host: HostPlan, is_master: bool, laid: cabling.Cabling) -> Host:
     return Host(
         host.name, host.address, host.hypervisor, host.cluster, host.cores, MHZ, host.memory_gib * GIB, host.disk_gib * GIB,
         int(host.disk_gib * GIB * host.disk_used), host.load, version=_VERSIONS[host.hypervisor], serial=host.serial, uuid=_uuid(host),
         patch_level=_level(host), is_on=host.reason != "off", link="" if host.reason == "off" else host.reason, is_master=is_master,
-        in_mode=host.hypervisor == "xenserver" and host.resource_state == "Maintenance",
+        in_mode=host.hypervisor == "xenserver" and host.resource_state == "Maintenance", interfaces=laid.interfaces.get(host.id, []),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from fleet_tui.backend.hypervisors import Disk, GuestSpec, domain_xml
+from fleet_tui.backend.hypervisors import Disk, GuestSpec, Nic, domain_xml
 from fleet_tui.backend.hypervisors.domain_xml import Tuning
 
 MIB = 1024**2
@@ -82,3 +82,42 @@ def test_devices_that_cannot_move() -> None:
     assert not domain_xml.has_device(domain_xml.defined(SPEC, BARE))
     assert domain_xml.has_device("<domain><devices><hostdev mode='subsystem'/></devices></domain>")
     assert domain_xml.has_device("<domain><devices><interface type='hostdev'/></devices></domain>")
+
+
+PLAIN = Nic("02:00:5e:00:00:01", "breth1-500")
+SWITCHED = Nic("02:00:5e:00:00:02", "ovs0", ovs=True, tag=600, port="4f3c2f1a-0000-4000-8000-00000000000a")
+
+
+def cards(xml: str) -> list[tuple[str, str, str, str]]:
+    """(address, bridge, port id, tag) of each."""
+    found = []
+    for card in ET.fromstring(xml).findall("./devices/interface[@type='bridge']"):
+        mac, source, port, tag = card.find("mac"), card.find("source"), card.find("./virtualport[@type='openvswitch']/parameters"), card.find("./vlan/tag")
+        assert mac is not None and source is not None and len(card.findall("source")) == 1
+        port_id, number = ("" if part is None else part.get(name, "") for part, name in ((port, "interfaceid"), (tag, "id")))
+        found.append((mac.get("address", ""), source.get("bridge", ""), port_id, number))
+    return found
+
+
+def test_a_card_is_in_a_plain_bridge_or_a_tagged_port() -> None:
+    xml = domain_xml.defined(replace(SPEC, nics=(PLAIN, SWITCHED)), BARE)
+    assert cards(xml) == [(PLAIN.mac, "breth1-500", "", ""), (SWITCHED.mac, "ovs0", SWITCHED.port, "600")]
+    assert not cards(domain_xml.defined(SPEC, BARE))
+
+
+def test_plugged_in_elsewhere_a_card_is_the_same_to_the_guest() -> None:
+    live = domain_xml.defined(replace(SPEC, nics=(PLAIN, SWITCHED)), BARE)
+    live = live.replace("</interface>", "<target dev='vnet7'/><address type='pci' bus='0x00' slot='0x03' function='0x0' domain='0x0000'/></interface>", 1)
+    there = domain_xml.plugged(live, (replace(SWITCHED, mac=PLAIN.mac), replace(PLAIN, mac=SWITCHED.mac)))
+    assert cards(there) == [(PLAIN.mac, "ovs0", SWITCHED.port, "600"), (SWITCHED.mac, "breth1-500", "", "")]
+    assert "vnet7" not in there, "the destination names its own"
+    assert 'slot="0x03"' in there and there.count('type="virtio"') == 2
+    assert domain_xml.plugged(there, (replace(SWITCHED, mac=PLAIN.mac), replace(PLAIN, mac=SWITCHED.mac))) == there
+
+
+def test_cards_come_and_go_and_the_rest_stays() -> None:
+    bare = domain_xml.defined(SPEC, BARE)
+    one = domain_xml.plugged(bare, (PLAIN,))
+    assert cards(one) == [(PLAIN.mac, "breth1-500", "", "")] and domain_xml.volumes(one) == domain_xml.volumes(bare)
+    assert cards(domain_xml.plugged(one, (SWITCHED,))) == [(SWITCHED.mac, "ovs0", SWITCHED.port, "600")]
+    assert not cards(domain_xml.plugged(one, ()))

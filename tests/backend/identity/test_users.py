@@ -148,4 +148,4 @@ def test_the_table_of_roles() -> None:
     assert Permission.INSTANCES_DELETE not in ROLES[Role.OPERATOR]
     assert Permission.SETTINGS_READ not in ROLES[Role.MONITOR]
     assert Permission.AUDIT_READ not in ROLES[Role.MONITOR]
-    assert effective(Role.ROOT_ADMIN, read_only=True) == ("audit.read", "settings.read", "states.read", "users.read")
+    assert effective(Role.ROOT_ADMIN, read_only=True) == ("audit.read", "settings.read", "states.read", "users.read", "vlans.read")
