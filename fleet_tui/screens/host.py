@@ -30,6 +30,7 @@ MOST_VMS = 500
 class HostScreen(LogKeys):
     KIND = "host"
     BINDINGS = bindings("host")
+    THING = frozenset({"host", "branch", "page.describe", "page.raw"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,6 +67,10 @@ class HostScreen(LogKeys):
         if ref != self.ref:
             self.record, self._room = None, None
         super().aim(ref)
+
+    @property
+    def thing(self) -> Any:
+        return self.record
 
     def subject(self, aims: str) -> Any:
         if aims == "vm" and self.tab == "vms":

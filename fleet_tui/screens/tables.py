@@ -56,6 +56,10 @@ class Table(ResourceTable):
     def strip(self, spans: Iterable[Span], width: int, over: str = "") -> Strip:
         return super().strip(spans, width, "" if over == "cursor-idle" else over)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter in a list without rows is the screen's to answer: it may be loading still."""
+        return action != "open" or self.cursor_key is not None
+
 
 def table_of(kind: str, glyphs: Glyphs, clock: Clock, *, id: str, empty: str) -> Table:
     """A table of that kind, ready for rows keyed by their ref."""
