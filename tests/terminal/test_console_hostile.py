@@ -71,7 +71,7 @@ THE_LOGS: Sequence[Step] = [
     ("0", MARK), ("f", MARK), ("c", "lines copied"), (ESC, "› log"), (ESC, BACK),
 ]  # fmt: skip
 THE_REST: Sequence[Step] = [
-    ("7", "› operations"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), "/restart"), (ESC, "› operations"),
+    ("7", "› operations"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), r"(?s)\A(?!.*▲ Zq7).*/restart"), (ESC, "› operations"),
     ("d", "› describe"), (ESC, "› operations"), ("K", r"it\W+has\W+ended"), ("l", "› log"), (ESC, "› operations"),
     ("9", "› events"), ("w", f"WHAT(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
     ("3", "› hosts"), ("w", f"HOST(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),

@@ -242,8 +242,7 @@ class Everything:
                 if action.kind == "verb":
                     await self.home(*place)
                     self.app.screen.perform(action)  # type: ignore[attr-defined]
-                    await self.calm()
-            await self.answered()
+                    await self.answered()  # the next question of its kind would replace one that has not been asked yet
             await self.say_yes()
 
 
