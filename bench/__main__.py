@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start of ours would compile its modules anew, as on no machine of a user
     sheet, begun = Sheet(), time.monotonic()
     with Bench() as bench:
         for name in FIGURES:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fleet_tui.actions.row import Action, Reason, verb, view
-from fleet_tui.backend.machines.states import refusal
 
 
 def _vm(row: Any) -> str:
@@ -14,6 +13,8 @@ def _vm(row: Any) -> str:
 
 def _act(action: str) -> Reason:
     def why(row: Any) -> str:
+        from fleet_tui.backend.machines.states import refusal  # loaded by who shows VMs, not by every start
+
         return _vm(row) or (f"{row.operation} is at work on it" if row.operation_id else refusal(action, row.state, row.destroy_protected))
 
     return why

@@ -161,12 +161,19 @@ class Lines(Painted):
         return self.strip(self._lines[y] if y < len(self._lines) else (), self.size.width)
 
 
+_NAME = 12
+"""Cells that a name in a title keeps, however much stands beside it."""
+
+
 def titled_rule(left: Sequence[str], right: Sequence[str], width: int, glyphs: Glyphs = UNICODE) -> str:
-    """A rule with words in it: ``─ agent log · warn+ ───── 12 new · paused ─``."""
+    """A rule with words in it: ``─ agent log · warn+ ───── 12 new · paused ─``. The first, a name, gives way to the others."""
     dot = f" {glyphs.dot} "
     end = f" {dot.join(right)} {glyphs.rule}" if right else ""
     room = width - width_of(end)
     start = f"{glyphs.rule} {dot.join(left)} "
+    if len(left) > 1 and width_of(start) > room:
+        name = fit(left[0], max(_NAME, width_of(left[0]) + room - width_of(start) - 1), ellipsis=glyphs.ellipsis).rstrip()
+        start = f"{glyphs.rule} {dot.join((name, *left[1:]))} "
     if width_of(start) > room:
         start = fit(start, max(0, room - 1), ellipsis=glyphs.ellipsis) + " "
     line = start + glyphs.rule * max(0, room - width_of(start)) + end

@@ -61,7 +61,7 @@ THE_DIALOGS: Sequence[Step] = [
 ]  # fmt: skip
 THE_INSTANCE: Sequence[Step] = [
     (("/", "nois", "enter", "enter"), r"Overview   Settings(?s:.*)STEP"),
-    ("left", r"─ log · noisy"), ("w", MARK), (("/", "zq7", "enter", "n", "N", "m"), "paused"), ("c", "lines copied"), ("f", MARK),
+    ("left", r"(?s)\A(?!.*STEP).*─ log · noisy.*owned"), (("/", "zq7", "enter", "n", "N", "m"), "paused"), ("w", MARK), ("c", "lines copied"), ("f", MARK),
     (ESC, "Overview"), ((ESC, "w"), "Overview"),
     ("left", "OPERATION +TARGET(?s:.*)succeeded"), ("enter", "of 2 steps"), ("K", r"it\W+has\W+ended"), (ESC, "OPERATION +TARGET"),
     ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", "GENERAL"),

@@ -99,6 +99,8 @@ def test_text_is_fitted_to_cells() -> None:
 def test_a_rule_with_words_fits() -> None:
     for width in range(12, 90):
         assert width_of(titled_rule(["agent log", "warn+"], ["following"], width)) == width
+    assert titled_rule(["log · " + "a long name " * 6, "/disk"], ["following"], 60).startswith("─ log · a long")
+    assert "· /disk ─" in titled_rule(["log · " + "a long name " * 6, "/disk"], ["following"], 60), "what the log was asked for is not cut off by its name"
 
 
 def test_the_differing_cells_of_two_lines() -> None:
