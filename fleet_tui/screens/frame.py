@@ -103,8 +103,7 @@ class FleetScreen(Screen[None]):
         group: str = "",
     ) -> None:
         """Have ``work`` done with the session on a thread, and ``then`` painted; a later one of the group wins."""
-        paint, refused = self.early.noted(then, failed or self.failed)
-        self.console.ask(work, paint, refused, f"{id(self)}:{group}" if group else "")
+        self.console.ask(work, *self.early.noted(then, failed or self.failed), f"{id(self)}:{group}" if group else "")
 
     def fetch(self, request: Any, then: Callable[[Any], None], group: str = "", failed: Callable[[FleetError], None] | None = None) -> None:
         self.ask(lambda session: session.fetch(request), then, failed, group)
