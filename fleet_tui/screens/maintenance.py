@@ -59,7 +59,7 @@ class MaintenanceScreen(LogKeys):
 
     def body(self) -> ComposeResult:
         glyphs = self.console.glyphs
-        yield Lines(glyphs=glyphs, id="state")
+        yield Lines(glyphs=glyphs, id="state", by_pieces=True)
         with Container(id="moves"):
             with Container(id="main"):
                 yield EvacuationTable(glyphs, self.console.clock, id="vms", empty="no VM has to leave")

@@ -142,7 +142,7 @@ def move_lines(move: MoveRecord, glyphs: Glyphs) -> list[Line]:
     at = PHASES.index(move.phase)
     phases = " ".join(f"[{p.value}]" if n == at else p.value for n, p in enumerate(PHASES[:-1]))
     head = f" {glyphs.moving} {move.source} to {move.destination}   {bar(move.percent / 100, 16, glyphs)} {move.percent} %   try {move.attempt}"
-    return [[(head, "moving")], [(f"   {phases}   {move.detail}", "muted")]]
+    return [[(head, "moving")], [(f"   {phases}", "muted")], *([[(f"   {move.detail}", "")]] if move.detail else [])]
 
 
 def _pair(a: str, b: str, c: str, d: str) -> Line:

@@ -37,7 +37,7 @@ SPOKEN = "\r\n".join(text for name, text in LINES.items() if name != "lone surro
 
 
 class Premises:
-    """What the tests name: a host that works, one in maintenance, a VM that runs."""
+    """What the tests name: a host that works, one in maintenance, a VM that runs and one that does not."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -45,7 +45,9 @@ class Premises:
         self.kept = next(row for row in rows if row.resource_state == "Maintenance")
         session: mt.MaintenanceRecord = site.call(mt.ShowMaintenance(self.kept.id))
         self.session = session.id
-        running = [vm for vm in site.call(v.ListVms()).vms if vm.state.value == "running" and not vm.has_device]
+        vms = site.call(v.ListVms()).vms
+        running = [vm for vm in vms if vm.state.value == "running" and not vm.has_device]
+        self.stopped = next(vm for vm in vms if vm.state.value == "stopped")
         taken = {vm.host for vm in running}
         self.host = next(row for row in rows if row.name in taken and row.connection_state == "up" and row.allocatable)
         self.vm = next(vm for vm in running if vm.host == self.host.name)
@@ -95,9 +97,9 @@ class Premises:
             HostRow: {"address": SHORT, "reason": SHORT, "health": SHORT, "error": NASTY, "ssh_user": SHORT, "host_key": NASTY, "hypervisor_version": SHORT,
                       "arch": SHORT, "serial": NASTY, "patch_level": NASTY, "facts": {SHORT: NASTY, "nics": [SHORT, NASTY]}, "tags": [SHORT],
                       "location_note": NASTY},
-            PatchRow: {"note": NASTY, "released": SHORT, "superseded_by": SHORT},
-            OfferingRow: {"tags": [SHORT], "system_kind": SHORT},
-            VmRow: {"tags": [SHORT], "exclusion_tags": [SHORT], "owners": [SHORT], "account": SHORT, "ips": [SHORT], "error": NASTY,
+            PatchRow: {"hypervisor_version": SHORT, "note": NASTY, "released": SHORT, "superseded_by": SHORT},
+            OfferingRow: {"tags": [SHORT]},
+            VmRow: {"tags": [SHORT], "owners": [SHORT], "account": SHORT, "ips": [SHORT], "error": NASTY,
                     "boot": {"kernel": SHORT, "initrd": SHORT, "cmdline": NASTY}},
             MoveRow: {"detail": NASTY[:120], "error": NASTY, "outcome": "failed"},
             SessionRow: {"reason": NASTY, "ticket": SHORT, "owner": SHORT, "announced_to": [SHORT, NASTY], "own_mode": SHORT,
@@ -115,6 +117,9 @@ class Premises:
             for table in (ZoneRow, PodRow, ClusterRow, HostRow, OfferingRow, VmRow):
                 for row in tx.scalars(select(table)).all():
                     row.name = f"{row.name} {SHORT}"
+            for vm in tx.scalars(select(VmRow)).all():
+                vm.exclusion_tags = [f"{vm.id} {SHORT}"]  # one that two had would keep them apart
+            tx.execute(update(OfferingRow).where(OfferingRow.system_kind != "").values(system_kind=SHORT))
             for patch in tx.scalars(select(PatchRow)).all():
                 patch.patch = f"{patch.patch} {SHORT}"
             for number, evacuee in enumerate(tx.scalars(select(EvacueeRow)).all()):

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 
 LEAVE = "\x1d"
 """ctrl+], which leaves a serial line."""
-HOSTS = rf"\A[^┌]*› hosts(?: ›[^┌]*)?\n[^┌]*HOST[^┌]*{MARK}[^┌]*\Z"
+HOSTS = rf"\A[^┌]*› hosts\b[^┌]*HOST[^┌]*STATE[^┌]*{MARK}[^┌]*\Z"
+PLACES = rf"\A[^┌]*PLACE +HOSTS[^┌]*{MARK}[^┌]*\Z"
 VMS = rf"\A[^┌]*› vms \d[^┌]*{MARK}[^┌]*\Z"
 KEPT = rf"\A[^┌]*› maintenance[^┌]*eady for maintenance[^┌]*{MARK}[^┌]*\Z"
 FORECAST = rf"\A[^┌]*› maintenance[^┌]*Forecast: nothing is changed[^┌]*{MARK}[^┌]*\Z"
@@ -33,57 +34,59 @@ def hosts(premises: Premises) -> Sequence[Step]:
     return [
         ("3", HOSTS), ("w", HOSTS), ("w", HOSTS), ("c", "name copied"), ("C", "row copied"), ("d", "› describe"), (ESC, HOSTS), ("y", "› raw"), (ESC, HOSTS),
         (("/", name, "enter"), f"/{name}"), ("x", f"Actions · {name}"), (ESC, HOSTS), ("e", f"Edit {name}"), (ESC, HOSTS),
-        ("n", "Add a host"), (ESC, HOSTS), ("K", "› patches"), (ESC, HOSTS), ("v", f"› {name}(?s:.*)VM +STATE"), (ESC, HOSTS), ("l", "› log"), (ESC, HOSTS),
+        ("n", "Add a host"), (ESC, HOSTS), ("K", "› patches"), (ESC, HOSTS), ("v", VMS), (ESC, HOSTS), ("l", "› log"), (ESC, HOSTS), (ESC, HOSTS),
     ]  # fmt: skip
 
 
 TREE: Sequence[Step] = [
-    ((ESC, "t"), "PLACE +HOSTS"), (("j", "j", "j", "right"), rf"› zone-a {MARK}(?s:.*)- kvm-a1 {MARK}"),
-    ("x", "Actions ·"), (ESC, "PLACE"), ("O", "Over-provisioning of"), (ESC, "PLACE"),
-    ("M", "Rolling maintenance of"), (ESC, "PLACE"), ("W", "Password of cluster"), (ESC, "PLACE"), ("t", "HOST"),
+    ("t", "PLACE +HOSTS"), (("j", "j", "j", "right"), rf"zone-a {MARK}(?s:.*)- kvm-a1 {MARK}"),
+    ("x", "Actions ·"), (ESC, PLACES), ("O", "Over-provisioning of"), (ESC, PLACES),
+    ("M", "Rolling maintenance of"), (ESC, PLACES), ("W", "Password of cluster"), (ESC, PLACES),
+    ((ESC, ESC), HOSTS),
 ]  # fmt: skip
 
 
 def host(premises: Premises) -> Sequence[Step]:
     name = premises.host.name
     return [
-        ((ESC, ESC, "3", "/", name, "enter", "enter"), rf"› {name} {MARK}(?s:.*)Overview(?s:.*)address +{MARK}"), ("d", "› describe"), (ESC, "Overview"),
+        (("/", name, "enter"), f"/{name}"), ("enter", rf"› {name} {MARK}(?s:.*)Overview(?s:.*)address +{MARK}"), ("d", "› describe"), (ESC, "Overview"),
         ("right", rf"VM +STATE(?s:.*){MARK}"), ("d", "› describe"), (ESC, "VM +STATE"), ("enter", VM), (ESC, "VM +STATE"),
         ("right", rf"INTERFACE(?s:.*){MARK}"), ("right", rf"PATCH +SEVERITY(?s:.*){MARK}"), ("enter", "› describe"), (ESC, "PATCH +SEVERITY"),
-        ("right", "BEGAN|never in maintenance"), ("right", "─ log ·"), ("w", "─ log ·"), ("left", "BEGAN|never"),
-        (("left", "left", "left", "left"), "address"), ("x", f"Actions · {name}"), (ESC, "Overview"), (ESC, HOSTS),
+        ("right", "BEGAN|never in maintenance"), ("right", "─ log ·"), ("w", "─ log ·"), ("w", "─ log ·"), ("left", "BEGAN|never"),
+        (("left", "left", "left", "left"), "address"), ("x", f"Actions · {name}"), (ESC, "Overview"), (ESC, HOSTS), (ESC, HOSTS),
     ]  # fmt: skip
 
 
 def maintenance(premises: Premises) -> Sequence[Step]:
     kept, name = premises.kept.name, premises.host.name
     return [
-        ((ESC, "3", "/", kept, "enter", "m"), KEPT), (("j", "j", "j"), MARK), ("d", "› describe"), (ESC, KEPT), ("y", "› raw"), (ESC, KEPT),
+        (("/", kept, "enter"), f"/{kept}"), ("m", KEPT), (("j", "j", "j"), MARK), ("d", "› describe"), (ESC, KEPT), ("y", "› raw"), (ESC, KEPT),
         ("x", f"Actions · {kept}"), (ESC, KEPT), ("K", f"Checklist of {kept}"), (ESC, KEPT), ("N", f"Note on {kept}"), (ESC, KEPT),
         ("e", f"Session of {kept}"), (ESC, KEPT), ("A", "Mail the owners"), (ESC, KEPT), ("C", "Cancel maintenance kvm"), (ESC, KEPT),
         ("F", "› describe"), (ESC, KEPT), ("l", "› log"), (ESC, KEPT), ("enter", VM), (ESC, KEPT), ("H", "Overview"), (ESC, KEPT), (ESC, HOSTS),
-        ((ESC, "/", name, "enter", "m"), FORECAST), (("j", "j"), FORECAST), ("d", "› describe"), (ESC, FORECAST),
+        ((ESC, "/", name, "enter"), f"/{name}"), ("m", FORECAST), (("j", "j"), FORECAST), ("d", "› describe"), (ESC, FORECAST),
         ("M", f"Take {name}(?s:.*)would move"), (ESC, FORECAST), ("x", f"Actions · {name}"), (ESC, FORECAST), (ESC, HOSTS), (ESC, HOSTS),
     ]  # fmt: skip
 
 
 def vms(premises: Premises) -> Sequence[Step]:
-    name = premises.vm.name
+    name, stopped = premises.vm.name, premises.stopped.name
     return [
         ((":", "vms", "enter"), VMS), ("w", VMS), ("w", VMS), ("c", "name copied"), ("C", "row copied"), ("y", "› raw"), (ESC, VMS),
         (("/", name, "enter"), f"/{name}"), ("x", f"Actions · {name}"), (ESC, VMS), ("m", f"Move {name}"), (ESC, VMS), ("e", f"{name}(?s:.*)Owners"),
-        (ESC, VMS), ("S", f"Stop {name}"), (ESC, VMS), ((":", "vm-resize", "enter"), "Offering"), (ESC, VMS), ((":", "vm-destroy", "enter"), MARK), (ESC, VMS),
-        ("enter", VM), ("d", "› describe"), (ESC, VM), ("w", VM), ("f", MARK), (ESC, VM), ("x", f"Actions · {name}"), (ESC, VM),
+        (ESC, VMS), ("S", f"Stop {name}"), (ESC, VMS), ((":", "vm-destroy", "enter"), "protected"),
+        ("enter", VM), ("d", "› describe"), (ESC, VM), ("w", VM), ("f", MARK), (ESC, VM), ("x", f"Actions · {name}"), (ESC, VM), (ESC, VMS),
+        ((ESC, "/", stopped, "enter"), f"/{stopped}"), ((":", "vm-resize", "enter"), f"Resize {stopped}"), (ESC, VMS), ((ESC, "/", name, "enter"), f"/{name}"),
     ]  # fmt: skip
 
 
 SERIAL: Sequence[Step] = [
-    ("s", rf"typing goes to the guest(?s:.*){MARK}"), (("hostname", "\r"), "/ # _"), (("echo [/nope] \x1b[200~\u202epasted\x1b[201~", "\r"), "pasted"),
+    ("enter", VM), ("s", rf"typing goes to the guest(?s:.*){MARK}"), (("hostname", "\r"), "/ # _"), (("echo [/nope] \x1b[200~\u202epasted\x1b[201~", "\r"), "pasted"),
     (LEAVE, VM), (ESC, VMS), (ESC, VMS),
 ]  # fmt: skip
 REST: Sequence[Step] = [
-    ((":", "patches", "enter"), rf"PATCH(?s:.*){MARK}"), ("d", "› describe"), (ESC, "PATCH"), ("C", "row copied"), (ESC, "› vms"),
-    ((":", "offerings", "enter"), rf"OFFERING(?s:.*){MARK}"), ("d", "› describe"), (ESC, "OFFERING"), (ESC, "› vms"),
+    ((":", "patches", "enter"), rf"PATCH(?s:.*){MARK}"), ("d", "› describe"), (ESC, "PATCH"), ("C", "row copied"), (ESC, VMS),
+    ((":", "offerings", "enter"), rf"OFFERING(?s:.*){MARK}"), ("d", "› describe"), (ESC, "OFFERING"), (ESC, VMS),
     ((":", "new-vm", "enter"), "New VM"), (ESC, VMS), ((":", "new-cluster", "enter"), "New cluster"), (ESC, VMS), ((":", "new-zone", "enter"), "New zone"),
     (("x", "\x0f"), "New zone|x"), (ESC, "siege"), ("9", "› events"), ("7", "› operations"), ("1", rf"ATTENTION(?s:.*){MARK}"),
 ]  # fmt: skip
