@@ -185,7 +185,7 @@ def vm_doing(row: VmRecord) -> str:
     """What one wants to know first: where it moves, what is done to it, what is wrong with it."""
     if row.move is not None and not row.move.outcome:
         return f"{row.move.phase.value} {row.move.percent} % to {row.move.destination}"
-    return row.operation or row.error or ("stop and start to adopt the new ratio" if row.on_old_ratio else "")
+    return row.operation or row.error or ("on the old ratio" if row.on_old_ratio else "")
 
 
 def patch_status(row: PatchRecord) -> str:

@@ -46,7 +46,7 @@ def _hosts(summary: Summary, glyphs: Glyphs) -> Line:
 def _vms(summary: Summary, glyphs: Glyphs) -> Line:
     lost = summary.vms.get("crashed", 0) + summary.vms.get("failed-to-start", 0)
     vms = summary.vms.get("total", 0)
-    return [(f"{vms:,} VMs", ""), (f"  {glyphs.failed} {lost:,} not running" if lost else "", "failed")] if vms else []
+    return [(f"{vms:,} VMs", ""), (f"  {glyphs.failed} {lost:,} failed" if lost else "", "failed")] if vms else []
 
 
 def _disks(summary: Summary) -> Span:

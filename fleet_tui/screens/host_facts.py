@@ -148,5 +148,6 @@ def total(rows: Sequence[HostRecord], glyphs: Glyphs) -> list[Line]:
         line.append((f"  {glyphs.failed} {len(rows) - up:,} not up", "failed"))
     if kept:
         line.append((f"  {glyphs.maintenance} {kept:,} in maintenance", "maintenance"))
-    line += [(f"   cpu {columns.percent(cpu)}  ram {columns.percent(ram)}  {columns.plural(sum(r.vms for r in rows), 'VM')}", "muted")]
+    vms = columns.plural(sum(r.vms for r in rows), "VM")
+    line += [(f"   {vms}", "muted"), (f"  cpu {columns.percent(cpu)}", "muted"), (f"  ram {columns.percent(ram)}", "muted")]
     return [line]

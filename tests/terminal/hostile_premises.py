@@ -45,6 +45,8 @@ class Premises:
         self.kept = next(row for row in rows if row.resource_state == "Maintenance")
         session: mt.MaintenanceRecord = site.call(mt.ShowMaintenance(self.kept.id))
         self.session = session.id
+        lists = (("ZONE", h.ListZones()), ("POD", h.ListPods()), ("CLUSTER", h.ListClusters()))
+        self.branches = {word: site.call(request)[0].id for word, request in lists}
         vms = site.call(v.ListVms()).vms
         running = [vm for vm in vms if vm.state.value == "running" and not vm.has_device]
         self.stopped = next(vm for vm in vms if vm.state.value == "stopped")

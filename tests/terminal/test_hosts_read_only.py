@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -152,9 +152,12 @@ class EverythingBelow(Everything):
             await self.say_yes()
 
 
+def below(ground: Ground, *, read_only: bool) -> AbstractAsyncContextManager[EverythingBelow]:
+    return sitting(ground.site, read_only=read_only, make=lambda app, pilot, _site: EverythingBelow(app, pilot, ground))
+
+
 async def everything(ground: Ground, *, read_only: bool, screens: int = 99) -> EverythingBelow:
-    async with sitting(ground.site, read_only=read_only) as there:
-        all_ = EverythingBelow(there.app, there.pilot, ground)
+    async with below(ground, read_only=read_only) as all_:
         await all_.each_key(screens)
         await all_.each_word()
         await all_.each_entry()
@@ -187,8 +190,7 @@ async def test_a_console_that_forgot_its_manners(ground: Ground, monkeypatch: py
     monkeypatch.setattr("fleet_tui.actions.is_hidden", lambda *_: False)
     since = last_audit(ground.site)
     with ground.untouched():
-        async with sitting(ground.site, read_only=True) as there:
-            all_ = EverythingBelow(there.app, there.pilot, ground)
+        async with below(ground, read_only=True) as all_:
             await all_.each_action()
             await all_.answered()
     refused = denied(ground.site, since)
