@@ -213,6 +213,7 @@ class Everything:
             for opener in ("ctrl+p", "x"):
                 await self.home(*place)
                 await self.answered()
+                await self.home(*place)  # an answer that was on its way may have led elsewhere
                 await self.press(opener)
                 dialog: Any = self.app.screen
                 assert isinstance(dialog, ModalScreen)

@@ -27,6 +27,7 @@ from fleet_tui.backend.maintenance.rows import EvacueeRow, SessionRow
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.simulation.life import USER
 from fleet_tui.screens.ask import FormDialog
+from fleet_tui.screens.dialogs import Choose
 from tests.journeys.site import Site, site
 from tests.terminal.test_console_read_only import (
     CONTROL,
@@ -57,8 +58,8 @@ KEPT: dict[Any, tuple[str, ...]] = {
 """What only a person's change changes."""
 LOOKS = {"session.open", "session.make_read_only"}
 SENT = {
-    "host.maintain", "host.cancel-maintenance", "host.announce", "maintenance.edit", "maintenance.close", "host.reconnect", "host.reinstall",
-    "host.remove", "hosts.edit", "vm.stop", "vm.reboot", "vm.migrate", "vm.destroy", "vms.edit", "branches.allocate", "cluster.maintain",
+    "host.maintain", "host.cancel-maintenance", "host.announce", "maintenance.edit", "host.reconnect", "host.reinstall",
+    "host.remove", "hosts.edit", "vm.stop", "vm.reboot", "vm.migrate", "vm.destroy", "vms.edit", "branches.allocate",
 }  # fmt: skip
 """Methods that a console without manners sends from these screens, whatever state things are in."""
 
@@ -116,11 +117,15 @@ class EverythingBelow(Everything):
         app.exit = lambda *_arguments, **_named: self._quit()  # type: ignore[method-assign, assignment]
 
     async def say_yes(self) -> None:
-        """Fill in and send every form, too."""
+        """Fill in and send every form, and choose from every list, too."""
         for _ in range(3):
             if isinstance(self.app.screen, FormDialog):
                 await self.press("x", "ctrl+o")
-                await self.answered()
+            elif isinstance(self.app.screen, Choose):
+                await self.press("enter")
+            else:
+                break
+            await self.answered()
         await super().say_yes()
 
     async def each_key(self, most: int) -> None:
