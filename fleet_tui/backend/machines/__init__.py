@@ -194,6 +194,7 @@ class PlanPlacement:
     exclusion_tags: tuple[str, ...] = ()
     """Of a new one."""
     account: str = ""
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,16 @@ def make(tx: Session, vm: VmRow, cluster: ClusterRow, names: Sequence[str]) -> l
     return made
 
 
+def labels(tx: Session, cluster: ClusterRow, names: Sequence[str]) -> frozenset[str]:
+    """Network cards that hosts of the cluster must have for a VM on those networks.
+
+    Raises:
+        NotFound: there is no such network.
+    """
+    physical = [tx.get_one(PhysicalNetworkRow, guest.find(tx, name).physical_id) for name in names]
+    return frozenset(one.nic_labels[cluster.hypervisor] for one in physical if cluster.hypervisor in one.nic_labels)
+
+
 def _network(tx: Session, vm: VmRow, cluster: ClusterRow, name: str) -> tuple[NetworkRow | None, str]:
     try:
         network = guest.find(tx, name)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
-from fleet_tui.backend.machines import CreateVm, MigrateVm, Placement, PlanPlacement, StartVm, refusals, vms
+from fleet_tui.backend.machines import CreateVm, MigrateVm, Placement, PlanPlacement, StartVm, cards, refusals, vms
 from fleet_tui.backend.machines.capacity import MIB, Size, reserves
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.offerings import find_offering
@@ -95,7 +95,7 @@ def _question(request: CreateVm | StartVm | MigrateVm) -> PlanPlacement:
     if isinstance(request, CreateVm):
         return PlanPlacement(
             request.cluster, request.offering, policy=request.placement, host=request.host, exclusion_tags=request.exclusion_tags,
-            account=request.account,
+            account=request.account, networks=request.networks,
         )
     return PlanPlacement(vm=request.target, host=request.host, leaves=isinstance(request, MigrateVm))
 
@@ -103,6 +103,7 @@ def _question(request: CreateVm | StartVm | MigrateVm) -> PlanPlacement:
 def _look(at: Reads, drivers: Machines, request: PlanPlacement, as_root: bool) -> _Seen:
     """Read, then choose: a program that chooses is not waited for inside a transaction."""
     now, rules, kept, without, more = drivers.clock.now(), drivers.rules, "", "", None
+    labels: frozenset[str] = frozenset()
     with at.read() as tx:
         host_id = find_host(tx, request.host).id if request.host else ""
         if request.vm:
@@ -113,11 +114,12 @@ def _look(at: Reads, drivers: Machines, request: PlanPlacement, as_root: bool) -
             size = Size(offering.cores, offering.mhz, offering.memory_mib * MIB)
             wanted = Wanted(cluster.id, size, offering.name, frozenset(request.exclusion_tags), request.account, is_new=True)
             more = still_fits(tx, cluster, offering, drivers, in_disabled_zone=as_root)
+            labels = cards.labels(tx, cluster, request.networks)
         wanted = replace(wanted, in_disabled_zone=as_root and not wanted.leaves)
         note = "".join(refusals.on_trial(refusals.disabled_zone(tx, wanted.cluster_id))) if not wanted.leaves else ""
         world = World.load(
             tx, rules, now, wanted.cluster_id, without=without, guests=request.policy.startswith("adjacent:"),
-            in_disabled_zone=wanted.in_disabled_zone,
+            in_disabled_zone=wanted.in_disabled_zone, labels=labels,
         )
     choice = choose(world, wanted, request.policy, host_id=host_id, programs=drivers.programs)
     if kept and not host_id and request.policy == "balanced":

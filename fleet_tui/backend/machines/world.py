@@ -155,7 +155,7 @@ class World:
     @classmethod
     def load(
         cls, tx: Session, rules: Rules, now: datetime, cluster_id: str = "", *, only: str = "", without: str = "", guests: bool = True,
-        ratios: tuple[int, int] | None = None, in_disabled_zone: bool = False,
+        ratios: tuple[int, int] | None = None, in_disabled_zone: bool = False, labels: frozenset[str] = frozenset(),
     ) -> World:
         """Read it.
 
@@ -166,6 +166,7 @@ class World:
             guests: whether each VM is wanted, or only what they take together.
             ratios: as if the cluster's were these, in hundredths.
             in_disabled_zone: for a root-admin, to whom a disabled zone is open (HST-3).
+            labels: network cards that a VM which is not made yet will need.
         """
         world = cls(rules)
         branches = select(ClusterRow, PodRow, ZoneRow).join(PodRow, ClusterRow.pod_id == PodRow.id).join(ZoneRow, PodRow.zone_id == ZoneRow.id)
@@ -176,7 +177,7 @@ class World:
             hosts = hosts.where(HostRow.id == only)
         above = {cluster.id: (cluster, pod, zone) for cluster, pod, zone in tx.execute(branches)}
         rows: Sequence[Any] = tx.execute(hosts).all()  # columns by the names they have on HostRow
-        world.labels = _labels(tx, cluster_id, "" if guests else without)
+        world.labels = _labels(tx, cluster_id, "" if guests else without) | ({"": labels} if labels else {})
         nics = _cards(tx, [row.id for row in rows] if cluster_id else None) if world.labels else {}
         taken = count(tx, rules, now, [row.id for row in rows] if cluster_id else None, without)
         for host in rows:

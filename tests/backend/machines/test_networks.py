@@ -15,7 +15,7 @@ from fleet_tui.backend.errors import InvalidInput
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hypervisors.fake_ledger import Host
 from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, PlanPlacement, StartVm, StopVm, vms
-from fleet_tui.backend.machines.queries import plan_placement
+from fleet_tui.backend.machines.preview import plan_placement
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.networks import CheckDrift, CreatePhysicalNetwork, RepairDrift, RestartNetwork, SweepVlans, physical
@@ -242,9 +242,9 @@ def test_placement_leaves_out_hosts_without_the_card(fleet: CabledFleet, desk: C
         fleet.set(HostRow, host, facts={"nics": ["eth0"]})
     ok(desk.create("a"))
     assert fleet.wired("h2") == [FIRST]
-    with fleet.store.read() as tx:
-        verdicts = {verdict.host: verdict.why for verdict in plan_placement(tx, PlanPlacement(vm="a"), fleet.machines.rules, fleet.clock.now()).verdicts}
-    assert "no network card eth1" in verdicts["h1"] and "no network card eth1" in verdicts["h3"]
+    for asked in (PlanPlacement(vm="a"), PlanPlacement("c", "small", networks=("shop",))):
+        verdicts = {verdict.host: verdict.why for verdict in plan_placement(fleet.store, fleet.machines, asked).verdicts}
+        assert "no network card eth1" in verdicts["h1"] and "no network card eth1" in verdicts["h3"]
     refused = failed(desk.do(MigrateVm(target="a")), "capacity")
     assert "without a network card it needs" in refused.message
 
