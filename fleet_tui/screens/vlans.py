@@ -26,7 +26,7 @@ from fleet_tui.backend.networks import (
     ShowVlan,
     VlanRecord,
 )
-from fleet_tui.backend.networks.states import DriftKind
+from fleet_tui.backend.networks.states import DriftKind, VlanState
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.screens import vlan_facts as facts
 from fleet_tui.screens.frame import bindings
@@ -131,7 +131,9 @@ class VlansScreen(MapKeys):
     def idle(self) -> frozenset[str]:
         if self.space is None:
             return frozenset()
-        return frozenset() if self.space.problems else frozenset({"map.problem-next", "physnet.repair"})
+        quiet = set() if self.space.problems else {"map.problem-next"}
+        mends = self.space.drifted or any(one.state is VlanState.ORPHAN for one in self.space.stretches)
+        return frozenset(quiet if mends else {*quiet, "physnet.repair"})
 
     def subject(self, aims: str) -> Any:
         if aims == "physnet":

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, Partial
+from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_host
 from fleet_tui.backend.networks import CheckDrift, RepairDrift, SweepVlans, allocation, drift, physical, restart
 from fleet_tui.backend.networks.drift import Finding
@@ -127,6 +128,8 @@ def _mend(ctx: StepContext) -> Mapping[str, Any]:
     drift.check(ctx, drivers, physical_id, str(asked["host"]))
     with ctx.write() as tx:
         freed = allocation.free_orphans(tx, physical.lock(tx, physical_id))
+        if freed:
+            append(tx, type="physnet.changed", ref=f"physnet:{physical_id}")
     if freed:
         ctx.say(f"{freed} IDs of networks that are gone were given back")
     if failed:
