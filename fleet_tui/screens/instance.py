@@ -303,6 +303,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
 
     def on_resource_table_highlighted(self, event: ResourceTable.Highlighted) -> None:
         event.stop()
+        self.footer()  # what enter would open
 
 
 _PARTS = {

@@ -176,3 +176,13 @@ async def test_hostile_names_are_harmless_text_on_every_screen() -> None:
             assert "\x1b" not in seen and "\x07" not in seen and "\u202e" not in seen
         await press(pilot, "1")
         assert "[/nope]" in picture(pilot)
+
+
+async def test_the_footer_names_enter_as_soon_as_there_is_something_to_open() -> None:
+    stub = StubSession().add(instance("web-1"))
+    async with console(stub, (160, 48)) as pilot:
+        await press(pilot, "2", "o")
+        assert "no operation" in picture(pilot)
+        assert "enter open" not in picture(pilot)
+        stub.add(instance("web-1", "provisioning", operation_id="o-1"), operation("o-1", "web-1"))
+        await eventually(pilot, lambda: "enter open" in picture(pilot))

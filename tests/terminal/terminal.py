@@ -10,6 +10,7 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -113,7 +114,12 @@ class Terminal:
         return bool(self._child.isalive())
 
     def close(self) -> None:
-        self._child.close(force=True)
+        """End the program, whatever it does."""
+        try:
+            self._child.close(force=True)
+        except pexpect.ExceptionPexpect:  # asked to end, then killed, and not gone 0.1 s later
+            self._child.kill(signal.SIGKILL)
+            self._child.wait()
 
 
 PROGRAMS = pathlib.Path(__file__).parent

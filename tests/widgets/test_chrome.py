@@ -61,6 +61,8 @@ async def test_a_header_drops_the_least_important_first(app: Any) -> None:
     seen = []
     for width in (120, 80, 60, 40, 20, 8):
         await app.pilot.resize_terminal(width, 24)
+        while header.size.width != width:
+            await app.pilot.pause()
         header.update(LEFT, RIGHT, read_only=True)
         text = line(app, Header)
         assert len(text) == width

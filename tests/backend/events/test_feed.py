@@ -94,6 +94,7 @@ def test_the_watch_outlives_a_database_that_went_away(store: Store, feed: Feed) 
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.extend(refs(feed.after(EventsAfter(cursor=0, wait_s=30)).events)))
     reader.start()
+    until(lambda: feed._watcher is not None, what="the reader to have read, and to wait")
     lose_database(store)
     say(other, "a:1")
     reader.join(timeout=20)
