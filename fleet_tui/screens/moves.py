@@ -29,4 +29,4 @@ def ask_where(screen: FleetScreen, target: str, name: str) -> None:
     def chosen(host: str) -> None:
         forms.submit(screen, MigrateVm(target=target, host=host), f"Move {name} to {host}")
 
-    screen.fetch(PlanPlacement(vm=target), opened, "where")
+    screen.fetch(PlanPlacement(vm=target, leaves=True), opened, "where")

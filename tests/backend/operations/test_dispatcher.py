@@ -140,3 +140,29 @@ def test_each_move_is_an_event_and_only_the_telling_ones_have_a_sentence(store: 
         ("operation.step", False), ("operation.finished", True),
     ]
     assert {event.ref for event in bench.events()} == {f"operation:{operation.id}"}
+
+
+def test_what_is_not_ready_says_why_and_keeps_nobody_from_what_it_will_want(store: Store) -> None:
+    lacks = {"patient": "room"}
+    bench = Bench(store, kind(ready=lambda tx, op: lacks.get(op.target, "")))
+    patient = bench.submit("patient", leases=("host/a",))
+    older(bench, patient.id, minutes=60)  # others that wait for so long keep later ones off
+    other = bench.submit("other", leases=("host/a",))
+    looked = bench.claim()
+    assert (looked.started, looked.left) == ((other.id,), 1)
+    waiting = bench.show(patient.id)
+    assert (waiting.state, waiting.waiting_for) == (OperationState.WAITING, ("room",)) and ("host", "a", patient.id) not in bench.held()
+    bench.claim()
+    assert bench.show(patient.id) == waiting, "the same word is said once"
+    bench.run(other.id)
+    lacks.clear()
+    assert bench.claim().started == (patient.id,) and bench.show(patient.id).waiting_for == ()
+
+
+def test_a_question_that_breaks_keeps_nobody_waiting(store: Store) -> None:
+    def broken(tx: Session, op: OperationFacts) -> str:
+        raise RuntimeError("bug")
+
+    bench = Bench(store, kind(ready=broken))
+    operation = bench.submit("one")
+    assert bench.claim().started == (operation.id,)
