@@ -148,7 +148,13 @@ class FormDialog(ModalScreen[None]):
                 self._timer.stop()
             self._timer = self.set_timer(PREVIEW_S, self._preview)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether what was typed is still to be asked about."""
+        return self._timer is not None
+
     def _preview(self) -> None:
+        self._timer = None
         spec, opener = self.spec, self.opener
         if spec is None or opener is None or spec.preview is None or not self.form.rows:
             return
