@@ -8,12 +8,14 @@ word; ``slow`` says what it does, again and again, and answers only when there i
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
+
+from waiting import until  # beside it: it is run as a script
 
 
 def main() -> int:
@@ -30,13 +32,15 @@ def main() -> int:
         return 7
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     if os.environ.get("STUB_DAEMON") == "slow":
-        for number in range(1000):
-            print(f"2026-01-01T00:00:00.000Z INFO fleetd: part {number}", file=sys.stderr, flush=True)
-            time.sleep(0.05)
-            if (home / "go").exists():
-                break
-            if (home / "die").exists():
-                return 7
+        numbers = itertools.count()
+
+        def told() -> bool:
+            print(f"2026-01-01T00:00:00.000Z INFO fleetd: part {next(numbers)}", file=sys.stderr, flush=True)
+            return (home / "go").exists() or (home / "die").exists()
+
+        until(told, timeout=60.0)
+        if (home / "die").exists():
+            return 7
     (home / "run").mkdir(exist_ok=True)
     path = home / "run" / "fleetd.sock"
     path.unlink(missing_ok=True)
@@ -45,8 +49,8 @@ def main() -> int:
         listening.listen()
         signal.sigwait({signal.SIGTERM})
     path.unlink()
-    while os.environ.get("STUB_DAEMON") == "lingering" and not (home / "end").exists():
-        time.sleep(0.01)
+    if os.environ.get("STUB_DAEMON") == "lingering":
+        until((home / "end").exists, timeout=60.0)
     return 0
 
 

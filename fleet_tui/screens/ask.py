@@ -153,8 +153,8 @@ class FormDialog(ModalScreen[None]):
             self._timer = self.set_timer(PREVIEW_S, self._preview)
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether what was typed has not been asked about yet."""
+    def is_asking(self) -> bool:
+        """Whether what was typed is still to be asked about."""
         return self._timer is not None
 
     def _preview(self) -> None:

@@ -18,7 +18,6 @@ import fcntl
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,7 @@ from dbos._dbos import _get_or_create_dbos_registry
 
 from fleet_tui.backend import daemon
 from fleet_tui.backend.instances import document
+from tests.waiting import until
 
 _PR_SET_PDEATHSIG = 1
 
@@ -44,8 +44,7 @@ class Program:
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGUSR1, self._kill)
         while True:
-            while (self._control / "hold").exists() and not self._ending:
-                time.sleep(0.01)
+            until(lambda: self._ending or not (self._control / "hold").exists(), timeout=3600.0)
             if self._ending:
                 return 0
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1))

@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -329,14 +328,14 @@ class Site:
 
 def away(call: Callable[[], T]) -> T:
     """What ``call`` returns, tried again while the daemon is away."""
-    deadline = time.monotonic() + AWAY_S
-    while True:
+
+    def answers_now() -> list[T]:
         try:
-            return call()
+            return [call()]
         except (Unreachable, TimedOut, Busy):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+            return []
+
+    return until(answers_now, AWAY_S, "an answer of the daemon")[0]
 
 
 def marked(disk: Path, word: str = "kept") -> dict[str, bytes]:

@@ -181,7 +181,7 @@ class Traffic:
                     after = {"deprovision": ["provision"], "provision": ["deprovision", "reprovision"], "reprovision": ["deprovision", "reprovision"]}
                     self._next[label] = self._chance.choice(after[kind])
                     self.done[kind] += 1
-            time.sleep(0.02)
+            until(lambda: time.monotonic() >= deadline or any(self._ended(label) for label in self._next), seconds + 30.0)
 
     def settle(self) -> None:
         """Let everything end, and every instance run."""

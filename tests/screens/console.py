@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from fleet_tui.app import FleetApp
 from fleet_tui.backend.directories import Directories
 from fleet_tui.screens.frame import FleetScreen
 from fleet_tui.settings import Settings
+from tests import waiting
 from tests.fleet_stub import NOW, StubSession
 
 
@@ -64,21 +64,12 @@ async def settled(pilot: Pilot[int]) -> None:
             and all(pump.message_queue_size == 0 for pump in pumps)
         )
 
-    calm = 0
-    deadline = time.monotonic() + 30.0
-    while calm < 4:
-        assert time.monotonic() < deadline, "the console did not settle"
-        calm = calm + 1 if quiet() else 0
-        await asyncio.sleep(0.005)
+    await waiting.calm(quiet, 4, what="the console did not settle")
 
 
 async def eventually(pilot: Pilot[int], true: Callable[[], Any], what: str = "") -> Any:
-    """Wait for the thing itself, at most ten seconds."""
-    deadline = time.monotonic() + 30.0
-    while not (value := true()):
-        assert time.monotonic() < deadline, what or "it did not come true"
-        await asyncio.sleep(0.01)
-    return value
+    """Wait for the thing itself."""
+    return await waiting.eventually(true, what=what)
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from fleet_tui.app import FleetApp, pane_app
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.instances.states import Health
-from fleet_tui.screens.ask import PREVIEW_S, FormDialog
+from fleet_tui.screens.ask import FormDialog
 from tests.fleet_stub import GIB, NOW, PHASES, StubSession, host, instance, line, operation
 from tests.screens.console import StillClock, eventually, picture, press, settings, settled, type_in
 from tests.screens.infrastructure import hosts_fleet, ready
@@ -363,7 +362,7 @@ def test_picture_of_hosts(snap_compare: Any, view: str, size: str) -> None:
         app = pilot.app
         if isinstance(app.screen, FormDialog) and app.screen.spec is not None and app.screen.spec.preview is not None:
             await eventually(pilot, lambda: "asking what it would do" not in picture(pilot))
-            await asyncio.sleep(2 * PREVIEW_S)
+            await eventually(pilot, lambda: not app.screen.is_asking)
         await settled(pilot)
         app.clear_notifications()
         await settled(pilot)

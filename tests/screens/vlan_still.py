@@ -16,9 +16,9 @@ async def still(pilot: Pilot[int]) -> None:
     while True:
         await settled(pilot)
         screen, top = front(pilot), pilot.app.screen
-        waits = isinstance(screen, VlansScreen) and screen.is_waiting
+        waits = isinstance(screen, VlansScreen) and screen.is_asking
         if isinstance(top, FormDialog):
-            waits = waits or top.is_waiting
+            waits = waits or top.is_asking
         if not waits:
             return
         await asyncio.sleep(0.02)

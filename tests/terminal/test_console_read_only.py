@@ -6,11 +6,9 @@ audit, which must not know of any change, nor of one that was allowed.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import string
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -35,6 +33,7 @@ from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, 
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow
 from fleet_tui.session import SocketSession
+from tests import waiting
 from tests.doors import example
 from tests.journeys.site import ROOT, Site, site, tasks
 from tests.screens.console import _send, settings
@@ -138,20 +137,16 @@ class Everything:
 
     async def calm(self) -> None:
         """Until no message waits anywhere: what was pressed has had its effect here, if not yet in the daemon."""
-        still = 0
-        deadline = time.monotonic() + 20.0
-        while still < 2:
-            assert time.monotonic() < deadline
+
+        def quiet() -> bool:
             pumps = [self.app, *self.app.screen_stack, *self.app.screen.walk_children()]
-            still = still + 1 if all(pump.message_queue_size == 0 for pump in pumps) else 0
-            await asyncio.sleep(0.001)
+            return all(pump.message_queue_size == 0 for pump in pumps)
+
+        await waiting.calm(quiet, 2, pause_s=0.001)
 
     async def answered(self) -> None:
         """And until the daemon has answered everything that was asked."""
-        deadline = time.monotonic() + 20.0
-        while not self.app.errands.idle or self.app.drain_waits:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
+        await waiting.eventually(lambda: self.app.errands.idle and not self.app.drain_waits)
         await self.calm()
 
     async def press(self, *keys: str) -> None:
@@ -252,10 +247,7 @@ async def sitting(ground: Site, *, read_only: bool, make: Callable[..., Any] = E
     """A console in this process, with the real session over the real socket; gives what ``make`` makes of it."""
     app = FleetApp(settings(), lambda: SocketSession(ground.socket(), read_only=read_only))
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        deadline = time.monotonic() + 30.0
-        while app.session is None or app.pulse.summary is None:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+        await waiting.eventually(lambda: app.session is not None and app.pulse.summary is not None)
         with app.batch_update():  # nobody looks
             yield make(app, pilot, ground)
 

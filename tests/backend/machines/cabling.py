@@ -108,7 +108,7 @@ class CabledDesk(Desk):
     def __init__(self, fleet: CabledFleet, checkpoint: Callable[[str], None] = nothing, executor: str = "e-1") -> None:
         networks = replace(fleet.networks, locks=Locks())  # a daemon of its own
         Bench.__init__(
-            self, fleet.store, *verbs.OPERATIONS, *network_operations.operations(networks), executor=executor,
+            self, fleet.store, *verbs.operations(fleet.machines), *network_operations.operations(networks), executor=executor,
             resources={Machines: replace(fleet.machines, networks=networks), Networks: networks}, checkpoint=checkpoint,
         )
         self.fleet = fleet
