@@ -310,7 +310,7 @@ class VlansScreen(MapKeys):
             self._still = self.set_timer(STILL_S, self._ask_about)
 
     @property
-    def is_waiting(self) -> bool:
+    def is_asking(self) -> bool:
         """Whether the cursor has not stood still for long enough."""
         return self._still is not None
 
