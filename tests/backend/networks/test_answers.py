@@ -20,7 +20,7 @@ from fleet_tui.backend.networks import guest, restart
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.rows import NetworkRow, VlanRow
 from fleet_tui.backend.networks.rules import Rules, rules_of
-from fleet_tui.backend.networks.states import GuestType, OwnerKind, Scope, VlanState
+from fleet_tui.backend.networks.states import GuestType, Isolation, OwnerKind, Scope, VlanState
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.options import parse
 from fleet_tui.backend.store import Store, sqlite_url
@@ -102,6 +102,10 @@ def test_lists_of_ids_page_through_what_is_special_and_on_request_through_what_i
     for owner in ("lab", "project lab"):
         assert len(client.call(n.ListVlans("guest", owner=owner))) == 10
     assert client.call(n.ListVlans("guest", owner="project")) == ()
+    client.call(n.CreatePhysicalNetwork("wide", "z1", Isolation.VXLAN, {"kvm": "eth1"}, "1-16777214"))
+    client.call(n.Dedicate("wide", 1, 16_000_000, OwnerKind.ACCOUNT, "bank"))
+    assert client.call(n.ListVlans("wide", owner="shop")) == client.call(n.ListVlans("wide", owner="shop", state="free")) == ()
+    assert [record.number for record in client.call(n.ListVlans("wide", owner="bank", after=15_999_998))] == [15_999_999, 16_000_000]
     with pytest.raises(InvalidInput, match="there is no state"):
         client.call(n.ListVlans("guest", state="fre"))
     with pytest.raises(NotFound):
@@ -137,7 +141,7 @@ def test_the_audit_keeps_ids_from_who_had_a_higher_role_once(client: Client, doo
         client.call(n.CreateNetwork("again", "assigned", "guest", vlan=850))
 
     def told() -> str:
-        return str(client.call(ListAudit(limit=1000)))
+        return str([(record.action, record.object, dict(record.parameters), record.result) for record in client.call(ListAudit(limit=1000))])
 
     assert "850" in told() and "600-799" in told()
     door.become(Role.ADMIN)
