@@ -24,7 +24,7 @@ from fleet_tui.backend.networks import guest
 from fleet_tui.backend.networks.discretion import discreet
 from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.rows import InterfaceRow, NetworkRow, PhysicalNetworkRow
-from fleet_tui.backend.networks.states import Isolation
+from fleet_tui.backend.networks.states import DriftKind, Isolation
 from fleet_tui.backend.networks.tenants import Segments
 from fleet_tui.backend.networks.wires import Plug, Segment, Wiring
 from fleet_tui.backend.operations import leases
@@ -168,7 +168,7 @@ def _introduce(ctx: StepContext, drivers: Networks, here: Spot) -> None:
     with ctx.read() as tx:
         query = select(InterfaceRow.host_id).where(
             InterfaceRow.physical_id == here.physical_id, InterfaceRow.number == here.segment.number, InterfaceRow.present,
-            InterfaceRow.host_id != here.host_id,
+            InterfaceRow.host_id != here.host_id, InterfaceRow.problem != DriftKind.EXTRA.value,
         )
         others = [spot(tx, here.network_id, host_id, here.segment.number) for host_id in tx.scalars(query)]
     for other in others:

@@ -109,7 +109,9 @@ def _mend(ctx: StepContext) -> Mapping[str, Any]:
     drivers, asked = ctx.use(Networks), ctx.operation.parameters
     (physical_id,) = asked["physical"]
     mended, removed, failed = 0, 0, list[str]()
-    for finding in drift.check(ctx, drivers, physical_id, str(asked["host"])):
+    findings = drift.check(ctx, drivers, physical_id, str(asked["host"]))
+    removed += drift.tidy(ctx, drivers, findings)
+    for finding in findings:
         ctx.check()
         try:
             if finding.problem in (DriftKind.MISSING, DriftKind.WRONG_BRIDGE):
