@@ -24,8 +24,7 @@ from fleet_tui.backend.networks.states import GuestType, Isolation, OwnerKind, S
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.options import parse
 from fleet_tui.backend.store import Store, sqlite_url
-from tests.backend.networks.ground import NOW, Clock, network, physnet, taken, zone
-from tests.backend.networks.test_guest import Hosts, Users
+from tests.backend.networks.ground import NOW, Clock, Hosts, Users, network, physnet, taken, zone
 from tests.backend.operations.bench import Bench
 from tests.doors import Door
 
