@@ -15,10 +15,8 @@ async def still(pilot: Pilot[int]) -> None:
     """No timer of the map or of a form over it is under way, and nothing is asked."""
     while True:
         await settled(pilot)
-        screen, top = front(pilot), pilot.app.screen
+        screen = front(pilot)
         waits = isinstance(screen, VlansScreen) and screen.is_asking
-        if isinstance(top, FormDialog):
-            waits = waits or top.is_asking
-        if not waits:
+        if not waits and not any(one.is_asking for one in pilot.app.screen_stack if isinstance(one, FormDialog)):
             return
         await asyncio.sleep(0.02)
