@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -19,6 +23,9 @@ from fleet_tui.backend.networks.rows import DedicationRow, InterfaceRow, Network
 from fleet_tui.backend.networks.states import Isolation, PhysicalState, Scope, VlanState
 from fleet_tui.backend.store import Store
 from tests.backend.networks.ground import NOW, Clock, network, physnet, taken
+
+PROGRAM = Path(__file__).with_name("implement_program.py")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -59,6 +66,37 @@ def test_200_implementations_at_once_on_200_ids_take_each_once_and_the_201st_is_
         assert states == {"Implemented": 200, "Allocated": 1}
         refused = tx.scalars(select(NetworkRow).where(NetworkRow.state == "Allocated")).one()
         assert refused.error == refusals[0].message and not any(char.isdigit() for char in refused.error.replace(refused.name, ""))
+
+
+@pytest.mark.slow
+def test_two_processes_take_200_ids_at_once_and_none_twice(store: Store) -> None:
+    with store.write() as tx:
+        fabric = physnet(tx, "600-699,800-899")
+        for n in range(201):
+            network(tx, fabric, f"n{n}")
+    shares = [[f"gn-n{n}" for n in range(201) if n % 2 == turn] for turn in (0, 1)]
+    daemons = [
+        subprocess.Popen([sys.executable, str(PROGRAM), store.url, *share], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)})
+        for share in shares
+    ]  # fmt: skip
+    try:
+        for daemon in daemons:
+            assert daemon.stdout is not None and daemon.stdout.readline() == "ready\n"
+        for daemon in daemons:
+            assert daemon.stdin is not None
+            daemon.stdin.write("go\n")
+            daemon.stdin.flush()
+        said = [word for daemon in daemons for word in daemon.communicate(timeout=240)[0].split()]
+    finally:
+        for daemon in daemons:
+            daemon.kill()
+            daemon.wait()
+    assert Counter(word for word in said if not word.isdigit()) == {"capacity": 1}
+    numbers = sorted(int(word) for word in said if word.isdigit())
+    assert numbers == [*range(600, 700), *range(800, 900)]
+    with store.read() as tx:
+        assert taken(tx) == numbers
 
 
 def test_the_database_itself_holds_no_id_twice(store: Store) -> None:
