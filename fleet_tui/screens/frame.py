@@ -22,6 +22,7 @@ from fleet_tui.actions import ACTIONS, Action
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.screens.console import Console
+from fleet_tui.screens.early import Early
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
 from fleet_tui.widgets.prompt import Prompt
@@ -54,6 +55,8 @@ class FleetScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (100, "-normal"), (140, "-broad")]
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-low"), (30, "-high")]
     BINDINGS: ClassVar[list[BindingType]] = []
+    THING: ClassVar[frozenset[str]] = frozenset()
+    """What actions aim at that is the one thing shown, and ids of those that need it though they aim at nothing: their keys wait for it."""
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Textual repaints the whole screen when the focus moves; what shows the focus here repaints itself."""
 
@@ -63,6 +66,7 @@ class FleetScreen(Screen[None]):
         """What it shows, for history: an object's ref, or empty."""
         self.is_loaded = False
         self._missed: list[FleetChanged] = []
+        self.early = Early(self)
 
     @property
     def console(self) -> Console:
@@ -99,12 +103,7 @@ class FleetScreen(Screen[None]):
         group: str = "",
     ) -> None:
         """Have ``work`` done with the session on a thread, and ``then`` painted; a later one of the group wins."""
-
-        def paint(found: Any) -> None:
-            if self.children:  # the console may be ending: then there is nothing left to paint on
-                then(found)
-
-        self.console.ask(work, paint, failed or self.failed, f"{id(self)}:{group}" if group else "")
+        self.console.ask(work, *self.early.noted(then, failed or self.failed), f"{id(self)}:{group}" if group else "")
 
     def fetch(self, request: Any, then: Callable[[Any], None], group: str = "", failed: Callable[[FleetError], None] | None = None) -> None:
         self.ask(lambda session: session.fetch(request), then, failed, group)
@@ -155,17 +154,17 @@ class FleetScreen(Screen[None]):
         if not self.is_loaded:
             self.is_loaded = True
             self._missed.clear()
+            self.early.asked()
             self.load()
         elif self._missed:
             missed, self._missed = self._missed, []
-            self.changed(
-                FleetChanged(
-                    frozenset().union(*(m.refs for m in missed)), frozenset().union(*(m.lines for m in missed)), any(m.audible for m in missed)
-                )
-            )
+            self.changed(FleetChanged.of(missed))
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.chrome)
+
+    def on_screen_suspend(self) -> None:
+        self.early.forget()
 
     def on_screen_resume(self) -> None:
         self.console.visited(self)
@@ -214,6 +213,11 @@ class FleetScreen(Screen[None]):
 
     # Actions
 
+    @property
+    def thing(self) -> Any:
+        """The record of the one thing shown, of a screen that has one; None until it has come."""
+        return None
+
     def subject(self, aims: str) -> Any:
         """The row a verb of that kind would work on; None when there is none here."""
         return None
@@ -231,6 +235,8 @@ class FleetScreen(Screen[None]):
 
     def perform(self, action: Action, rows: Sequence[Any] | None = None) -> None:
         """Do an action here, on ``rows`` or on what is selected; or say why not."""
+        if rows is None and self.early.takes(action):
+            return
         chosen = list(rows) if rows is not None else self.subjects(action.aims)
         chosen = [row for row in chosen if actions.suits(action, row)]
         first = chosen[0] if chosen else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from textual.app import ComposeResult
+from textual.containers import ScrollableContainer
 from textual.widget import Widget
 
 from fleet_tui import columns
@@ -30,6 +31,7 @@ MOST_VMS = 500
 class HostScreen(LogKeys):
     KIND = "host"
     BINDINGS = bindings("host")
+    THING = frozenset({"host", "branch", "page.describe", "page.raw"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +43,13 @@ class HostScreen(LogKeys):
     def body(self) -> ComposeResult:
         glyphs, clock = self.console.glyphs, self.console.clock
         yield Lines(glyphs=glyphs, id="tabs")
-        yield Lines(glyphs=glyphs, id="overview")
-        yield tables.table_of("vms", glyphs, clock, id="vms", empty="no VM is on it")
-        yield Lines(glyphs=glyphs, id="network")
-        yield tables.table_of("patches", glyphs, clock, id="patches", empty="no patch of its version is in the ledger")
+        with ScrollableContainer(id="overview", can_focus=False):
+            yield Lines(glyphs=glyphs, id="facts")
+        yield tables.table_of("vms", glyphs, clock, id="vms", empty="no VM is on it", without="host")
+        with ScrollableContainer(id="network", can_focus=False):
+            yield Lines(glyphs=glyphs, id="interfaces")
+        yield tables.table_of("patches", glyphs, clock, id="patches", empty="no patch of its version is in the ledger",
+                              without="hypervisor")
         yield tables.Table(_session_columns(self), status_of=_session_status, glyphs=glyphs, id="sessions", empty="never in maintenance · m")
         yield TabbedLog("log", id="log", glyphs=glyphs)
 
@@ -54,7 +59,7 @@ class HostScreen(LogKeys):
         self._show_tab("overview")
 
     def home(self) -> Widget | None:
-        return self.query_one(f"#{self.tab}") if self.tab in ("vms", "patches", "sessions", "log") else None
+        return self.query_one(f"#{self.tab}")
 
     def crumbs(self) -> list[str]:
         return ["hosts", self.record.name if self.record else self.ref.partition(":")[2]]
@@ -66,6 +71,10 @@ class HostScreen(LogKeys):
         if ref != self.ref:
             self.record, self._room = None, None
         super().aim(ref)
+
+    @property
+    def thing(self) -> Any:
+        return self.record
 
     def subject(self, aims: str) -> Any:
         if aims == "vm" and self.tab == "vms":
@@ -142,8 +151,8 @@ class HostScreen(LogKeys):
         row = self.record
         if row is not None:
             glyphs, width = self.console.glyphs, self.app.size.width
-            self.query_one("#overview", Lines).show(host_facts.overview(row, self._room, glyphs, self.console.clock.now(), min(width, 110)))
-            self.query_one("#network", Lines).show(host_facts.network(row))
+            self.query_one("#facts", Lines).show(host_facts.overview(row, self._room, glyphs, self.console.clock.now(), min(width, 110)))
+            self.query_one("#interfaces", Lines).show(host_facts.network(row))
             if self.log_panel.title != (title := f"log · {row.name}"):
                 self.log_panel.title = title
 

@@ -32,6 +32,7 @@ TABS = ("overview", "settings", "data", "operations", "logs")
 class InstanceScreen(InstanceKeys, LogKeys):
     KIND = "instance"
     BINDINGS = bindings("instance")
+    THING = frozenset({"instance", "page.describe", "page.raw"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,6 +97,10 @@ class InstanceScreen(InstanceKeys, LogKeys):
 
     def on_descendant_focus(self) -> None:
         self.footer()
+
+    @property
+    def thing(self) -> Any:
+        return self.record
 
     def subject(self, aims: str) -> Any:
         return self.record if aims == "instance" else None

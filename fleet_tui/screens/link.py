@@ -7,7 +7,7 @@ screens hear of them; a lost link is said once, then tried again after 1, 2, 4 .
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +31,11 @@ class FleetChanged:
     refs: frozenset[str]
     lines: frozenset[str] = frozenset()
     audible: bool = False
+
+    @classmethod
+    def of(cls, missed: Sequence[FleetChanged]) -> FleetChanged:
+        """Several as one."""
+        return cls(frozenset().union(*(m.refs for m in missed)), frozenset().union(*(m.lines for m in missed)), any(m.audible for m in missed))
 
 
 class Listener(Protocol):

@@ -41,6 +41,9 @@ class Found:
 class MaintenanceScreen(LogKeys):
     KIND = "maintenance"
     BINDINGS = bindings("maintenance")
+    THING = frozenset({
+        "host", "session", "maintenance.next", "maintenance.forecast", "maintenance.logs", "maintenance.operations", "page.describe", "page.raw",
+    })  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class MaintenanceScreen(LogKeys):
 
     def body(self) -> ComposeResult:
         glyphs = self.console.glyphs
-        yield Lines(glyphs=glyphs, id="state")
+        yield Lines(glyphs=glyphs, id="state", by_pieces=True)
         with Container(id="moves"):
             with Container(id="main"):
                 yield EvacuationTable(glyphs, self.console.clock, id="vms", empty="no VM has to leave")
@@ -87,6 +90,10 @@ class MaintenanceScreen(LogKeys):
             if self.is_mounted:
                 self.vms.set_rows([])
         super().aim(ref)
+
+    @property
+    def thing(self) -> Any:
+        return self.host
 
     def subject(self, aims: str) -> Any:
         row = self.vms.cursor_row

@@ -25,6 +25,7 @@ from fleet_tui.widgets.resource_table import ResourceTable
 class OperationScreen(LogKeys):
     KIND = "operation"
     BINDINGS = bindings("operation")
+    THING = frozenset({"operation", "page.describe", "page.raw"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,6 +59,10 @@ class OperationScreen(LogKeys):
         if ref != self.ref:
             self.record = self._instance = None
         super().aim(ref)
+
+    @property
+    def thing(self) -> Any:
+        return self.record
 
     def subject(self, aims: str) -> Any:
         return self.record if aims == "operation" else None

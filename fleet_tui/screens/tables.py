@@ -56,11 +56,16 @@ class Table(ResourceTable):
     def strip(self, spans: Iterable[Span], width: int, over: str = "") -> Strip:
         return super().strip(spans, width, "" if over == "cursor-idle" else over)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter in a list without rows is the screen's to answer: it may be loading still."""
+        return action != "open" or self.cursor_key is not None
 
-def table_of(kind: str, glyphs: Glyphs, clock: Clock, *, id: str, empty: str) -> Table:
-    """A table of that kind, ready for rows keyed by their ref."""
+
+def table_of(kind: str, glyphs: Glyphs, clock: Clock, *, id: str, empty: str, without: str = "") -> Table:
+    """A table of that kind, ready for rows keyed by their ref; ``without`` a column that would say the same in every row."""
+    columns = [column for column in columns_of(kind, glyphs, clock) if column.key != without]
     return Table(
-        columns_of(kind, glyphs, clock), status_of=STATUS_OF[kind], matches=lambda row, term: matches(kind, row, term),
+        columns, status_of=STATUS_OF[kind], matches=lambda row, term: matches(kind, row, term),
         search_of=lambda row: search_text(kind, row), glyphs=glyphs, id=id, empty=empty,
     )  # fmt: skip
 

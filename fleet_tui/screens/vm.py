@@ -25,6 +25,7 @@ Line = list[Span]
 class VmScreen(LogKeys):
     KIND = "vm"
     BINDINGS = bindings("vm")
+    THING = frozenset({"vm", "page.describe", "page.raw"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +50,10 @@ class VmScreen(LogKeys):
         if ref != self.ref:
             self.record = None
         super().aim(ref)
+
+    @property
+    def thing(self) -> Any:
+        return self.record
 
     def subject(self, aims: str) -> Any:
         return self.record if aims == "vm" else None
@@ -93,10 +98,14 @@ class VmScreen(LogKeys):
         return True
 
     def act_page_describe(self) -> None:
-        self.console.open("detail", self.ref, record=self.record, title=self.crumbs()[1])
+        self._detail(False)
 
     def act_page_raw(self) -> None:
-        self.console.open("detail", self.ref, record=self.record, title=self.crumbs()[1], raw=True)
+        self._detail(True)
+
+    def _detail(self, raw: bool) -> None:
+        if self.record is not None:
+            self.console.open("detail", self.ref, record=self.record, title=self.record.name, raw=raw)
 
 
 def facts(row: VmRecord, glyphs: Glyphs, now: datetime) -> list[Line]:
@@ -133,7 +142,7 @@ def move_lines(move: MoveRecord, glyphs: Glyphs) -> list[Line]:
     at = PHASES.index(move.phase)
     phases = " ".join(f"[{p.value}]" if n == at else p.value for n, p in enumerate(PHASES[:-1]))
     head = f" {glyphs.moving} {move.source} to {move.destination}   {bar(move.percent / 100, 16, glyphs)} {move.percent} %   try {move.attempt}"
-    return [[(head, "moving")], [(f"   {phases}   {move.detail}", "muted")]]
+    return [[(head, "moving")], [(f"   {phases}", "muted")], *([[(f"   {move.detail}", "")]] if move.detail else [])]
 
 
 def _pair(a: str, b: str, c: str, d: str) -> Line:

@@ -132,13 +132,28 @@ class Painted(Widget):
         return Strip(segments, width)
 
 
+def whole(line: Sequence[Span], width: int) -> Sequence[Span]:
+    """As many of the pieces as fit, the first whatever its length; half a count would be another number."""
+    kept: list[Span] = []
+    for span in line:
+        width -= width_of(span[0])
+        if width < 0 and any(text.strip() for text, _ in kept):
+            break
+        kept.append(span)
+    return kept
+
+
 class Lines(Painted):
-    """A small panel of ready-made lines. Setting the same lines again paints nothing."""
+    """A small panel of ready-made lines. Setting the same lines again paints nothing.
+
+    With ``by_pieces`` a line that does not fit loses pieces at its end, rather than a part of one.
+    """
 
     DEFAULT_CSS = "Lines { height: auto; }"
 
-    def __init__(self, lines: Sequence[Sequence[Span]] = (), **options: object) -> None:
+    def __init__(self, lines: Sequence[Sequence[Span]] = (), *, by_pieces: bool = False, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
+        self._by_pieces = by_pieces
         self._lines: list[tuple[Span, ...]] = [tuple(line) for line in lines]
 
     def show(self, lines: Iterable[Sequence[Span]]) -> None:
@@ -158,7 +173,8 @@ class Lines(Painted):
         return max((sum(width_of(text) for text, _ in line) for line in self._lines), default=0)
 
     def render_line(self, y: int) -> Strip:
-        return self.strip(self._lines[y] if y < len(self._lines) else (), self.size.width)
+        line, width = self._lines[y] if y < len(self._lines) else (), self.size.width
+        return self.strip(whole(line, width) if self._by_pieces else line, width)
 
 
 _NAME = 12
