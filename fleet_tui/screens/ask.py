@@ -196,7 +196,7 @@ class FormDialog(ModalScreen[None]):
         self.spec = None
         self.run_worker(self.form.remove_children())
         self.form.rows = {}
-        self.dismiss(None)
+        dialogs.close(self)
 
     def action_save(self) -> None:
         spec, opener = self.spec, self.opener
@@ -228,7 +228,8 @@ class FormDialog(ModalScreen[None]):
         dialogs.confirm(self.app, question, decided)
 
     def _done(self, spec: Form, reply: Any) -> None:
-        self.action_leave()
+        if self.spec is spec:  # else the person left it while the request was on its way
+            self.action_leave()
         spec.done(reply)
 
     def _refused(self, error: FleetError) -> None:

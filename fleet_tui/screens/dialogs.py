@@ -124,7 +124,7 @@ class Confirm(ModalScreen[Answer]):
         if yes and self.question.typed and self.query_one("#typed", Input).value != self.question.typed:
             return
         ticked = frozenset(str(box.name) for box in self.query(Choice) if box.value)
-        self.dismiss(Answer(yes, ticked))
+        close(self, Answer(yes, ticked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +202,11 @@ class Choose(ModalScreen[str]):
         event.stop()
         box = self.query_one("#items", OptionList)
         if box.highlighted is not None:
-            self.dismiss(str(box.get_option_at_index(box.highlighted).id or ""))
+            close(self, str(box.get_option_at_index(box.highlighted).id or ""))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(str(event.option.id or ""))
+        close(self, str(event.option.id or ""))
 
     def action_move(self, by: int) -> None:
         box = self.query_one("#items", OptionList)
@@ -215,7 +215,15 @@ class Choose(ModalScreen[str]):
             step()
 
     def action_leave(self) -> None:
-        self.dismiss("")
+        close(self, "")
+
+
+def close(dialog: ModalScreen[Any], result: Any = None) -> None:
+    """Dismiss a dialog that is still there. A key typed ahead, or an answer that comes late, finds it gone: then there is nothing to
+    dismiss, and Textual would take away whatever screen stands there instead, or end the console at the last one.
+    """
+    if dialog.app.screen is dialog:
+        dialog.dismiss(result)
 
 
 def confirm(app: Any, question: Question, then: Callable[[Answer], None]) -> None:

@@ -70,7 +70,7 @@ class NewInstance(ModalScreen[None]):
         choose_value(self.app, event.choice)
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        dialogs.close(self)
 
     def action_save(self) -> None:
         if self.opener is None or not self.form.check():
@@ -81,7 +81,7 @@ class NewInstance(ModalScreen[None]):
         self.opener.ask(lambda session: session.submit(request), self._saved, self._refused, "create")
 
     def _saved(self, row: InstanceRecord) -> None:
-        self.dismiss(None)
+        dialogs.close(self)
         assert self.opener is not None
         self.opener.say(f"{row.label} is saved · P provisions it")
         self.opener.console.open("instance", f"instance:{row.id}")

@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from fleet_tui.screens import dialogs
 from fleet_tui.screens.tables import Table
 from fleet_tui.widgets.column import Column
 from fleet_tui.widgets.safety import safe
@@ -132,12 +133,12 @@ class Pick(ModalScreen[None]):
     def _accept(self) -> None:
         chosen = tuple(key for key in self.table.shown_keys if key in self.table.marked)
         then = self.picking.then
-        if chosen and then is not None:
-            self.dismiss(None)
+        if chosen and then is not None and self.app.screen is self:
+            dialogs.close(self)
             then(chosen)
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        dialogs.close(self)
 
 
 def pick(screen: FleetScreen, picking: Picking) -> None:
