@@ -17,6 +17,7 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hypervisors import Disk
 from fleet_tui.backend.machines import CreateVm, hooks, refusals, vms
+from fleet_tui.backend.machines.editing import word_problems
 from fleet_tui.backend.machines.offerings import KINDS, NAME, find_offering
 from fleet_tui.backend.machines.placement import check_policy
 from fleet_tui.backend.machines.rows import VmRow
@@ -95,6 +96,8 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
         found.append(Problem("disk_mib", f"must be from 0 to {_MOST_DISK_MIB:,}"))
     if request.local_disk and not (request.image or request.disk_mib):
         found.append(Problem("local_disk", "needs a disk"))
+    account = (request.account,) if request.account else ()
+    found += word_problems(tags=request.tags, owners=request.owners, exclusion_tags=request.exclusion_tags, account=account)
     try:
         check_policy(request.placement)
     except InvalidInput as refused:

@@ -15,11 +15,7 @@ _MOST, _LONGEST = 50, 64
 
 def edit(tx: Session, request: EditVm, now: datetime, user: str) -> VmRow:
     """Raises InvalidInput for tags and owners that are no words, WrongState when it was changed since ``version``."""
-    problems = [
-        Problem(name, f"at most {_MOST} words of 1 to {_LONGEST} printable characters")
-        for name, values in (("tags", request.tags), ("owners", request.owners))
-        if values is not None and not _are_words(values)
-    ]
+    problems = word_problems(tags=request.tags, owners=request.owners)
     if problems:
         raise InvalidInput(f"the change of {request.target} was refused: {problems[0].field}: {problems[0].message}", problems=problems)
     vm = vms.locked(tx, vms.find(tx, request.target).id)
@@ -35,6 +31,12 @@ def edit(tx: Session, request: EditVm, now: datetime, user: str) -> VmRow:
         vm.ha = request.ha
     vms.changed(tx, vm, now, f"{vm.name} was changed by {user}")
     return vm
+
+
+def word_problems(**given: tuple[str, ...] | None) -> list[Problem]:
+    """What is wrong with fields that are words, by name; ``None`` is not looked at."""
+    said = f"at most {_MOST} words of 1 to {_LONGEST} printable characters"
+    return [Problem(name, said) for name, values in given.items() if values is not None and not _are_words(values)]
 
 
 def _are_words(values: tuple[str, ...]) -> bool:

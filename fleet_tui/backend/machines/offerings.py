@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, Problem
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.machines import CreateOffering
+from fleet_tui.backend.machines.editing import word_problems
 from fleet_tui.backend.machines.rows import OfferingRow, VmRow
 from fleet_tui.backend.store import new_id
 
@@ -31,6 +32,7 @@ def create_offering(tx: Session, request: CreateOffering, user: str) -> Offering
         problems.append(Problem("memory_mib", f"must be at least {_LEAST_MIB}, and no more than {_MOST_MIB:,}"))
     if request.system_kind and request.system_kind not in KINDS[1:]:
         problems.append(Problem("system_kind", f"must be empty or one of {', '.join(KINDS[1:])}"))
+    problems += word_problems(tags=request.tags)
     there = tx.scalar(select(OfferingRow).where(OfferingRow.name == request.name))
     wanted = (request.cores, request.mhz, request.memory_mib, request.limit_cpu, request.ha, list(request.tags), request.system_kind)
     if there is not None:
