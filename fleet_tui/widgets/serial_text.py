@@ -17,7 +17,11 @@ _SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-~]"  # everything else of two characters
     r"|\x9b[0-?]*[ -/]*[@-~]"
 )
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,2000}\x1b?|[ -/]*)?\Z|\x9b[0-?]*[ -/]*\Z")
+_UNFINISHED = re.compile(
+    r"\x1b(?:\[[0-?]{0,200}[ -/]{0,200}|[\]PX^_][^\x07\x1b]{0,2000}\x1b?|[ -/]{0,200})?\Z|\x9b[0-?]{0,200}[ -/]{0,200}\Z"
+)
+"""What may go on in the next bytes. Bounded: a sequence that never ends is no reason to keep all that a guest sends."""
+_RUN = re.compile(r"[^\x00-\x1f\x7f-\x9f]+|.", re.DOTALL)
 
 
 class SerialText:
@@ -43,25 +47,23 @@ class SerialText:
         self._held = text[unfinished.start() :] if unfinished else ""
         text = _SEQUENCE.sub("", text[: len(text) - len(self._held)])
         done: list[str] = []
-        for character in text:
-            if character == "\n":
+        for match in _RUN.finditer(text):
+            run = match[0]
+            if run == "\n":
                 done.append(self.line)
                 self._cells, self._at = [], 0
-            elif character == "\r":
+            elif run == "\r":
                 self._at = 0
-            elif character == "\b":
+            elif run == "\b":
                 self._at = max(0, self._at - 1)
-            elif character == "\t":
-                for _ in range(8 - self._at % 8):
-                    self._put(" ")
-            elif character.isprintable():
-                self._put(character)
+            elif run == "\t":
+                self._put(" " * (8 - self._at % 8))
+            else:
+                self._put(run if run.isprintable() else "".join(filter(str.isprintable, run)))
         return done
 
-    def _put(self, character: str) -> None:
+    def _put(self, run: str) -> None:
         """At the cursor, over what is there."""
-        if self._at < len(self._cells):
-            self._cells[self._at] = character
-        elif len(self._cells) < LONGEST:
-            self._cells.append(character)
-        self._at += 1
+        at = min(self._at, LONGEST)
+        self._cells[at : at + len(run)] = run[: LONGEST - at]
+        self._at = at + len(run)

@@ -49,6 +49,22 @@ def test_hostile_text_leaves_only_what_can_be_seen(name: str) -> None:
     assert name == "controls" or any(MARK in line for line in lines), "a return and a backspace write over what was there"
 
 
+@pytest.mark.parametrize("endless", ["\x1b[" + "0" * 500, "\x1b" + " " * 500, "\x9b" + "1;" * 300, "\x1b]0;" + "t" * 3000], ids=ascii)
+def test_a_sequence_without_end_is_not_waited_for(endless: str) -> None:
+    """Else all that a guest sends would be kept, and looked through again with each byte more."""
+    text = SerialText()
+    for _ in range(50):
+        text.feed(endless.encode())
+    assert len(text._held) <= 4000
+    assert text.feed(b"\nstill here\n")[-1] == "still here"
+
+
+def test_writing_over_a_long_line_stays_within_it() -> None:
+    assert read(b"A" * 5000 + b"\rB\n") == (["B" + "A" * 3999], "")
+    assert read(b"A" * 3990 + b"\t\t\tend\n")[0][0].startswith("A" * 3990)
+    assert read(b"ab\b\bcdef\n") == (["cdef"], "")
+
+
 def test_a_line_without_end_is_bounded() -> None:
     lines, left = read(b"A" * 1_000_000)
     assert lines == [] and len(left) == 4000
