@@ -185,7 +185,7 @@ def vm_doing(row: VmRecord) -> str:
     """What one wants to know first: where it moves, what is done to it, what is wrong with it."""
     if row.move is not None and not row.move.outcome:
         return f"{row.move.phase.value} {row.move.percent} % to {row.move.destination}"
-    return row.operation or row.error or ("stop and start to adopt the new ratio" if row.on_old_ratio else "")
+    return row.operation or row.error or ("on the old ratio" if row.on_old_ratio else "")
 
 
 def patch_status(row: PatchRecord) -> str:
@@ -341,7 +341,7 @@ VMS: tuple[ColumnSpec, ...] = (
     ColumnSpec("host", "HOST", 12, lambda r, _: r.host or (f"({r.last_host})" if r.last_host else "-")),
     ColumnSpec("memory", "MEM", 7, lambda r, _: size(r.memory_mib * 1024**2), lambda r: -r.memory_mib, right=True, priority=1),
     ColumnSpec("cores", "CORES", 5, lambda r, _: str(r.cores), lambda r: -r.cores, right=True, priority=3),
-    ColumnSpec("doing", "DOING", 15, lambda r, _: vm_doing(r), grow=True, priority=2),
+    ColumnSpec("doing", "DOING", 22, lambda r, _: vm_doing(r), grow=True, priority=2, roomy=44),
     ColumnSpec("offering", "OFFERING", 12, lambda r, _: r.offering, priority=4),
     ColumnSpec("ip", "ADDRESS", 15, lambda r, _: r.ips[0] if r.ips else "-", priority=5),
     ColumnSpec("owners", "OWNERS", 14, lambda r, _: " ".join(r.owners) or "-", priority=6),
@@ -354,7 +354,7 @@ PATCHES: tuple[ColumnSpec, ...] = (
     ColumnSpec("patch", "PATCH", 14, lambda r, _: r.patch),
     ColumnSpec("severity", "SEVERITY", 9, lambda r, _: r.severity),
     ColumnSpec("missing", "MISSING", 7, lambda r, _: str(r.missing_on) if r.missing_on else "-", lambda r: -r.missing_on, right=True),
-    ColumnSpec("hypervisor", "FOR", 14, lambda r, _: f"{r.hypervisor} {r.version}", priority=1),
+    ColumnSpec("hypervisor", "FOR", 16, lambda r, _: f"{r.hypervisor} {r.version}", priority=1),
     ColumnSpec("note", "NOTE", 16, lambda r, _: f"superseded by {r.superseded_by}" if r.superseded_by else r.note, grow=True, priority=2),
     ColumnSpec("released", "RELEASED", 10, lambda r, _: r.released, priority=3),
 )

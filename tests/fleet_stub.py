@@ -209,7 +209,8 @@ class StubSession(InfrastructureStub):
             for r in rows
             if r.health not in (None, Health.OK)
         ) + tuple(
-            api.Attention("failed", h.name, f"host:{h.id}", f"link {h.connection_state.lower()}", "enter opens it, R builds the link again", NOW.timestamp() - 2820)
+            api.Attention("failed", h.name, f"host:{h.id}", *(("could not be added", h.error) if h.resource_state == "Error" else
+                          (f"link {h.connection_state.lower()}", "enter opens it, R reconnects")), NOW.timestamp() - 2820)
             for h in self.hosts
             if h.connection_state != "up"
         )  # fmt: skip

@@ -283,7 +283,7 @@ class InfrastructureStub:
         if self.forecast is not None:
             return replace(self.forecast, host=name)
         moves = tuple(
-            maintenance.ForecastMove(r.name, f"vm:{r.id}", r.memory_mib, "" if r.has_device else "kvm-05",
+            maintenance.ForecastMove(r.name, f"vm:{r.id}", r.memory_mib, "" if r.has_device else "kvm-03" if name == "kvm-05" else "kvm-05",
                                      "pass-through device" if r.has_device else "most even cluster")
             for r in self.vms.values() if r.host == name
         )  # fmt: skip
@@ -366,6 +366,8 @@ class InfrastructureStub:
     def plan_of(self, request: operations.OperationRequest) -> operations.Plan:
         kind = api.method_of(request).name
         said = (f"{request.target} takes no new VM from now on.", "Its VMs are moved away while they run; none is stopped.")
+        if isinstance(request, maintenance.CancelMaintenance):
+            said = ("migrations in flight end first, queued ones are dropped", "VMs that were moved stay where they are; B migrates them back")
         return operations.Plan(kind, kind.partition(".")[2], request.target, ("validate", "act"), (request.target,), said, (), "")
 
     def begun(self, request: operations.OperationRequest) -> None:

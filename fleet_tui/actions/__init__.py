@@ -78,6 +78,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "vms": ("list.open", "vm.power", "vm.migrate", "vm.console", "add.vm", "list.filter", "list.problems"),
     "vm": ("vm.power", "vm.migrate", "vm.console", "vm.host", "vm.edit", "log.full"),
     "serial": ("serial.leave",),
+    "serial/log": (),
     "patches": ("list.open", "list.filter", "list.problems", "add.patches"),
     "offerings": ("list.open", "list.filter", "add.offering"),
     "form": ("tabs.save",),
@@ -187,8 +188,8 @@ def hints(
     screen = place.partition("/")[0]
     always = [("x", "actions")] if screen in SCREENS and any(a.aims for a in of_screen(screen)) else []
     always += {"form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")]}.get(place, [])
-    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in ROOTS else []
-    always += [("?", "keys")] if place != "form/text" else []
+    always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in (*ROOTS, "serial") else []
+    always += [("?", "keys")] if place not in ("form/text", "serial", "serial/log") else []
     room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
     told = []
     for id_ in HINTS.get(place, HINTS[screen]):

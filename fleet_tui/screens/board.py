@@ -8,7 +8,7 @@ from fleet_tui.backend.api import Summary
 from fleet_tui.columns import percent
 from fleet_tui.widgets.charts import status_of_fraction
 from fleet_tui.widgets.glyphs import Glyphs, bar
-from fleet_tui.widgets.paint import Span, width_of
+from fleet_tui.widgets.paint import Span
 
 Line = list[Span]
 
@@ -40,10 +40,13 @@ def _hosts(summary: Summary, glyphs: Glyphs) -> Line:
     line.append((f"  {glyphs.well} {up:,} up", "well"))
     if summary.in_maintenance:
         line.append((f"  {glyphs.maintenance} {summary.in_maintenance:,}", "maintenance"))
-    if vms := summary.vms.get("total", 0):
-        lost = summary.vms.get("crashed", 0) + summary.vms.get("failed-to-start", 0)
-        line += [(f"  {vms:,} VMs", ""), (f"  {glyphs.failed} {lost:,}" if lost else "", "failed")]
     return line
+
+
+def _vms(summary: Summary, glyphs: Glyphs) -> Line:
+    lost = summary.vms.get("crashed", 0) + summary.vms.get("failed-to-start", 0)
+    vms = summary.vms.get("total", 0)
+    return [(f"{vms:,} VMs", ""), (f"  {glyphs.failed} {lost:,} failed" if lost else "", "failed")] if vms else []
 
 
 def _disks(summary: Summary) -> Span:
@@ -74,7 +77,7 @@ def fleet_lines(summary: Summary, glyphs: Glyphs, width: int) -> list[Line]:
     """Two lines for a narrow terminal: counts, then figures with bars as wide as there is room."""
     total = summary.instances.get("total", 0)
     first: Line = [(f" {total:,} {'instance' if total == 1 else 'instances'}", ""), *_counts(summary.instances, glyphs, width >= 90)]
-    first += [("    ", ""), *_hosts(summary, glyphs)]
+    first += [("    ", ""), *_hosts(summary, glyphs), ("  ", ""), *_vms(summary, glyphs)]
     figures = _figures(summary)
     name = _host_name(summary)
     disks = _disks(summary)
@@ -86,18 +89,7 @@ def fleet_lines(summary: Summary, glyphs: Glyphs, width: int) -> list[Line]:
         second.append((f"  {word} ", "muted"))
         second.append((f"{drawn}{percent(fraction)}", status_of_fraction(fraction)))
     second += [("    ", ""), disks]
-    return [_whole(first, width), _whole(second, width)]
-
-
-def _whole(line: Line, width: int) -> Line:
-    """As many of the pieces as fit; half a count would be another number."""
-    kept: Line = []
-    for text, style in line:
-        width -= width_of(text)
-        if width < 0:
-            break
-        kept.append((text, style))
-    return kept
+    return [first, second]
 
 
 def fleet_column(summary: Summary, glyphs: Glyphs) -> list[Line]:
@@ -108,6 +100,7 @@ def fleet_column(summary: Summary, glyphs: Glyphs) -> list[Line]:
         [(f" {total:,} {'instance' if total == 1 else 'instances'}", "")],
         [(text[index == 0 :], style) for index, (text, style) in enumerate(_counts(summary.instances, glyphs, False))],
         [(" ", ""), *_hosts(summary, glyphs)],
+        [(" ", ""), *vms] if (vms := _vms(summary, glyphs)) else [],
         [(" ", ""), _disks(summary)],
         [(f" {_host_name(summary).upper()}", "title")],
     ]

@@ -53,7 +53,7 @@ class DashboardScreen(ListScreen):
                                 classes="panel", empty="nothing needs attention")  # fmt: skip
             yield tables.Table(self._operation_columns(), status_of=columns.operation_status, glyphs=glyphs, id="operations",
                                 classes="panel", empty="nothing runs")  # fmt: skip
-            yield Lines(glyphs=glyphs, id="fleet")
+            yield Lines(glyphs=glyphs, id="fleet", by_pieces=True)
         yield Lines(glyphs=glyphs, id="capacity")
         yield tables.table_of("instances", glyphs, clock, id="instances", empty="no instances yet · n makes the first one")
         yield PhaseLog("agent log · all", id="log", glyphs=glyphs, max_lines=2000, classes="panel", empty="no agent has said anything yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from fleet_tui.widgets.glyphs import Glyphs
 from fleet_tui.widgets.paint import Span
 
 Line = list[Span]
+MOST_LINES = 4
+"""Of one fact."""
 
 
 def overview(row: HostRecord, room: Any, glyphs: Glyphs, now: datetime, width: int) -> list[Line]:
@@ -88,7 +91,12 @@ def _facts(row: HostRecord, glyphs: Glyphs, now: datetime, width: int) -> list[L
     ]  # fmt: skip
     if row.is_master:
         pairs.insert(3, ("pool", "master"))
-    return [[(f" {name:<9}", "muted"), (value[: max(10, width - 11)], "")] for name, value in pairs]
+    room = max(10, width - 11)
+    return [
+        [(f" {name if n == 0 else '':<9}", "muted"), (part, "")]
+        for name, value in pairs
+        for n, part in enumerate(textwrap.wrap(value, room, max_lines=MOST_LINES, placeholder=f" {glyphs.ellipsis}") or [""])
+    ]
 
 
 def _ago(then: datetime | None, now: datetime) -> str:
@@ -140,5 +148,6 @@ def total(rows: Sequence[HostRecord], glyphs: Glyphs) -> list[Line]:
         line.append((f"  {glyphs.failed} {len(rows) - up:,} not up", "failed"))
     if kept:
         line.append((f"  {glyphs.maintenance} {kept:,} in maintenance", "maintenance"))
-    line += [(f"   cpu {columns.percent(cpu)}  ram {columns.percent(ram)}  {columns.plural(sum(r.vms for r in rows), 'VM')}", "muted")]
+    vms = columns.plural(sum(r.vms for r in rows), "VM")
+    line += [(f"   {vms}", "muted"), (f"  cpu {columns.percent(cpu)}", "muted"), (f"  ram {columns.percent(ram)}", "muted")]
     return [line]

@@ -45,7 +45,7 @@ class HostsScreen(ListScreen):
             yield Tree(glyphs, clock, id="tree")
             with Container(id="middle"):
                 yield tables.table_of("hosts", glyphs, clock, id="table", empty="no hosts yet · n adds one")
-                yield Lines(glyphs=glyphs, id="total")
+                yield Lines(glyphs=glyphs, id="total", by_pieces=True)
             yield Lines(glyphs=glyphs, id="detail")
 
     def on_mount(self) -> None:

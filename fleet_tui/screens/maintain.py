@@ -49,15 +49,26 @@ def moment(text: str, now: datetime) -> datetime | None:
     return then
 
 
+def _reasoned(v: Mapping[str, Any], now: datetime) -> datetime | None:
+    """The planned end, of a form that also asks why. Raises InvalidInput with everything that is wrong."""
+    problems = [] if v["reason"] else [Problem("reason", "say why: it is shown to everybody")]
+    until = None
+    try:
+        until = moment(v["until"], now)
+    except InvalidInput as wrong:
+        problems += wrong.problems
+    if problems:
+        raise InvalidInput(problems[0].message, problems=problems)
+    return until
+
+
 def start(screen: FleetScreen, host: HostRecord, session: mt.MaintenanceRecord | None = None) -> None:
     """Ask why and until when, with the forecast below: where each VM would go, what blocks, whether the cluster could lose one more."""
     now = screen.console.clock.now()
     again = session if session is not None and session.closed_at is None else None
 
     def make(v: Mapping[str, Any]) -> Any:
-        if not v["reason"]:
-            raise InvalidInput("why?", problems=[Problem("reason", "say why: it is shown to everybody")])
-        until = moment(v["until"], now)
+        until = _reasoned(v, now)
         return mt.MaintainHost(target=host.id, reason=v["reason"], ticket=v["ticket"], until=until.isoformat() if until else "",
                                allow_stop=v["allow_stop"], confirmed=True)  # fmt: skip
 

@@ -14,11 +14,15 @@ from fleet_tui.backend.hosts.states import allowed as allowed_in
 from fleet_tui.backend.maintenance import STEPS, Blocker, Evacuee, ForecastRecord, MaintenanceRecord, MoveState, Step
 from fleet_tui.screens.evacuation import counts
 from fleet_tui.widgets.glyphs import Glyphs
-from fleet_tui.widgets.paint import Span, titled_rule, width_of
+from fleet_tui.widgets.paint import Span, fit, titled_rule, width_of
 
 Line = list[Span]
 PREPARING = (ResourceState.PREPARE.value, ResourceState.ERROR_IN_PREPARE.value)
 MOST_BLOCKERS = 3
+LEAST_REASON = 24
+"""Cells that a reason keeps, however much follows it."""
+SIDE = 40
+"""Cells for a note at the side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def heading(
         said = "Forecast: nothing is changed" if forecast is not None else ""
         lines = [first, [(f" {said}", "muted")]]
         return [*lines, _forecast_counts(forecast)] if forecast is not None else lines
-    return [_at_right(first, (steps(session), _step(session)), width), _why(session, glyphs, now), _counts(session)]
+    return [_at_right(first, (steps(session), _step(session)), width), _why(session, glyphs, now, width), _counts(session)]
 
 
 def _at_right(left: Line, choices: Sequence[Line], width: int) -> Line:
@@ -114,9 +118,10 @@ def steps(session: MaintenanceRecord) -> Line:
     return [*line, (f" {'closed' if at == len(STEPS) else STEPS[at].value}", "strong")]
 
 
-def _why(session: MaintenanceRecord, glyphs: Glyphs, now: datetime) -> Line:
+def _why(session: MaintenanceRecord, glyphs: Glyphs, now: datetime, width: int) -> Line:
+    """The reason gives way to what follows it, as far as it can be read still."""
     dot = f" {glyphs.dot} "
-    line: Line = [(f" {session.reason}", "")]
+    line: Line = []
     if session.planned_end is not None:
         day = f"{session.planned_end:%m-%d} " if session.planned_end.date() != now.date() else ""
         over = session.is_overrun or session.planned_end < now
@@ -130,7 +135,8 @@ def _why(session: MaintenanceRecord, glyphs: Glyphs, now: datetime) -> Line:
         line.append((f"{dot}its own maintenance mode is {session.own_mode}", "attention" if session.own_mode == "on" else "muted"))
     if session.master:
         line.append((f"{dot}master {session.master}", "muted"))
-    return line
+    room = max(LEAST_REASON, width - 2 - sum(width_of(text) for text, _ in line))
+    return [(f" {session.reason if width_of(session.reason) <= room else fit(session.reason, room, ellipsis=glyphs.ellipsis)}", ""), *line]
 
 
 def _counts(session: MaintenanceRecord) -> Line:
@@ -175,9 +181,18 @@ def todo(
         mark, style = marks.get(id(blocker), (glyphs.attention, "attention"))
         subject = "" if blocker.text.startswith(blocker.subject) else f"{blocker.subject} "
         hint = f" {glyphs.dot} {blocker.hint}" if blocker.hint else ""
-        said = textwrap.wrap(f"{subject}{blocker.text.removesuffix('.')}{hint}", max(20, width - 4))[:2]
-        lines += [[(f" {mark} {part}" if n == 0 else f"   {part}", style if n == 0 else "")] for n, part in enumerate(said)]
+        lines += _blocked(f" {mark} ", f"{subject}{blocker.text.removesuffix('.')}", style, hint, width)
     lines.append([(" M", "key"), (f" {follows.text}", "muted")] if follows.action or follows.to else [(f"   {follows.text}", "muted")])
+    return lines
+
+
+def _blocked(lead: str, what: str, style: str, hint: str, width: int) -> list[Line]:
+    """What blocks in its colour and what to do about it in none, on two lines at most."""
+    lines: list[Line] = []
+    left = len(what)
+    for part in textwrap.wrap(f"{what}{hint}", max(20, width - 4))[:2]:
+        lines.append([(f"{lead if not lines else '   '}{part[:left]}", style), (part[left:], "")])
+        left = max(0, left - len(part) - 1)
     return lines
 
 
@@ -204,7 +219,9 @@ def side(session: MaintenanceRecord | None, glyphs: Glyphs, now: datetime) -> li
     ]
     lines += [[], [(" NOTES   ", "title"), ("N", "key")]]
     for note in reversed(session.notes[-8:]):
-        lines.append([(f" {note.time:%H:%M} {note.user} ", "muted"), (note.text, "")])
+        said = textwrap.wrap(note.text, SIDE) or [""]
+        lines.append([(f" {note.time:%H:%M} {note.user}", "muted")])
+        lines += [[(f"   {part}", "")] for part in said[:3]]
     if session.announced_at is not None:
         lines += [[], [(f" announced {columns.ago(session.announced_at, now)} ago to {len(session.announced_to)}", "muted")]]
     return lines

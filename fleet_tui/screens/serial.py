@@ -96,6 +96,9 @@ class SerialScreen(MovingScreen):
     def crumbs(self) -> list[str]:
         return ["vms", self._title or self.ref.partition(":")[2], "serial line"]
 
+    def place(self) -> str:
+        return "serial" if self._line is not None else "serial/log"
+
     def chip(self) -> str:
         return "typing goes to the guest" if self._line is not None else "log only"
 
@@ -168,7 +171,7 @@ class SerialScreen(MovingScreen):
 
     def _show(self, lines: list[str]) -> None:
         self.view.pour([Entry(0, 0.0, "", "", "", line) for line in lines])
-        self.query_one("#line", Lines).show([[(self._text.line, ""), ("_", "match")]])
+        self.query_one("#line", Lines).show([[(f" {self._text.line}", ""), ("_", "match")]])
 
     # Coming and going
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleet_tui.widgets.glyphs import UNICODE, Glyphs
-from fleet_tui.widgets.paint import Lines, Span, width_of
+from fleet_tui.widgets.paint import Lines, Span, fit, width_of
 from fleet_tui.widgets.safety import plain
 
 __all__ = ["Banner", "Crumbs", "Footer", "Header"]
@@ -45,8 +45,8 @@ def spread(left: Sequence[Span], right: Sequence[Span], width: int, ellipsis: st
     left, never the first. Both sides are therefore given most important first.
     """
     left, right = [_made_plain(s) for s in left if s[0]], [_made_plain(s) for s in right if s[0]]
-    gap = next((gap for gap in (3, 2, 1) if _cells(left, gap) + _cells(right, gap) + gap + 1 <= width), 1)
-    while right and _cells(left, gap) + _cells(right, gap) + 2 > width:
+    gap = next((gap for gap in (3, 2, 1) if _cells(left, gap) + _cells(right, gap) + gap + 2 <= width), 1)
+    while right and _cells(left, gap) + _cells(right, gap) + gap + 2 > width:
         right.pop()
     while len(left) > 1 and _cells(left, gap) + 1 > width:
         left.pop()
@@ -124,10 +124,15 @@ class Crumbs(_Line):
         chips = list(self.chips)
         between = f" {self.glyphs.crumb} "
         kept = len(parts) - 1
-        while kept > 1 and width_of(between.join(parts)) + 2 > width:
+        # What narrows the view must be seen: a long path gives way to it, down to half of the line.
+        held = min(sum(width_of(text) + 3 for text, _ in chips), width // 2)
+        while kept > 1 and width_of(between.join(parts)) + 2 > width - held:
             # The first part and the last ones stay: where everything hangs, and where one is.
             kept -= 1
             parts = [parts[0], self.glyphs.ellipsis, *(plain(part, 120) for part in self.parts[-kept:])]
+        over = width_of(between.join(parts)) + 2 - (width - held)
+        if parts and over > 0:
+            parts[-1] = fit(parts[-1], max(12, width_of(parts[-1]) - over), ellipsis=self.glyphs.ellipsis).rstrip()
         path: list[Span] = []
         for index, part in enumerate(parts):
             if index:
@@ -135,9 +140,10 @@ class Crumbs(_Line):
             path.append((part, "strong" if index == len(parts) - 1 else "muted"))
         room = width - 1 - sum(width_of(text) for text, _ in path)
         for text, style in chips:
-            if width_of(text) + 3 <= room:
-                path.append(("   " + plain(text, 120), style or "moving"))
-                room -= width_of(text) + 3
+            if room > 8:
+                said = fit(text, min(width_of(text), room - 3), ellipsis=self.glyphs.ellipsis)
+                path.append((f"   {said}", style or "moving"))
+                room -= width_of(said) + 3
         return [(" ", ""), *path]
 
 

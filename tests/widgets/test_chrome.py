@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 
 from fleet_tui.widgets import safety
 from fleet_tui.widgets.charts import Capacity, CapacityBars, meter, percent
-from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
+from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header, spread
 from fleet_tui.widgets.glyphs import ASCII
 from fleet_tui.widgets.prompt import Prompt
 
@@ -77,6 +77,22 @@ async def test_a_header_drops_the_least_important_first(app: Any) -> None:
         ["paris", "READ-ONLY"],
         ["paris"],
     ]
+
+
+@pytest.mark.parametrize("width", range(30, 100))
+def test_both_ends_of_a_line_stay_apart(width: int) -> None:
+    left = [("siege", ""), (" SIMULATED ", ""), ("1 failed", ""), ("1 to look at", ""), ("1 running", "")]
+    pieces = spread(left, [("root root-admin", ""), ("link ok", "")], width, "…")
+    line = "".join(text for text, _ in pieces)
+    assert len(line.rstrip()) <= width
+    assert " root" in line or "root" not in line
+
+
+def test_what_narrows_the_view_is_seen_beside_a_long_path() -> None:
+    crumbs = Crumbs(id="line")
+    crumbs.parts, crumbs.chips = ("paris", "hosts", "zone-a", "pod-a1", "k" * 90), (("/kvm-01", "moving"),)
+    line = "".join(text for text, _ in crumbs.arranged(80))
+    assert "/kvm-01" in line and len(line) <= 80
 
 
 async def test_a_header_shows_the_age_only_when_told(app: Any) -> None:

@@ -76,7 +76,7 @@ class Ground:
             if host.id in told:
                 continue
             since = (host.connection_since or host.measured_at or self._clock.now()).timestamp()
-            words, hint = f"link {host.connection_state}{f': {host.reason}' if host.reason else ''}", "enter opens it, R builds the link again"
+            words, hint = f"link {host.connection_state}{f': {host.reason}' if host.reason else ''}", "enter opens it, R reconnects"
             if host.resource_state in _WORDS:
                 words, hint, since = _WORDS[host.resource_state], host.error or "enter opens it", self._since(host)
             yield Attention("failed", host.name, f"host:{host.id}", words, hint, since)
