@@ -11,7 +11,7 @@ import os
 import string
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -213,6 +213,7 @@ class Everything:
             for opener in ("ctrl+p", "x"):
                 await self.home(*place)
                 await self.answered()
+                await self.home(*place)  # an answer that was on its way may have led elsewhere
                 await self.press(opener)
                 dialog: Any = self.app.screen
                 assert isinstance(dialog, ModalScreen)
@@ -247,8 +248,8 @@ class Everything:
 
 
 @asynccontextmanager
-async def sitting(ground: Site, *, read_only: bool) -> AsyncIterator[Everything]:
-    """A console in this process, with the real session over the real socket."""
+async def sitting(ground: Site, *, read_only: bool, make: Callable[..., Any] = Everything) -> AsyncIterator[Any]:
+    """A console in this process, with the real session over the real socket; gives what ``make`` makes of it."""
     app = FleetApp(settings(), lambda: SocketSession(ground.socket(), read_only=read_only))
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         deadline = time.monotonic() + 30.0
@@ -256,7 +257,7 @@ async def sitting(ground: Site, *, read_only: bool) -> AsyncIterator[Everything]
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
         with app.batch_update():  # nobody looks
-            yield Everything(app, pilot, ground)
+            yield make(app, pilot, ground)
 
 
 @contextmanager
