@@ -63,6 +63,8 @@ class VlansScreen(MapKeys):
         self.filter_text = ""
         self._left: int | None = None
         """IDs that a filter leaves; ``None`` without one."""
+        self._told: object = None
+        """What the footer and the chips depend on, as they were last painted for the cursor."""
         self._vlan: VlanRecord | None = None
         self._still: Timer | None = None
         self._looked_at: tuple[str, tuple[int, int]] | None = None
@@ -290,14 +292,14 @@ class VlansScreen(MapKeys):
         if self.space is None:
             return
         self._paint_vlan()
-        self.footer_soon()
+        here = self.spot()
+        told = (here and (here.state, here.scope, here.dedication is None), self.chip())
+        if told != self._told:
+            self._told = told
+            self.chrome()
         if self.has_class("-hosts"):
             self.host_rows.follow()
         self._look()
-
-    def footer_soon(self) -> None:
-        """The footer and the chips; the same again paint nothing."""
-        self.chrome()
 
     def _look(self, at_once: bool = False) -> None:
         """Ask about the ID under the cursor once it has stood there for a moment."""
