@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.errors import Unreachable
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.hosts.rows import ZoneRow
 from fleet_tui.backend.networks import CreatePhysicalNetwork, physical
 from fleet_tui.backend.networks.rows import DedicationRow, NetworkOfferingRow, NetworkRow, PhysicalNetworkRow, VlanRangeRow, VlanRow
 from fleet_tui.backend.networks.states import GuestType, Isolation, NetworkState, PhysicalState
-from fleet_tui.backend.store import new_id
+from fleet_tui.backend.networks.tenants import Card
+from fleet_tui.backend.store import Store, new_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -31,6 +34,47 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
+
+
+class Users:
+    """Implements ``Tenants``: who has VMs, as the test says."""
+
+    def __init__(self) -> None:
+        self.up: dict[str, int] = {}
+        self.vms: dict[str, Sequence[str]] = {}
+
+    def running(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, int]:
+        return {id_: count for id_, count in self.up.items() if id_ in network_ids}
+
+    def hosts(self, tx: Session, network_ids: Collection[str]) -> Mapping[str, Collection[str]]:
+        return {}
+
+    def on_hosts(self, tx: Session, network_ids: Collection[str] = (), host_id: str = "") -> Sequence[Card]:
+        return ()
+
+    def names(self, tx: Session, network_id: str) -> Sequence[str]:
+        return self.vms.get(network_id, ())
+
+
+class Hosts:
+    """Implements ``Segments``: notes what it is asked for, and refuses when told to."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str, int]] = []
+        self.broken = ""
+        self.between: Callable[[], None] = lambda: None
+
+    def provide(self, network_id: str, number: int) -> None:
+        self._do("provide", network_id, number)
+
+    def withdraw(self, network_id: str, number: int) -> None:
+        self._do("withdraw", network_id, number)
+
+    def _do(self, verb: str, network_id: str, number: int) -> None:
+        self.said.append((verb, network_id, number))
+        self.between()
+        if self.broken == verb:
+            raise Unreachable(f"no answer while making eth1.{number}", hint="look at the host")
 
 
 def zone(tx: Session, name: str = "z1") -> ZoneRow:
@@ -83,3 +127,12 @@ def everything(tx: Session) -> dict[str, list[tuple[object, ...]]]:
     """Every row of networks, and how many events there are: to show that nothing changed."""
     tables = (*(row.__table__ for row in (PhysicalNetworkRow, VlanRangeRow, DedicationRow, VlanRow, NetworkRow, NetworkOfferingRow)), EventRow.__table__)
     return {table.name: sorted((tuple(map(str, row)) for row in tx.execute(select(table))), key=str) for table in tables}
+
+
+def fabric(tx: Session) -> PhysicalNetworkRow:
+    return physical.find(tx, "guest")
+
+
+def state(store: Store, id_: str = "gn-shop") -> tuple[str, list[int]]:
+    with store.read() as tx:
+        return tx.get_one(NetworkRow, id_).state, taken(tx)

@@ -24,8 +24,7 @@ from fleet_tui.backend.networks.states import GuestType, Isolation, OwnerKind, S
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.options import parse
 from fleet_tui.backend.store import Store, sqlite_url
-from tests.backend.networks.ground import NOW, Clock, network, physnet, taken, zone
-from tests.backend.networks.test_guest import Hosts, Users
+from tests.backend.networks.ground import NOW, Clock, Hosts, Users, network, physnet, taken, zone
 from tests.backend.operations.bench import Bench
 from tests.doors import Door
 
@@ -141,7 +140,7 @@ def test_the_audit_keeps_ids_from_who_had_a_higher_role_once(client: Client, doo
         client.call(n.CreateNetwork("again", "assigned", "guest", vlan=850))
 
     def told() -> str:
-        return str(client.call(ListAudit(limit=1000)))
+        return str([(record.action, record.object, dict(record.parameters), record.result) for record in client.call(ListAudit(limit=1000))])
 
     assert "850" in told() and "600-799" in told()
     door.become(Role.ADMIN)
