@@ -63,8 +63,11 @@ class VlansScreen(MapKeys):
         self.filter_text = ""
         self._left: int | None = None
         """IDs that a filter leaves; ``None`` without one."""
+        self._told: object = None
+        """What the footer and the chips depend on, as they were last painted for the cursor."""
         self._vlan: VlanRecord | None = None
         self._still: Timer | None = None
+        self._moved_at = 0.0
         self._looked_at: tuple[str, tuple[int, int]] | None = None
 
     def body(self) -> ComposeResult:
@@ -290,24 +293,31 @@ class VlansScreen(MapKeys):
         if self.space is None:
             return
         self._paint_vlan()
-        self.footer_soon()
+        here = self.spot()
+        told = (here and (here.state, here.scope, here.dedication is None), self.chip())
+        if told != self._told:
+            self._told = told
+            self.chrome()
         if self.has_class("-hosts"):
             self.host_rows.follow()
         self._look()
 
-    def footer_soon(self) -> None:
-        """The footer and the chips; the same again paint nothing."""
-        self.chrome()
-
     def _look(self, at_once: bool = False) -> None:
         """Ask about the ID under the cursor once it has stood there for a moment."""
-        if self._still is not None:
-            self._still.stop()
-            self._still = None
         if at_once:
             self._ask_about()
+            return
+        self._moved_at = self.console.clock.monotonic()
+        if self._still is None:  # a timer for each of many moves would cost more than the moves
+            self._still = self.set_timer(STILL_S, self._is_still)
+
+    def _is_still(self) -> None:
+        left = self._moved_at + STILL_S - self.console.clock.monotonic()
+        if left > 0:
+            self._still = self.set_timer(left, self._is_still)
         else:
-            self._still = self.set_timer(STILL_S, self._ask_about)
+            self._still = None
+            self._ask_about()
 
     @property
     def is_asking(self) -> bool:
@@ -315,7 +325,6 @@ class VlansScreen(MapKeys):
         return self._still is not None
 
     def _ask_about(self) -> None:
-        self._still = None
         space = self.space
         if space is None:
             return

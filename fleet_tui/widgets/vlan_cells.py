@@ -61,6 +61,19 @@ def cell(space: VlanSpace, first: int, last: int) -> tuple[str, str]:
     return str(min(9, max(1, round(10 * taken / able)))), "attention" if taken > 0.9 * able else ""
 
 
+def row(space: VlanSpace, first: int, count: int, zoom: int) -> list[tuple[str, str]]:
+    """The cells of a row. Cells of one ID are drawn a stretch at a time: looking each of them up would be most of what a repaint costs."""
+    if zoom > 1:
+        starts = range(first, first + count * zoom, zoom)
+        return [cell(space, max(a, space.first), b) if (b := min(a + zoom - 1, space.last)) >= max(a, space.first) else NOTHING for a in starts]
+    cells = [NOTHING] * count
+    for one in space.between(max(first, space.first), min(first + count - 1, space.last)):
+        cells[one.first - first : one.last - first + 1] = [(LETTERS[one.state], STYLES[one.state])] * one.count
+    for number in space.drifted_in(first, first + count - 1):
+        cells[number - first] = DRIFT, "failed"
+    return cells
+
+
 ON_HOST = ("+", "-", "~", "!", "?")
 """Interface there and expected; missing; in a wrong bridge; there and not expected; expected and not yet asked."""
 

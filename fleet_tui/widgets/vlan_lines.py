@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from fleet_tui.widgets.glyphs import UNICODE, Glyphs
 from fleet_tui.widgets.paint import Painted, Span, differing_cells
-from fleet_tui.widgets.vlan_cells import cell
+from fleet_tui.widgets.vlan_cells import row as row_of
 from fleet_tui.widgets.vlan_space import VlanSpace
 
 GROUP = 10
@@ -225,21 +225,18 @@ class VlanLines(Painted):
         low, high = self.marked if self.anchor is not None else (0, -1)
         spans: list[Span] = [(f"{first:>{label}} ", "strong" if 0 <= here < per_row else "muted")]
         cursor_style = "focused" if self.has_focus else "strong"
-        for at in range(per_row):
-            a = first + at * zoom
-            b = a + zoom - 1
-            inside = b >= space.first and a <= space.last
-            letter, style = cell(space, max(a, space.first), min(b, space.last)) if inside else (" ", "")
-            if low <= a <= high:
-                style = "match"
+        for at, (letter, style) in enumerate(row_of(space, first, per_row, zoom)):
+            blank = style  # a blank of the same style makes no piece of its own
+            if low <= first + at * zoom <= high:
+                style, blank = "match", ""
             if at == here:
                 spans += [("[", "strong"), (letter, cursor_style), ("]", "strong")]
             elif at % GROUP == 0 and here // GROUP != at // GROUP:
-                spans += [(" ", ""), (letter, style)]
+                spans += [(" ", blank), (letter, style)]
             else:
                 spans.append((letter, style))
             if at % GROUP == GROUP - 1 and here // GROUP != at // GROUP:
-                spans.append((" ", ""))
+                spans.append((" ", blank))
         return spans
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:

@@ -155,6 +155,9 @@ class VlanSpace:
         place = bisect_left(self._drifted, first)
         return place < len(self._drifted) and self._drifted[place] <= last
 
+    def drifted_in(self, first: int, last: int) -> list[int]:
+        return self._drifted[bisect_left(self._drifted, first) : bisect_right(self._drifted, last)]
+
     def pool(self) -> tuple[int, int]:
         """(free, all) IDs that dynamic allocation takes from."""
         free = total = 0

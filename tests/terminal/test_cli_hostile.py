@@ -41,7 +41,7 @@ READS = (
     "instance list", "instance list --wide", "instance show taken", "instance show NOISY", "instance logs taken --timestamps", "instance logs NOISY",
     "op list", "event list", "host list", "template list", "virtual-network list", "image list", "snapshot list taken", "user list", "audit list",
     "schedule list", "daemon status", "daemon logs", "zone list", "pod list", "cluster list", "vm list --wide", "offering list", "patch list",
-    "host capacity", "maintain list",
+    "host capacity", "maintain list", "physnet list", "network list", "network-offering list",
 )  # fmt: skip
 
 

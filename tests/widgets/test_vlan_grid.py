@@ -153,7 +153,7 @@ async def test_the_same_again_repaints_nothing_and_one_change_one_cell(app: Any)
     app.grid.show(VlanSpace(usual()))
     assert app.grid.repainted == []
     record = usual()
-    app.grid.show(VlanSpace(replace(record, taken=(*record.taken, taken(760)))))
+    app.grid.show(VlanSpace(replace(record, taken=(*record.taken, taken(757)))))
     (region,) = app.grid.repainted
     assert (region.width, region.height) == (1, 1)
     await app.pilot.pause()
