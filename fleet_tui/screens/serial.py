@@ -99,9 +99,6 @@ class SerialScreen(MovingScreen):
     def place(self) -> str:
         return "serial" if self._line is not None else "serial/log"
 
-    def place(self) -> str:
-        return "serial" if self._line is not None else "serial/log"
-
     def chip(self) -> str:
         return "typing goes to the guest" if self._line is not None else "log only"
 
