@@ -16,7 +16,7 @@ from fleet_tui.backend import networks as n
 from fleet_tui.backend.api import METHODS, Done, method_of
 from fleet_tui.backend.events import EventBatch
 from fleet_tui.backend.identity import Role
-from fleet_tui.backend.networks.states import GuestType, NetworkState, OwnerKind
+from fleet_tui.backend.networks.states import GuestType, NetworkState, OwnerKind, VlanState
 from fleet_tui.backend.operations import OperationRequest, Plan, Submitted
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch
@@ -270,7 +270,7 @@ def test_the_map_is_exported(fabric: Fabric, capsys: pytest.CaptureFixture[str])
 
 def test_foreign_text_reaches_no_terminal(fabric: Fabric, capsys: pytest.CaptureFixture[str]) -> None:
     row = fabric.physicals["pn-guest-net-1"]
-    fabric.put_physical(row, n.TakenRecord(605, n.VlanState.ALLOCATED, HOSTILE, HOSTILE))
+    fabric.put_physical(row, n.TakenRecord(605, VlanState.ALLOCATED, HOSTILE, HOSTILE))
     fabric.guests = [guest(HOSTILE, 605, owner=HOSTILE, error=HOSTILE)]
     lines = (f"vlan list {NET}", f"vlan show {NET} 605", "network list", f"vlan export {NET}", f"vlan export {NET} --format csv")
     for line in lines:

@@ -15,6 +15,7 @@ from fleet_tui.app import FleetApp, pane_app
 from fleet_tui.backend import networks as n
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.identity import Role
+from fleet_tui.backend.networks.states import VlanState
 from fleet_tui.screens.vlans import VlansScreen
 from tests.fleet_stub import StubSession
 from tests.networks_stub import presence, taken
@@ -441,7 +442,7 @@ async def test_foreign_names_are_only_ever_characters(size: tuple[int, int]) -> 
     hostile = "\x1b]52;c;ZXZpbA==\x07[red]web\u202e\x00\r\nline"
     stub = vlans_fleet(overlay=False)
     row = stub.physicals[GUEST]
-    stub.put_physical(replace(row, name=hostile, nic_labels={hostile: hostile}), n.TakenRecord(645, n.VlanState.ALLOCATED, hostile, hostile))
+    stub.put_physical(replace(row, name=hostile, nic_labels={hostile: hostile}), n.TakenRecord(645, VlanState.ALLOCATED, hostile, hostile))
     stub.put_presence(GUEST, presence(hostile, 645, True, False, "missing", hostile))
     async with console(stub, size) as pilot:
         await press(pilot, "4", "H")
