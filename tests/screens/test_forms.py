@@ -114,7 +114,7 @@ async def test_what_the_daemon_refuses_stands_beside_its_field() -> None:
         await line(pilot, "new-zone")
         await type_in(pilot, "paris")
         await press(pilot, "ctrl+o")
-        assert "'paris' is taken" in picture(pilot)
+        await eventually(pilot, lambda: "'paris' is taken" in picture(pilot))
         await type_in(pilot, "2")
         await press(pilot, "ctrl+o")
         assert sent(stub, h.CreateZone)[-1].name == "paris2" and "saved" in toasts(pilot)
@@ -149,7 +149,7 @@ async def test_patches_come_from_a_file(tmp_path: Path) -> None:
         await line(pilot, "import-patches")
         await type_in(pilot, str(tmp_path))
         await press(pilot, "ctrl+o")
-        assert "it is not a file" in picture(pilot)
+        assert "it is not a" in picture(pilot)  # the path may be so long that the line is folded
         await type_in(pilot, "/patches.json")
         await press(pilot, "ctrl+o")
         assert [(c.text, c.format, c.replace) for c in sent(stub, h.ImportPatches)] == [("[]", "json", False)]
