@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_tui.backend import hosts as h
 from fleet_tui.backend import machines as v
 from fleet_tui.backend import networks as n
 from fleet_tui.backend.networks.states import DriftKind, NetworkState
-from tests.journeys.site import Site, site
-from tests.journeys.test_maintenance import add, counts_on, where
+from tests.journeys.real_hosts import counts_on, real_fleet, where
+from tests.journeys.site import Site
 from tests.lab.fixtures import REAL_HOSTS
 from tests.lab.host import Host
 from tests.lab.lab import Lab
@@ -27,17 +26,7 @@ PLACES = {"a": ("kvm1", "shop"), "b": ("kvm2", "shop"), "c": ("kvm2", "blog"), "
 @pytest.fixture
 def fleet(lab: Lab) -> Iterator[Site]:
     """Three real hosts in an enabled cluster, and two networks on their trunk."""
-    with site() as found:
-        found.call(h.CreateZone("z1", request_id="z"))
-        found.call(h.CreatePod("p1", "z1", request_id="p"))
-        found.call(h.CreateCluster("c1", "z1", "p1", request_id="c"))
-        for kind, name in (("zone", "z1"), ("pod", "p1"), ("cluster", "c1")):
-            found.call(h.SetAllocation(kind, name, True))
-        for host in lab.hosts:
-            add(found, lab, host)
-        for host in lab.hosts:
-            until(lambda name=host.name: found.call(h.ShowHost(name)).connection_state == "up", 90, f"{host.name} is up")  # type: ignore[misc]
-        found.call(v.CreateOffering("tiny", cores=1, mhz=100, memory_mib=128, request_id="o"))
+    with real_fleet(lab) as found:
         found.call(n.CreatePhysicalNetwork("fabric", "z1", nic_labels={"kvm": "eth1"}, ranges="3500-3599"))
         found.call(n.EditPhysicalNetwork("fabric", enabled=True))
         found.call(n.CreateNetworkOffering("isolated"))

@@ -80,7 +80,7 @@ class Premises:
         ledger = WorldLedger(self.site.places.state / "fake")
         for host in list(ledger.hosts.values()):
             host.version, host.serial, host.patch_level, host.arch = SHORT, NASTY, NASTY, SHORT
-            host.nics, host.storage = [SHORT, NASTY], [SHORT]
+            host.nics, host.storage = ["eth1", SHORT, NASTY], [SHORT]  # networks of VMs need the first
             ledger.put(host)
         for guests in list(ledger.on_host.values()):
             for guest in list(guests.values()):
@@ -98,7 +98,7 @@ class Premises:
             ZoneRow: {"dns": [SHORT], "guest_cidr": SHORT}, PodRow: {"gateway": SHORT, "netmask": SHORT, "start_ip": SHORT},
             ClusterRow: {"arch": SHORT, "dedicated_account": SHORT, "mismatch": {SHORT: NASTY}},
             HostRow: {"address": SHORT, "reason": SHORT, "health": SHORT, "error": NASTY, "ssh_user": SHORT, "host_key": NASTY, "hypervisor_version": SHORT,
-                      "arch": SHORT, "serial": NASTY, "patch_level": NASTY, "facts": {SHORT: NASTY, "nics": [SHORT, NASTY]}, "tags": [SHORT],
+                      "arch": SHORT, "serial": NASTY, "patch_level": NASTY, "facts": {SHORT: NASTY, "nics": ["eth1", SHORT, NASTY]}, "tags": [SHORT],
                       "location_note": NASTY},
             PatchRow: {"hypervisor_version": SHORT, "note": NASTY, "released": SHORT, "superseded_by": SHORT},
             OfferingRow: {"tags": [SHORT]},

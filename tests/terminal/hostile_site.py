@@ -143,6 +143,10 @@ def besieged(*flags: str) -> Iterator[tuple[Site, Impostor]]:
         yield found, besiege(found)
 
 
+NEEDY = ("snapshots.list", "vlans.list")
+"""Lists of something that has to be named."""
+
+
 def stored(site: Site) -> str:
     """Everything that the daemon ever says, as one string: what is in it could reach any program."""
     from fleet_tui.backend.api import METHODS, wire
@@ -150,6 +154,6 @@ def stored(site: Site) -> str:
     def asked(request: Any) -> str:
         return json.dumps(wire.encode(site.call(request)), ensure_ascii=False)
 
-    no_need = [m.request for m in METHODS.values() if m.read and not m.stream and m.name.endswith(".list") and m.name != "snapshots.list"]
+    no_need = [m.request for m in METHODS.values() if m.read and not m.stream and m.name.endswith(".list") and m.name not in NEEDY]
     single = [request(label) for label in ("noisy", "taken", "broken") for request in (i.ShowInstance, i.ShowSettings, i.ListSnapshots)]
     return "".join(asked(request) for request in [*(one() for one in no_need), *single, t.ReadLines(tail=5000)])

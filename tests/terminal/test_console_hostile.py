@@ -36,6 +36,8 @@ PASTE = "\x1b[200~{}\x1b[201~".format
 DISARM = "import re; from fleet_tui.backend import text; text._UNSAFE = re.compile('(?!)'); "
 """Takes the console's cleaning away: `clean`, and with it `plain` and the filter."""
 
+ROWS = r"[^\n]*\n[^\n]*\n *› "
+"""After the name of a list: there are rows, and the cursor is on one. Before that a key is told that the list is still loading."""
 BOARD = r"\A[^┌]*ATTENTION[^┌]*INSTANCE[^┌]*agent log · all[^┌]*\Z"
 BACK = r"\A[^┌]*› instances \d[^┌]*\Z"
 """The list of instances, with no dialog over it."""
@@ -71,10 +73,10 @@ THE_LOGS: Sequence[Step] = [
     ("0", MARK), ("f", MARK), ("c", "lines copied"), (ESC, "› log"), (ESC, BACK),
 ]  # fmt: skip
 THE_REST: Sequence[Step] = [
-    ("7", "› operations"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), r"(?s)\A(?!.*▲ Zq7).*/restart"), (ESC, "› operations"),
+    ("7", rf"› operations {ROWS}"), ("w", "OPERATION"), ("w", "OPERATION"), ("c", "name copied"), (("/", "restart", "enter"), r"(?s)\A(?!.*▲ Zq7).*/restart"), (ESC, "› operations"),
     ("d", "› describe"), (ESC, "› operations"), ("K", r"it\W+has\W+ended"), ("l", "› log"), (ESC, "› operations"),
-    ("9", "› events"), ("w", f"WHAT(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
-    ("3", "› hosts"), ("w", f"HOST(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
+    ("9", rf"› events {ROWS}"), ("w", f"WHAT(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› events"), ("C", "row copied"), (("/", "zq7", "enter"), "/zq7"), (ESC, "› events"),
+    ("3", rf"› hosts{ROWS}"), ("w", f"HOST(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
 ]  # fmt: skip
 
 
@@ -145,7 +147,8 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
         walk(terminal, (("\x1b[18~", "\x03"), "Notes +theirs"), (ESC, BACK))  # all of the field, to the clipboard
         walk(terminal, *THE_LOGS, *THE_REST)
         taken.report([*(text.encode("utf-8", "replace").decode() for text in LINES.values())])
-        walk(terminal, ("1", BOARD), ((), "Zq7é"), ("?", "Keys of"), (ESC, BOARD))
+        taken.report([f"{MARK}é last"] * 12)
+        walk(terminal, ("1", BOARD), ((), f"{MARK}é last"), ("?", "Keys of"), (ESC, BOARD))
         terminal.press("q")
         until(lambda: terminal.read() == b"" and not terminal.is_alive, what="the console to end")
     found = read(bytes(terminal.raw))

@@ -344,8 +344,12 @@ def escape(terminal: Terminal) -> None:
     for _ in range(5):
         if "┌" not in terminal.text and not any(line.startswith(" :") for line in terminal.text.splitlines()):
             return
+        before = terminal.text
         terminal.press(ESC)
-        terminal.settle(0.1)
+        for _ in range(30):  # one too many would lead out of the screen behind it, and in the end out of the console
+            terminal.settle(0.1)
+            if terminal.text != before:
+                break
 
 
 def assault(terminal: Terminal) -> None:
