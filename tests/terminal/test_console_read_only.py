@@ -359,7 +359,8 @@ def assault(terminal: Terminal) -> None:
         terminal.press(place)
         terminal.wait_for(shown)
         for key in VERBS:
-            terminal.press(key, "y", ESC) if place != "1" else terminal.press(key)
+            terminal.press(key, "y") if place != "1" else terminal.press(key)
+            escape(terminal)
         terminal.press("*", VERBS)
         escape(terminal)
         terminal.press(place, PRINTABLE, CONTROL)
