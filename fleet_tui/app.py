@@ -287,12 +287,12 @@ class FleetApp(App[int], inherit_bindings=False):
         else:
             self.open(place.kind, place.ref)
 
-    def back(self) -> None:
-        """Out of this screen; out of the program at the root."""
+    def back(self) -> bool:
+        """Out of this screen. False at the root: a key too many must not end the program."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
-        else:
-            self.leave()
+            return True
+        return False
 
     def leave(self) -> None:
         """End the console, unless a form holds edits that would be lost. What runs in the daemon goes on."""

@@ -230,7 +230,7 @@ class FleetScreen(Screen[None]):
     def action_do(self, id_: str) -> None:
         if self.console.allows(id_):
             self.perform(ACTIONS[id_])
-        elif id_ == "global.back":
+        elif id_ == "global.out":
             self.console.exit(0)
 
     def perform(self, action: Action, rows: Sequence[Any] | None = None) -> None:
@@ -288,11 +288,13 @@ class FleetScreen(Screen[None]):
     def name_of(self, row: Any) -> str:
         return str(next((value for name in NAMED_BY if (value := getattr(row, name, None))), ""))
 
-    # Verbs that every screen has
-
     def act_global_back(self) -> None:
         if not self.leave():
             self.console.back()
+
+    def act_global_out(self) -> None:
+        if not self.leave() and not self.console.back():
+            self.console.leave()
 
     def leave(self) -> bool:
         """Go back one thing inside this screen (a filter, marks, an edited form). True when there was one."""
@@ -347,8 +349,6 @@ class FleetScreen(Screen[None]):
 
     def act_global_read_only(self) -> None:
         self.console.make_read_only()
-
-    # The command line
 
     def act_global_command(self) -> None:
         self.query_one(Prompt).open(":")

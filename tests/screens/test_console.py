@@ -74,6 +74,14 @@ async def test_without_a_daemon_q_still_quits() -> None:
         assert pilot.app._exit
 
 
+async def test_escape_never_ends_the_console() -> None:
+    async with console(fleet()) as pilot:
+        await press(pilot, "2", "enter", *["escape"] * 6)
+        assert front(pilot).KIND == "instances" and not pilot.app._exit, "a key too many, at three in the morning"
+        await press(pilot, "q")
+        assert pilot.app._exit
+
+
 async def test_work_done_elsewhere_is_seen_here() -> None:
     session = fleet()
     async with console(session) as pilot:
