@@ -195,10 +195,13 @@ def lose(row: EvacueeRow, vm: VmRow) -> None:
     row.error, row.hint = vm.error or f"it is {vm.state}", f"start it elsewhere: `fleet vm start {vm.name}`"
 
 
+MEND = "put that right, then T on the maintenance screen tries it again"
+
+
 def fail(row: EvacueeRow, error: str, hint: str, attempts: int, retry_s: float, now: datetime) -> None:
     """An attempt, counted already, came to nothing: the next one is due in a while, if there is one."""
-    row.error, row.hint = error, hint
     again = row.attempt - row.granted < attempts
+    row.error, row.hint = error, hint or ("" if again else MEND)
     row.state = (MoveState.RETRY if again else MoveState.FAILED).value
     row.next_try_at = now + timedelta(seconds=retry_s) if again else None
 
