@@ -146,8 +146,9 @@ def test_killed_in_the_middle_of_a_copy(tmp_path: Path, monkeypatch: pytest.Monk
             marked(own.disk("web-1"), "spoilt")
             struck(own, tmp_path / "restore", i.ReprovisionInstance(target="web-1", confirmed=True, snapshot=snapshot.id))
             assert markers(own.disk("web-1")) == kept
-            disk = own.disk("web-1").name
-            assert {entry.name for entry in own.places.disks.iterdir()} == {".lock", disk, f"{disk}.json"}
+            content = own.disk("web-1")
+            assert list(own.places.disks.iterdir()) == [content.parent]
+            assert [entry.name for entry in content.parent.iterdir() if entry.suffix != ".json"] == [content.name], "the one before is gone"
             check(own, runs=True)
 
 

@@ -23,6 +23,7 @@ from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
 from fleet_tui.backend.identity.permissions import ROLES, allows
 from fleet_tui.backend.identity.users import Users
+from fleet_tui.backend.store import database_lost
 
 Handler = Callable[[Caller, Any], Any]
 """Does what a method says. Blocks; raises :class:`FleetError` kinds."""
@@ -180,13 +181,20 @@ class Dispatcher:
             ) from problem
 
     def _complete(self, caller: Caller, method: Method, request: Any, seq: int, result: str, operation_id: str | None) -> None:
-        """The deed is done: a record that cannot be completed is a matter for the log, not for the caller."""
-        try:
-            self._audit.record(
-                caller, method.name, object_of(request), {}, "outcome", result=result, operation_id=operation_id, completes=seq
-            )
-        except Exception:
-            log.exception("audit record %s of %s could not be completed: %s", seq, method.name, result)
+        """The deed is done: a record that cannot be completed is a matter for the log, not for the caller.
+
+        A second try on another connection, since the first may have been cut under a daemon that stood still for a while.
+        """
+        for last in (False, True):
+            try:
+                self._audit.record(
+                    caller, method.name, object_of(request), {}, "outcome", result=result, operation_id=operation_id, completes=seq
+                )
+                return
+            except Exception as problem:
+                if last or not database_lost(problem):
+                    log.exception("audit record %s of %s could not be completed: %s", seq, method.name, result)
+                    return
 
 
 def _is_set(request: Any, name: str) -> bool:

@@ -65,7 +65,10 @@ class Audit:
         result: str = "",
         completes: int | None = None,
     ) -> int:
-        """Append one record and return its number. The database's own errors come through: the caller refuses the action."""
+        """Append one record and return its number. The database's own errors come through: the caller refuses the action.
+
+        What completes a record does so once: a repeat after a commit whose answer was lost finds it.
+        """
         row = AuditRow(
             time=self._clock.now(), user=clean(caller.user, 40), role=caller.role.value, session=clean(caller.session, 40),
             source=clean(caller.source, 150), action=action, object=clean(object_name, 250), parameters=canonical(parameters),
@@ -73,6 +76,10 @@ class Audit:
         )
         with self._store.write() as tx:
             chain = _lock(tx)
+            if completes is not None:
+                found = tx.scalar(select(AuditRow.seq).where(AuditRow.seq > completes, AuditRow.completes == completes))
+                if found is not None:
+                    return found
             row.seq = chain.head_seq + 1
             row.hash = link(chain.head_hash, row)
             tx.add(row)

@@ -1,29 +1,30 @@
 """Data disks of local instances: folders that are kept, with what is attached where, and their snapshots.
 
-A disk is a folder and a record beside it. Changes of both are serialised over all daemons by a file lock, and every one is
-a rename: whoever comes after a crash finds the old state or the new one, or finishes what was begun.
+What is on a disk lies in a folder whose name says which version of the record it was made for, and the record of that version is
+what makes it count. So nothing is ever swapped in place, nobody waits for anybody, and whatever belongs to no record and to no
+version still to come is a leftover.
 """
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fleet_tui.agent.disk import used_bytes
-from fleet_tui.backend.errors import Busy, InternalError, InvalidInput, NoCapacity, NotFound, Problem, WrongState
+from fleet_tui.backend.errors import Busy, InvalidInput, NoCapacity, NotFound, Problem, WrongState
 from fleet_tui.backend.providers import DiskInfo, SnapshotInfo
 from fleet_tui.backend.providers.archive import place
+from fleet_tui.backend.providers.disk_records import DiskRecord, DiskRecords, first_version
 
+_TRIES = 50
 _SET_DEATH_SIGNAL = 1
 _prctl = ctypes.CDLL(None).prctl
 """Found beforehand: between fork and exec nothing is loaded."""
@@ -39,81 +40,77 @@ class Disks:
     """
 
     def __init__(self, folder: Path, snapshots: Path, has_machine: Callable[[str], bool]) -> None:
-        self._folder = folder
+        self._records = DiskRecords(folder)
         self._snapshots = snapshots
         self._has_machine = has_machine
 
     def ensure(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
-        with self._locked():
-            self._recover(disk_id)
-            record = self._record(disk_id)
-            path = self._folder / disk_id
-            if record is None:
-                self._drop(f".{disk_id}.gone-*")
-                path.mkdir(mode=0o700, exist_ok=True)
-                record = {"id": disk_id, "size_gb": size_gb, "attached_to": None, "used_bytes": None, "token": token}
-                self._save(record)
-                say(f"made data disk {disk_id}, {size_gb} GB, in {path}")
-            elif not path.is_dir():
-                raise NotFound(f"the content of data disk {disk_id} is gone from {path}", hint="restore it from a snapshot or a backup")
-            elif holder := self._holder(record):
+        record = self._record(disk_id)
+        if record is None:
+            record, said = self._make(disk_id, size_gb, token), "made"
+        else:
+            said = "found"
+
+        def grow(record: DiskRecord) -> DiskRecord:
+            if not self._path(record).is_dir():
+                raise NotFound(f"the content of data disk {disk_id} is gone from {self._path(record)}", hint="restore it from a snapshot or a backup")
+            if holder := self._holder(record):
                 raise Busy(f"data disk {disk_id} is attached to machine {holder}", holders=[holder], hint="deprovision that first")
-            else:
-                if size_gb > record["size_gb"]:
-                    record["size_gb"] = size_gb
-                    self._save(record)
-                say(f"found data disk {disk_id}, {record['size_gb']} GB")
-            return self._info(record)
+            return replace(record, size_gb=max(size_gb, record.size_gb))
+
+        record = self._change(record, grow)
+        say(f"{said} data disk {disk_id}, {record.size_gb} GB, in {self._path(record)}")
+        return self._info(record)
 
     def find(self, disk_id: str) -> DiskInfo | None:
-        with self._locked():
-            self._recover(disk_id)
-            record = self._record(disk_id)
-            return None if record is None else self._info(record)
+        record = self._record(disk_id)
+        return None if record is None else self._info(record)
 
     def delete(self, disk_id: str) -> None:
-        with self._locked():
-            self._recover(disk_id)
-            record = self._record(disk_id)
-            if record is not None:
-                self._refuse_attached(record)
-                if (self._folder / disk_id).exists():
-                    (self._folder / disk_id).rename(self._folder / f".{disk_id}.gone-{uuid.uuid4().hex[:8]}")
-                self._record_path(disk_id).unlink()
-            self._drop(f".{disk_id}.gone-*")
+        record = self._records.newest(disk_id)
+        if record is None:
+            self._records.drop(disk_id, 0)
+            return
+
+        def erase(record: DiskRecord) -> DiskRecord:
+            self._refuse_attached(record)
+            return replace(record, content="", attached_to=None)
+
+        try:
+            erased: DiskRecord | None = self._change(record, erase)
+        except NotFound:
+            erased = self._records.newest(disk_id)  # another daemon was first; what it left is removed all the same
+        if erased is not None:
+            self._sweep(erased)
+            self._records.drop(disk_id, erased.version)
 
     def attach(self, disk_id: str, machine_id: str) -> Path:
         """Note the attachment; gives the disk's path. ``Busy`` while another machine has it."""
-        with self._locked():
-            record = self._existing(disk_id)
+        others = [other for other in self.attached_to(machine_id) if other != disk_id]
+        if others:
+            raise Busy(f"machine {machine_id} has data disk {others[0]} attached", holders=others, hint="detach that first")
+
+        def take(record: DiskRecord) -> DiskRecord:
             holder = self._holder(record)
             if holder not in (None, machine_id):
                 raise Busy(f"data disk {disk_id} is attached to machine {holder}", holders=[holder], hint="detach it there first")
-            others = [other for other in self._attached_to(machine_id) if other != disk_id]
-            if others:
-                raise Busy(f"machine {machine_id} has data disk {others[0]} attached", holders=others, hint="detach that first")
-            if record["attached_to"] != machine_id:
-                record["attached_to"] = machine_id
-                self._save(record)
-            return self._folder / disk_id
+            return replace(record, attached_to=machine_id)
+
+        return self._path(self._change(self._existing(disk_id), take))
 
     def detach(self, disk_id: str, machine_id: str) -> None:
         """Note that it is free, and how much it holds now that nobody changes it."""
-        used = used_bytes(self._folder / disk_id)
-        with self._locked():
-            record = self._record(disk_id)
-            if record is not None and record["attached_to"] == machine_id:
-                record["used_bytes"] = used
-                record["attached_to"] = None
-                self._save(record)
+        record = self._record(disk_id)
+        if record is None or record.attached_to != machine_id:
+            return
+        used = used_bytes(self._path(record))
+        self._change(record, lambda now: replace(now, used_bytes=used, attached_to=None) if now.attached_to == machine_id else now)
 
     def attached_to(self, machine_id: str) -> list[str]:
-        with self._locked():
-            return self._attached_to(machine_id)
+        return [record.id for record in self._records.all() if record.attached_to == machine_id]
 
     def snapshot(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> SnapshotInfo:
-        with self._locked():
-            self._existing(disk_id)
+        source = self._path(self._existing(disk_id))
         target = self._snapshots / snapshot_id
         if (found := self._snapshot(snapshot_id)) is not None:
             return found
@@ -123,7 +120,7 @@ class Disks:
         fresh = self._snapshots / f".{snapshot_id}.new-{uuid.uuid4().hex[:8]}"
         fresh.mkdir(mode=0o700)
         try:
-            size = _copy(self._folder / disk_id, fresh / "content", f"snapshot {snapshot_id}")
+            size = _copy(source, fresh / "content", f"snapshot {snapshot_id}")
             record = {"id": snapshot_id, "disk": disk_id, "size_bytes": size}
             place(fresh / "snapshot.json", json.dumps(record, indent=2).encode(), 0o600)
             fresh.rename(target)
@@ -134,31 +131,34 @@ class Disks:
         return SnapshotInfo(snapshot_id, disk_id, size, str(target))
 
     def restore(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> None:
-        """Copy the snapshot beside the disk, then swap the folders by renames; see :meth:`_recover`."""
+        """Copy the snapshot beside what is on the disk; the next version of the record then has it for its content.
+
+        Raises:
+            Busy: it is attached, or somebody changed it while it was copied.
+            InvalidInput, NotFound: the snapshot is another disk's, or there is none.
+            NoCapacity: both do not fit.
+        """
         snapshot = self._snapshot(snapshot_id)
         if snapshot is None:
             raise NotFound(f"there is no snapshot {snapshot_id}", hint="list the instance's snapshots")
         if snapshot.disk_id != disk_id:
             problem = Problem("snapshot", f"belongs to data disk {snapshot.disk_id}")
             raise InvalidInput(f"snapshot {snapshot_id} is not one of data disk {disk_id}", problems=[problem])
-        path, new, old = self._folder / disk_id, self._folder / f".{disk_id}.new", self._folder / f".{disk_id}.old"
-        with self._locked():
-            self._refuse_attached(self._existing(disk_id))
-            self._drop(f".{disk_id}.copy-*")
-        copy = self._folder / f".{disk_id}.copy-{uuid.uuid4().hex[:8]}"
+        record = self._existing(disk_id)
+        self._refuse_attached(record)
+        record = self._touch(record)
+        self._sweep(record)  # what others were copying can count no more
+        fresh = replace(record, version=record.version + 1)
+        fresh = replace(fresh, content=_content(fresh.version))
         try:
-            size = _copy(Path(snapshot.path) / "content", copy, f"data disk {disk_id}")
-            with self._locked():
-                record = self._existing(disk_id)
-                self._refuse_attached(record)
-                copy.rename(new)
-                path.rename(old)
-                new.rename(path)
-                record["used_bytes"] = size
-                self._save(record)
-        finally:
-            shutil.rmtree(copy, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            size = _copy(Path(snapshot.path) / "content", self._path(fresh), f"data disk {disk_id}")
+            if not self._records.put(replace(fresh, used_bytes=size)):
+                raise Busy(f"data disk {disk_id} was changed while snapshot {snapshot_id} was copied", hint="retry")
+        except BaseException:
+            if self._records.newest(disk_id) == record:
+                shutil.rmtree(self._path(fresh), ignore_errors=True)
+            raise
+        self._sweep(fresh)
         say(f"data disk {disk_id} is as snapshot {snapshot_id} has it, {size} bytes")
 
     def delete_snapshot(self, snapshot_id: str) -> None:
@@ -170,65 +170,71 @@ class Disks:
         for left in self._snapshots.glob(f".{snapshot_id}.gone-*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    # --- inside, under the lock --------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
-    def _recover(self, disk_id: str) -> None:
-        """Finish or take back a restore that a crash interrupted."""
-        path, new, old = self._folder / disk_id, self._folder / f".{disk_id}.new", self._folder / f".{disk_id}.old"
-        if old.exists() and not path.exists():
-            (new if new.exists() else old).rename(path)
-        if path.exists() and self._record(disk_id) is not None:
-            for left in (new, old):
-                if left.exists():
-                    shutil.rmtree(left, ignore_errors=True)
-
-    def _record_path(self, disk_id: str) -> Path:
-        return self._folder / f"{disk_id}.json"
-
-    def _record(self, disk_id: str) -> dict[str, Any] | None:
-        try:
-            record: dict[str, Any] = json.loads(self._record_path(disk_id).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise InternalError(f"the record of data disk {disk_id} cannot be read: {error}") from error
+    def _make(self, disk_id: str, size_gb: int, token: str) -> DiskRecord:
+        if (erased := self._records.newest(disk_id)) is not None and not erased.content:
+            self._sweep(erased)
+            self._records.drop(disk_id, erased.version)
+        version = first_version()
+        record = DiskRecord(disk_id, version, size_gb, token, _content(version))
+        self._records.make_folder(disk_id)
+        self._path(record).mkdir(mode=0o700)
+        self._records.put(record)
+        record = self._existing(disk_id)  # ours, or that of another daemon that was first
+        self._sweep(record)
         return record
 
-    def _existing(self, disk_id: str) -> dict[str, Any]:
-        self._recover(disk_id)
+    def _record(self, disk_id: str) -> DiskRecord | None:
+        record = self._records.newest(disk_id)
+        return record if record is not None and record.content else None
+
+    def _existing(self, disk_id: str) -> DiskRecord:
         record = self._record(disk_id)
         if record is None:
             raise NotFound(f"there is no data disk {disk_id}", hint="provision the instance")
         return record
 
-    def _save(self, record: dict[str, Any]) -> None:
-        place(self._record_path(record["id"]), json.dumps(record, indent=2).encode(), 0o600)
+    def _change(self, record: DiskRecord, change: Callable[[DiskRecord], DiskRecord]) -> DiskRecord:
+        """Store what ``change`` makes of the newest version; it is asked again when somebody else was first."""
+        for _ in range(_TRIES):
+            wanted = change(record)
+            if wanted == record:
+                return record
+            wanted = replace(wanted, version=record.version + 1)
+            if self._records.put(wanted):
+                return wanted
+            record = self._existing(record.id)
+        raise Busy(f"data disk {record.id} is changed by others all the time", hint="retry")
 
-    def _holder(self, record: dict[str, Any]) -> str | None:
-        holder = record["attached_to"]
+    def _touch(self, record: DiskRecord) -> DiskRecord:
+        """A version that changes nothing, after which nobody can build on the ones before."""
+        touched = replace(record, version=record.version + 1)
+        if not self._records.put(touched):
+            raise Busy(f"data disk {record.id} is being changed by another daemon", hint="retry")
+        return touched
+
+    def _sweep(self, record: DiskRecord) -> None:
+        """Remove what was made for this version or an earlier one and is not what the disk holds: it can never count again."""
+        self._records.tidy(record.id)
+        for path in self._records.folder_of(record.id).glob("*-*"):
+            version = path.name.partition("-")[0]
+            if version.isdigit() and int(version) <= record.version and path.name != record.content:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _path(self, record: DiskRecord) -> Path:
+        return self._records.folder_of(record.id) / record.content
+
+    def _holder(self, record: DiskRecord) -> str | None:
+        holder = record.attached_to
         return holder if holder and self._has_machine(holder) else None
 
-    def _refuse_attached(self, record: dict[str, Any]) -> None:
+    def _refuse_attached(self, record: DiskRecord) -> None:
         if holder := self._holder(record):
-            raise Busy(f"data disk {record['id']} is attached to machine {holder}", holders=[holder], hint="deprovision the instance first")
+            raise Busy(f"data disk {record.id} is attached to machine {holder}", holders=[holder], hint="deprovision the instance first")
 
-    def _attached_to(self, machine_id: str) -> list[str]:
-        records = (self._record(path.stem) for path in self._folder.glob("[!.]*.json"))
-        return [str(record["id"]) for record in records if record and record["attached_to"] == machine_id]
-
-    def _info(self, record: dict[str, Any]) -> DiskInfo:
-        path = self._folder / record["id"]
-        return DiskInfo(record["id"], record["size_gb"], record["used_bytes"], str(path), self._holder(record))
+    def _info(self, record: DiskRecord) -> DiskInfo:
+        return DiskInfo(record.id, record.size_gb, record.used_bytes, str(self._path(record)), self._holder(record))
 
     def _snapshot(self, snapshot_id: str) -> SnapshotInfo | None:
         path = self._snapshots / snapshot_id
@@ -238,9 +244,10 @@ class Disks:
             return None
         return SnapshotInfo(record["id"], record["disk"], record["size_bytes"], str(path))
 
-    def _drop(self, pattern: str) -> None:
-        for left in self._folder.glob(pattern):
-            shutil.rmtree(left, ignore_errors=True)
+
+def _content(version: int) -> str:
+    """Name of the folder for what a version of the record is to hold; two that make the same version are not in each other's way."""
+    return f"{version}-{uuid.uuid4().hex[:6]}"
 
 
 def _die_with_us() -> None:

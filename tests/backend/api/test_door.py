@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from fleet_tui.backend.api import METHODS, DescribeSite, Done, SiteRecord, server
 from fleet_tui.backend.api.connection import Connection
@@ -90,6 +91,26 @@ def test_each_change_is_allowed_or_denied_by_role_and_recorded(door: Door, role:
         assert records[1].result.startswith("busy")
     if role in (Role.AUDITOR, Role.MONITOR):
         assert expected is PermissionDenied
+
+
+def test_a_connection_cut_over_the_outcome_records_it_once(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """As PostgreSQL cuts one on which a daemon that was frozen said nothing for too long; whether it had committed is not known."""
+    door.close()
+    door.handlers["users.put"] = _refuse
+    door.open()
+    committed: list[int] = []
+
+    def cut(_tx: Any) -> None:
+        committed.append(len(door.records()))
+        if len(committed) == 2:
+            raise OperationalError(None, None, Exception("server closed the connection unexpectedly"))
+
+    door.store.on_commit.append(cut)
+    with pytest.raises(Busy, match="reached"):
+        door.client(with_session=False).call(PutUser("ada", Role.ADMIN))
+    door.store.on_commit.remove(cut)
+    assert [record.decision for record in door.records()] == ["allowed", "outcome"]
+    assert len(committed) == 3 and not caplog.records
 
 
 def _refuse(_caller: Any, _request: Any) -> Any:

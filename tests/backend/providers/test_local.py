@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fleet_tui.agent import processes
 from fleet_tui.backend import directories
-from fleet_tui.backend.errors import InternalError, NoCapacity, NotFound, WrongState
+from fleet_tui.backend.errors import Busy, FleetError, InternalError, NoCapacity, NotFound, WrongState
 from fleet_tui.backend.providers import BootConfiguration, MachineSpec, MachineState
 from fleet_tui.backend.providers.local import LocalProvider
 
@@ -32,42 +34,141 @@ def local(tmp_path: Path) -> Iterator[LocalProvider]:
     provider.terminate("m-1", quiet)
 
 
+def content(local: LocalProvider) -> Path:
+    found = local.find_disk("d-1")
+    assert found is not None
+    return Path(found.path)
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
 
 
-@pytest.mark.parametrize("renames", range(4))
-def test_restore_killed_between_any_two_renames_is_all_or_nothing(
-    local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+EFFECTS = ("mkdir", "unlink", "link", "rmdir")
+
+
+@pytest.mark.parametrize("effects", range(14))
+def test_restore_killed_between_any_two_effects_is_all_or_nothing(
+    local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effects: int
 ) -> None:
-    disk = tmp_path / "disks/d-1"
-    (disk / "a").write_text("before")
+    (content(local) / "a").write_text("before")
     local.snapshot_disk("d-1", "s-1", quiet)
-    (disk / "a").write_text("after")
-    done, rename = [0], Path.rename
-
-    def dying(self: Path, target: Path) -> Path:
-        if ".d-1" in str(self) or self == disk:
-            if done[0] == renames:
-                monkeypatch.setattr(shutil, "rmtree", lambda *a, **k: None)  # a killed process cleans nothing up
-                raise Killed
-            done[0] += 1
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", dying)
+    (content(local) / "a").write_text("after")
+    killed = kill_after(monkeypatch, effects)
     with suppress(Killed):
         local.restore_disk("d-1", "s-1", quiet)
     monkeypatch.undo()
-    found = local.find_disk("d-1")
-    assert found is not None
-    assert (disk / "a").read_text() == ("before" if renames >= 2 else "after")
+    assert killed or effects > 5, "the test killed it"
+    assert (content(local) / "a").read_text() in ("before", "after")
     local.restore_disk("d-1", "s-1", quiet)
-    assert (disk / "a").read_text() == "before"
-    assert sorted(path.name for path in disk.parent.iterdir()) == [".lock", "d-1", "d-1.json"]
+    assert (content(local) / "a").read_text() == "before"
+    assert [path.name for path in tmp_path.glob("disks/*")] == ["d-1"]
+    assert len(list(tmp_path.glob("disks/d-1/*-*"))) == 1, "nothing is left over"
+
+
+@pytest.mark.parametrize("effects", range(8))
+def test_erasing_killed_between_any_two_effects_can_be_repeated(
+    local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effects: int
+) -> None:
+    (content(local) / "a").write_text("x")
+    kill_after(monkeypatch, effects)
+    with suppress(Killed):
+        local.delete_disk("d-1")
+    monkeypatch.undo()
+    local.delete_disk("d-1")
+    assert local.find_disk("d-1") is None and not list((tmp_path / "disks").iterdir())
+    local.ensure_disk("d-1", 10, "t", quiet)
+    assert not list(content(local).iterdir()), "made again, it is blank"
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, effects: int) -> list[str]:
+    """Everything that changes the file system works ``effects`` times, then the process is gone."""
+    done: list[str] = []
+    killed: list[str] = []
+
+    def dying(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def acting(*arguments: Any, **named: Any) -> Any:
+            if killed or len(done) == effects:
+                killed.append(name)
+                raise Killed
+            done.append(name)
+            return act(*arguments, **named)
+
+        return acting
+
+    for name in EFFECTS:
+        monkeypatch.setattr(os, name, dying(name, getattr(os, name)))
+    monkeypatch.setattr(shutil, "rmtree", dying("rmtree", shutil.rmtree))
+    return killed
+
+
+def stale(local: LocalProvider, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], meanwhile: Callable[[], Any]) -> None:
+    """``act`` hangs right before its first version is put in place, and goes on when ``meanwhile`` is over."""
+    link, hung = os.link, [True]
+
+    def hanging(*arguments: Any, **named: Any) -> None:
+        if hung.pop() if hung else False:
+            meanwhile()
+        link(*arguments, **named)
+
+    monkeypatch.setattr(os, "link", hanging)
+    with suppress(FleetError):
+        act()
+    monkeypatch.undo()
+
+
+def test_one_that_hung_while_attaching_takes_no_disk_from_another_machine(local: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    local.create_machine(MachineSpec("m-2", "i-1", "web", "t2"), quiet)
+    stale(local, monkeypatch, lambda: local.attach_disk("m-1", "d-1"), lambda: local.attach_disk("m-2", "d-1"))
+    found = local.find_disk("d-1")
+    assert found is not None and found.attached_to == "m-2"
+    local.terminate("m-2", quiet)
+
+
+def test_one_that_hung_while_restoring_sets_nothing_back_under_a_running_machine(local: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    (content(local) / "a").write_text("before")
+    local.snapshot_disk("d-1", "s-1", quiet)
+
+    def another() -> None:
+        local.restore_disk("d-1", "s-1", quiet)
+        local.attach_disk("m-1", "d-1")
+        (content(local) / "a").write_text("written since")
+
+    stale(local, monkeypatch, lambda: local.restore_disk("d-1", "s-1", quiet), another)
+    assert (content(local) / "a").read_text() == "written since"
+
+
+def test_one_that_hung_while_erasing_leaves_a_disk_that_was_made_again(local: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another() -> None:
+        local.delete_disk("d-1")
+        local.ensure_disk("d-1", 10, "t", quiet)
+        (content(local) / "a").write_text("new")
+
+    stale(local, monkeypatch, lambda: local.delete_disk("d-1"), another)
+    assert local.find_disk("d-1") is None or (content(local) / "a").read_text() == "new"
+
+
+def test_of_many_who_attach_at_once_one_has_it(local: LocalProvider) -> None:
+    machines = [f"m-{number}" for number in range(2, 10)]
+    for machine in machines:
+        local.create_machine(MachineSpec(machine, "i-1", "web", machine), quiet)
+    taken: list[str] = []
+
+    def attach(machine: str) -> None:
+        with suppress(Busy):
+            local.attach_disk(machine, "d-1")
+            taken.append(machine)
+
+    with ThreadPoolExecutor(len(machines)) as pool:
+        list(pool.map(attach, machines))
+    found = local.find_disk("d-1")
+    assert found is not None and taken == [found.attached_to]
+    for machine in machines:
+        local.terminate(machine, quiet)
 
 
 def test_lost_content_is_never_replaced_by_a_blank_disk(local: LocalProvider, tmp_path: Path) -> None:
-    (tmp_path / "disks/d-1").rmdir()
+    content(local).rmdir()
     with pytest.raises(NotFound, match="is gone"):
         local.ensure_disk("d-1", 10, "t", quiet)
 
@@ -92,10 +193,10 @@ def test_detach_names_who_uses_the_disk(local: LocalProvider, tmp_path: Path) ->
 
 def test_terminate_does_not_follow_the_link_to_the_disk(local: LocalProvider, tmp_path: Path) -> None:
     local.attach_disk("m-1", "d-1")
-    (tmp_path / "disks/d-1/kept").write_text("x")
+    (content(local) / "kept").write_text("x")
     (tmp_path / "machines/.m-1.gone-12345678").mkdir()  # left by a terminate that was killed
     local.terminate("m-1", quiet)
-    assert (tmp_path / "disks/d-1/kept").read_text() == "x" and not list((tmp_path / "machines").iterdir())
+    assert (content(local) / "kept").read_text() == "x" and not list((tmp_path / "machines").iterdir())
 
 
 def test_disk_of_a_machine_that_vanished_is_free(local: LocalProvider, tmp_path: Path) -> None:
@@ -133,7 +234,7 @@ def test_secrets_of_the_daemon_stay_with_the_daemon(local: LocalProvider, tmp_pa
 
 
 def test_snapshot_that_does_not_fit_is_refused(local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "disks/d-1/a").write_bytes(b"x" * 10_000)
+    (content(local) / "a").write_bytes(b"x" * 10_000)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
     with pytest.raises(NoCapacity):
