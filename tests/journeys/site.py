@@ -33,8 +33,8 @@ from tests.waiting import until
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples/hello-app"
 PARTS = ("application", "containers", "certificates")
-AWAY_S = 30.0
-"""How long a call is repeated while the daemon is away, because somebody killed it."""
+AWAY_S = 60.0
+"""How long a call is repeated while the daemon is away, because somebody killed it, or froze it while it was at this very call."""
 
 T = TypeVar("T")
 
@@ -329,13 +329,20 @@ class Site:
 def away(call: Callable[[], T]) -> T:
     """What ``call`` returns, tried again while the daemon is away."""
 
+    said = ""
+
     def answers_now() -> list[T]:
+        nonlocal said
         try:
             return [call()]
-        except (Unreachable, TimedOut, Busy):
+        except (Unreachable, TimedOut, Busy) as error:
+            said = f"{type(error).__name__}: {error}"
             return []
 
-    return until(answers_now, AWAY_S, "an answer of the daemon")[0]
+    try:
+        return until(answers_now, AWAY_S, "an answer of the daemon")[0]
+    except AssertionError as problem:
+        raise AssertionError(f"{problem}; it said {said}") from None
 
 
 def marked(disk: Path, word: str = "kept") -> dict[str, bytes]:

@@ -92,10 +92,13 @@ class Terminal:
     def wait_for(self, pattern: str) -> str:
         """Read until the picture matches a regular expression; gives the picture."""
         end = time.monotonic() + PATIENCE
+        passing: dict[str, None] = {}
         while not re.search(pattern, self.text):
+            passing |= dict.fromkeys(self.screen.display)
             ended = not self._child.isalive()  # asked first: what it said last is still to be read
             if (not self.read() and ended) or time.monotonic() > end:
-                raise AssertionError(f"never saw {pattern!r} on:\n{self.text}")
+                gone = [line for line in passing if line not in self.screen.display]
+                raise AssertionError("\n".join([f"never saw {pattern!r} on:", self.text, "shown meanwhile, and gone:", *gone[-40:]]))
         return self.text
 
     def settle(self, quiet: float = 0.3) -> bytes:

@@ -27,6 +27,7 @@ from fleet_tui.backend.machines import MoveRecord, cards, settling, vms
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.placement import Wanted
 from fleet_tui.backend.machines.queries import move_record
+from fleet_tui.backend.machines.refusals import check_movable
 from fleet_tui.backend.machines.room import take
 from fleet_tui.backend.machines.rows import MoveRow, VmRow
 from fleet_tui.backend.machines.settling import Outcome, settle
@@ -132,7 +133,7 @@ class _Ask:
             self._drivers.clock.sleep(_LOOK_S)
 
     def _wants(self, vm: VmRow) -> Wanted:
-        refuse(vm, copies=self._copies)
+        check_movable(vm, copies=self._copies)
         return replace(vms.wanted_live(vm, self._is_secured, exclude=self._exclude), moves_now=True)
 
     def _claim(self, tx: Session, vm: VmRow, host: HostRow) -> None:
@@ -368,16 +369,6 @@ class _Ask:
             row = tx.get(MoveRow, self._move_id)
             assert row is not None
             return move_record(tx, row)
-
-
-def refuse(vm: VmRow, *, copies: bool = False) -> None:
-    """Raises WrongState when that VM cannot move while it runs."""
-    if vm.state != VmState.RUNNING.value or vm.host_id is None:
-        raise WrongState(f"{vm.name} is {vm.state}; only a running VM moves", hint="start it, or wait for what goes on", state=vm.state)
-    if vm.has_device:
-        raise WrongState(f"a device is passed through to {vm.name}: it cannot move while it runs", hint="stop it, start it elsewhere", state="device")
-    if vm.has_local_disk and not copies:
-        raise WrongState(f"{vm.name} has a disk on its host's own storage", hint="move it with its disk", state="local-disk")
 
 
 def words(progress: Progress) -> str:

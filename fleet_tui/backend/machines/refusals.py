@@ -72,3 +72,13 @@ def _being_emptied(tx: Session, host: HostRow, what: str) -> Busy:
         f"{what} is refused: {host.name} is being emptied for maintenance by {by}", hint="wait for that, or cancel the maintenance",
         holders=[row.id for row in held], state=host.resource_state,
     )
+
+
+def check_movable(vm: VmRow, *, copies: bool = False) -> None:
+    """Raises WrongState when that VM cannot move while it runs."""
+    if vm.state != VmState.RUNNING.value or vm.host_id is None:
+        raise WrongState(f"{vm.name} is {vm.state}; only a running VM moves", hint="start it, or wait for what goes on", state=vm.state)
+    if vm.has_device:
+        raise WrongState(f"a device is passed through to {vm.name}: it cannot move while it runs", hint="stop it, start it elsewhere", state="device")
+    if vm.has_local_disk and not copies:
+        raise WrongState(f"{vm.name} has a disk on its host's own storage", hint="move it with its disk", state="local-disk")

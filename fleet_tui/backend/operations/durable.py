@@ -187,7 +187,7 @@ class Durable:
         config = DBOSConfig(
             name=APPLICATION, application_version=VERSION, executor_id=self._executor_id, log_level="WARNING",
             serializer=DBOSPortableJSONSerializer(), max_executor_threads=self._threads,
-            scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8, sys_db_idle_transaction_timeout_sec=20.0,
+            scheduler_polling_interval_sec=3600.0, sys_db_pool_size=8, sys_db_idle_transaction_timeout_sec=10.0,
         )
         if self._store.is_sqlite:
             url = sqlite_url(self._file)

@@ -37,7 +37,8 @@ __all__ = ["Base", "Json", "Store", "Utc", "database_lost", "database_now", "in_
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
 _BUSY_MS = 30_000
-_STUCK_S = 20.0
+_STUCK_S = 10.0
+"""Shorter than a call may last, so that a change asked of another daemon meanwhile is still made."""
 _SQLITE_PASSES = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
 })  # fmt: skip

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-from alembic import command
-from sqlalchemy import text
-
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
-from fleet_tui.backend.store import Store, schema, sqlite_url
+from fleet_tui.backend.store import Store, schema
 from fleet_tui.backend.store.migrations.tables import every_table
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A database at schema 0001, with a small site in it."""
-    server = None if request.param == "sqlite" else request.getfixturevalue("server")
-    url = sqlite_url(tmp_path / "fleet.db") if server is None else server.create()
-    store = Store(url)
-    config = schema.configuration()
-    with store.engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        for statement in _SITE:
-            connection.execute(text(statement))
-        connection.commit()
-    yield store
-    store.close()
-    if server is not None:
-        server.drop(url)
-
 
 _HOST = "INSERT INTO host (id, name, cluster_id, address, resource_state, connection_state, cores, memory_bytes, memory_used_bytes," \
         " disk_bytes, disk_used_bytes, load, measured_at) VALUES "
-_SITE = (
+REVISION = "0001"
+SITE = (
     "INSERT INTO zone (id, name) VALUES ('z-1', 'local')",
     "INSERT INTO pod (id, name, zone_id) VALUES ('p-1', 'local', 'z-1')",
     "INSERT INTO cluster (id, name, pod_id, hypervisor) VALUES ('c-1', 'local', 'p-1', 'none')",

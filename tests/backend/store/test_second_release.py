@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from alembic import command
 from sqlalchemy import inspect, text
 
-from fleet_tui.backend.store import Store, schema, sqlite_url
+from fleet_tui.backend.store import Store, schema
 
-_SITE = (
+REVISION = "0002"
+SITE = (
     "INSERT INTO zone (id, name) VALUES ('z-1', 'local')",
     "INSERT INTO pod (id, name, zone_id) VALUES ('p-1', 'local', 'z-1')",
     "INSERT INTO cluster (id, name, pod_id, hypervisor) VALUES ('c-1', 'local', 'p-1', 'kvm')",
@@ -22,26 +20,6 @@ _SITE = (
     " ('v-1', 'g-1', 'web', 'guest', 'c-1', 'of-1', 'stopped', 1, 100, 64, 100, 100, '{}', '[]', '[]', '[]', '[]', '', '[]', true, false, false,"
     " false, '', 1, '2026-01-02 03:04:05', '2026-01-02 03:04:05')",
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A database at schema 0002, with a VM in it."""
-    server = None if request.param == "sqlite" else request.getfixturevalue("server")
-    url = sqlite_url(tmp_path / "fleet.db") if server is None else server.create()
-    store = Store(url)
-    config = schema.configuration()
-    with store.engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        for statement in _SITE:
-            connection.execute(text(statement))
-        connection.commit()
-    yield store
-    store.close()
-    if server is not None:
-        server.drop(url)
-
 
 def test_a_site_of_the_second_release_gets_networks_and_keeps_its_vms(old: Store, tmp_path: Path) -> None:
     def vms() -> tuple[list[dict[str, Any]], list[str]]:
