@@ -91,7 +91,7 @@ class Daemon:
         self.options = options
         self.clock = SystemClock()
         self.started_at = time.time()
-        self.store = Store(options.database)
+        self.store = Store(options.database, name=options.executor)
         self._checkpoint = checkpoint
         self._closers: list[Callable[[], None]] = []
         self.drained = True

@@ -20,6 +20,8 @@ class PagedScreen(ResourceScreen):
     """What its refs begin with: ``vm``."""
     ROWS: ClassVar[str]
     """Field of a page that holds its rows."""
+    asking: Callable[[], Callable[..., Any]]
+    """Gives what makes the request for a page, as the list is aimed now."""
     GATHER_S: ClassVar[float] = 0.0
 
     def __init__(self) -> None:
@@ -31,10 +33,6 @@ class PagedScreen(ResourceScreen):
         """Counts loads: pages of an earlier one are worth nothing."""
         self._unseen: set[str] = set()
         self._is_gathering = False
-
-    def asking(self) -> Callable[..., Any]:
-        """What makes the request for a page, as the list is aimed now."""
-        raise NotImplementedError
 
     def belongs(self, row: Any) -> bool:
         """Whether a row that was asked for by name is of this list."""

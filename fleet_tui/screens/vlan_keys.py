@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fleet_tui.backend.networks import PhysicalNetworkRecord, ShowVlan
@@ -22,23 +23,12 @@ class MapKeys(MovingScreen):
     wanted: str
     only_problems: bool
     filter_text: str
+    grid: VlanGrid
+    narrow: Callable[[], None]
+    choose: Callable[[str], None]
+    show_hosts: Callable[[bool], None]
+    show_networks: Callable[[bool], None]
     _before_goto = 0
-
-    @property
-    def grid(self) -> VlanGrid:
-        raise AssertionError("the screen has it")
-
-    def narrow(self) -> None:
-        raise NotImplementedError
-
-    def choose(self, network: str) -> None:
-        raise NotImplementedError
-
-    def show_hosts(self, shown: bool) -> None:
-        raise NotImplementedError
-
-    def show_networks(self, shown: bool) -> None:
-        raise NotImplementedError
 
     # Going about
 

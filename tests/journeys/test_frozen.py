@@ -54,7 +54,7 @@ def test_frozen_while_another_takes_over_and_then_continued(pair: Site) -> None:
         machines = {label: pair.show(label).machine for label in LABELS}
         pair.thaw(slot)
         if ":" in point:  # else the durable engine remembers every step, and it comes to the end without a word
-            until(partial(fenced, pair, slot, operations), 60.0, f"the one frozen at {point} learns that it was fenced")
+            until(partial(let_go, pair, slot, operations), 60.0, f"the one frozen at {point} learns that it was fenced")
         assert pair.client(slot).call(DescribeSite()).pid == pair.pid(slot), "it lives on"
         assert owners(pair, operations) == taken
         assert {label: pair.show(label).machine for label in LABELS} == machines
@@ -71,8 +71,12 @@ def owners(site: Site, operations: list[str]) -> dict[str, str]:
         return {row.id: str(row.executor) for row in tx.scalars(select(OperationRow).where(OperationRow.id.in_(operations)))}
 
 
-def fenced(site: Site, slot: int, operations: list[str]) -> set[str]:
-    """Those of which a daemon said that they were taken from it."""
+LET_GO = ("was taken over by another executor", "pauses: the database cannot work")
+"""What a daemon says of an operation that it leaves; the second when it was frozen in the middle of a transaction, which was ended."""
+
+
+def let_go(site: Site, slot: int, operations: list[str]) -> set[str]:
+    """Those of which a daemon said that it leaves them."""
     log = site.places.daemon_log if slot == 1 else site.places.logs / f"fleetd-{slot}.log"
-    taken = [line for line in log.read_text().splitlines() if "was taken over by another executor" in line]
-    return {operation for operation in operations if any(operation in line for line in taken)}
+    said = [line for line in log.read_text().splitlines() if any(words in line for words in LET_GO)]
+    return {operation for operation in operations if any(operation in line for line in said)}

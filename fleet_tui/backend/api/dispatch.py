@@ -17,7 +17,7 @@ from typing import Any
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
-from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly
+from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly, Unreachable
 from fleet_tui.backend.identity import OWNING, Permission, Role
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
@@ -113,12 +113,17 @@ class Dispatcher:
         return reply
 
     def guarded(self, work: Callable[[], Any], name: str) -> Any:
-        """Run ``work``; a bug in it becomes a reference for the caller and a trace in the log."""
+        """Run ``work``; a bug in it becomes a reference for the caller and a trace in the log. A database that is away is no bug."""
         try:
             return work()
         except FleetError:
             raise
-        except Exception:
+        except Exception as problem:
+            if database_lost(problem):
+                log.warning("%s: the database cannot work (%s)", name[:100], getattr(problem, "orig", problem))
+                raise Unreachable(
+                    f"the database gave no answer to {name[:100]}", hint="try again; `fleet daemon logs` says what is the matter with it"
+                ) from None
             reference = f"e-{secrets.token_hex(4)}"
             log.exception("%s failed, reference %s", name[:100], reference)
             raise InternalError(
@@ -174,7 +179,10 @@ class Dispatcher:
         try:
             return self._audit.record(caller, method.name, object_of(request), parameters_of(request), "allowed")
         except Exception as problem:
-            log.exception("the audit record of %s could not be written", method.name)
+            if database_lost(problem):
+                log.warning("the audit record of %s could not be written (%s)", method.name, getattr(problem, "orig", problem))
+            else:
+                log.exception("the audit record of %s could not be written", method.name)
             raise InternalError(
                 f"{method.name} was refused: its audit record could not be written, and nothing is changed without one",
                 hint="see `fleet daemon logs`; usually the disk of the database is full",

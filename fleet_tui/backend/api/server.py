@@ -194,8 +194,9 @@ class Server:
 
     async def _in_pool(self, work: Callable[[], Any], name: str) -> Any:
         """Do ``work`` in a thread of the pool. A caller that leaves does not stop what was begun."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._pool, self._dispatcher.guarded, work, name))
+        done = asyncio.get_running_loop().run_in_executor(self._pool, self._dispatcher.guarded, work, name)
+        done.add_done_callback(_heard)
+        return await asyncio.shield(done)
 
     async def _held(self, peer: Peer, name: str, body: bytes) -> bytes:
         """A read that may wait. What the wait is about is admitted like any call; only the waiting is elsewhere."""
@@ -281,6 +282,12 @@ def _result(reply: Any) -> bytes:
 
 def _reply(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """An error whose caller has left is in the log already."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _refusal(refusal: FleetError) -> web.Response:

@@ -18,7 +18,7 @@ from fleet_tui import __version__
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.operations.queries import OWNED
 from fleet_tui.backend.operations.rows import OperationRow, WorkerRow
-from fleet_tui.backend.store import Store, database_now
+from fleet_tui.backend.store import Store, database_now, end_transactions_of
 
 _clock = SystemClock()
 
@@ -53,12 +53,16 @@ class Heartbeat:
             tx.execute(delete(WorkerRow).where(WorkerRow.executor_id == self._executor))
 
     def reap(self) -> tuple[str, ...]:
-        """Forget the dead and own what nobody alive owns. Returns those operations."""
+        """Forget the dead and own what nobody alive owns. Returns those operations.
+
+        Transactions of the dead are ended first: one that only hangs would keep its locks, and we would wait for them for ever.
+        """
         with self._store.read() as tx:
             if not self._needed(tx):
                 return ()
         with self._store.write() as tx:
-            tx.execute(delete(WorkerRow).where(self._is_dead(tx)))
+            dead = tx.scalars(delete(WorkerRow).where(self._is_dead(tx)).returning(WorkerRow.executor_id)).all()
+            end_transactions_of(tx, dead)
             alive = select(WorkerRow.executor_id)
             orphans = tx.scalars(
                 update(OperationRow)

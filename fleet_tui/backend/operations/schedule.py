@@ -20,9 +20,10 @@ from fleet_tui.backend.operations import OperationRequest, ScheduleRecord, Submi
 from fleet_tui.backend.operations.catalogue import OperationKind
 from fleet_tui.backend.operations.rows import ScheduleRow
 from fleet_tui.backend.operations.submission import rebuild, storable
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, in_turn
 
 _LOOK_S = 30.0
+_TURN = 0x7363686564  # "sched": daemons that start together make each schedule once
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +41,7 @@ def ensure(
         raise InvalidInput(
             f"Schedule {name} cannot run every {every_s} s.", problems=[Problem("every_s", "must be at least 1")]
         )
+    in_turn(tx, _TURN)
     row = tx.get(ScheduleRow, name)
     if row is None:
         row = ScheduleRow(name=name)

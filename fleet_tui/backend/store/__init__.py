@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from sqlalchemy import (
     event,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
@@ -33,7 +34,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["Base", "Json", "Store", "Utc", "database_lost", "database_now", "in_turn", "new_id", "sqlite_url"]
+__all__ = [
+    "Base", "Json", "Store", "Utc", "database_lost", "database_now", "end_transactions_of", "in_turn", "new_id", "session_name", "sqlite_url",
+]
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"
 _BUSY_MS = 30_000
@@ -101,18 +104,19 @@ class Store:
     Args:
         url: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/name``. An SQLite file is made
             with mode 0600 and WAL when absent; its directory must exist.
+        name: who this is, to other daemons of the same database: see :func:`end_transactions_of`.
         stuck_s: after so long without a word inside a transaction PostgreSQL ends it, so that a daemon that was frozen there
             (or whose machine vanished without a farewell) holds no lock that the others need.
     """
 
-    def __init__(self, url: str, *, stuck_s: float = _STUCK_S) -> None:
+    def __init__(self, url: str, *, name: str = "", stuck_s: float = _STUCK_S) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.on_commit: list[Callable[[Session], None]] = []
         """Called after each committed write, outside the transaction; must be quick and must not write."""
         self._one_writer = threading.Lock()
         self._writing = threading.local()
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, stuck_s)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, name, stuck_s)
         if self.is_sqlite:
             self._writer: Engine = self.engine.execution_options(fleet_begin="BEGIN IMMEDIATE")
             self._reader: Engine = self.engine
@@ -191,6 +195,25 @@ def in_turn(tx: Session, key: int) -> None:
         tx.execute(select(func.pg_advisory_xact_lock(key)))
 
 
+def session_name(name: str) -> str:
+    """What the database calls the connections of that daemon."""
+    return f"fleetd {name}"[:63]
+
+
+def end_transactions_of(tx: Session, names: Collection[str]) -> int:
+    """Cut the connections on which daemons of these names are inside a transaction: they are given up, and what they lock is needed.
+
+    Gives how many. A daemon that lives on after all makes new ones, and finds nothing of the transaction done.
+    """
+    if not names or tx.get_bind().dialect.name != "postgresql":
+        return 0
+    cut = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = ANY(:names) AND xact_start IS NOT NULL"
+    )
+    return int(tx.execute(cut, {"names": [session_name(name) for name in names]}).scalar_one())
+
+
 def _sqlite_engine(url: str) -> Engine:
     file = make_url(url).database
     if not file or file == ":memory:":
@@ -214,8 +237,11 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _postgres_engine(url: str, stuck_s: float) -> Engine:
-    engine = create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True)
+def _postgres_engine(url: str, name: str, stuck_s: float) -> Engine:
+    named = {"application_name": session_name(name)} if name else {}
+    engine = create_engine(url, pool_size=8, max_overflow=24, pool_timeout=60, pool_pre_ping=True, connect_args=named)
+    # Several rows go as one statement, not through the driver's pipeline, inside which PostgreSQL's clock of silence stands still.
+    engine.dialect.use_insertmanyvalues_wo_returning = True
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -113,6 +113,18 @@ def test_a_connection_cut_over_the_outcome_records_it_once(door: Door, caplog: p
     assert len(committed) == 3 and not caplog.records
 
 
+def test_a_database_that_is_away_is_said_and_no_bug(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    def away(_caller: Any, _request: Any) -> Any:
+        raise OperationalError(None, None, Exception("server closed the connection unexpectedly"))
+
+    door.close()
+    door.handlers["site.describe"] = away
+    door.open()
+    with pytest.raises(Unreachable, match=r"gave no answer to site\.describe"):
+        door.client(with_session=False).call(DescribeSite())
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and not caplog.records[0].exc_info
+
+
 def _refuse(_caller: Any, _request: Any) -> Any:
     raise Busy("reached")
 

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from fleet_tui.backend.operations.heartbeat import Heartbeat
+from fleet_tui.backend.operations.leases import one_claimer
 from fleet_tui.backend.operations.rows import OperationRow, WorkerRow
 from fleet_tui.backend.store import Store
 from tests.backend.operations.bench import Bench, kind
@@ -85,6 +87,29 @@ def test_work_of_one_who_is_in_no_table_is_taken_over_too(store: Store) -> None:
     two.beat()
     operation = running(store, "e-gone")
     assert two.reap() == (operation,)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_transactions_of_the_dead_hold_nobody_up(store: Store, database: str) -> None:
+    """As of one that was frozen in the middle of taking leases."""
+    Heartbeat(store, "e-1").beat()
+    two = Heartbeat(store, "e-2")
+    two.beat()
+    operation = running(store, "e-1")
+    hanging = Store(database, name="e-1")
+    try:
+        with pytest.raises(DBAPIError), hanging.write() as tx:
+            one_claimer(tx)
+            tx.execute(update(OperationRow).values(priority=7))
+            silent_for(store, "e-1", 100)
+            assert two.reap() == (operation,)
+            with store.write() as free:
+                one_claimer(free)
+            tx.execute(text("SELECT 1"))
+        with hanging.write() as tx:
+            assert tx.scalar(select(OperationRow.priority)) == 0, "and it goes on"
+    finally:
+        hanging.close()
 
 
 def test_only_one_survivor_takes_over(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +12,7 @@ from sqlalchemy import select
 
 from fleet_tui.backend.errors import Busy, InvalidInput, NotFound
 from fleet_tui.backend.operations import schedule
-from fleet_tui.backend.operations.rows import OperationRow
+from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow
 from fleet_tui.backend.operations.schedule import Schedules
 from fleet_tui.backend.store import Store
 from tests.backend.operations.bench import Bench, Work, kind
@@ -71,6 +73,21 @@ def test_several_daemons_submit_it_once(store: Store) -> None:
     for daemon in daemons:
         daemon.tick()
     assert len(operations(store)) == 1
+
+
+def test_daemons_that_start_together_make_it_once(store: Store) -> None:
+    together = threading.Barrier(6)
+
+    def start() -> None:
+        together.wait(timeout=20)
+        with store.write() as tx:
+            schedule.ensure(tx, name="retention", kind="site.retention", target_ref="site:local", every_s=60, now=START)
+
+    with ThreadPoolExecutor(6) as pool:
+        for started in [pool.submit(start) for _ in range(6)]:
+            started.result(timeout=60)
+    with store.read() as tx:
+        assert tx.scalars(select(ScheduleRow.name)).all() == ["retention"]
 
 
 def test_what_was_missed_is_submitted_once(store: Store) -> None:
