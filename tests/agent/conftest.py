@@ -54,7 +54,8 @@ class Rig:
 
     @property
     def disk(self) -> Path:
-        return self.root / "disks" / DISK
+        found = self.provider.find_disk(DISK) or self.provider.ensure_disk(DISK, 10, "t-0", quiet)
+        return Path(found.path)
 
     @property
     def port(self) -> int:
@@ -68,7 +69,7 @@ class Rig:
 
     def make(self) -> None:
         spec = MachineSpec(MACHINE, "i-1", "web", "t-1")
-        self.provider.ensure_disk(DISK, 10, "t-0", quiet)
+        self.document["disk"]["path"] = str(self.disk)
         self.provider.create_machine(spec, quiet)
         self.provider.attach_disk(MACHINE, DISK)
 
@@ -134,7 +135,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     root.mkdir()
     document: dict[str, Any] = {
         "instance": {"id": "i-1", "label": "web", "kind": "design"},
-        "disk": {"id": DISK, "path": str(root / "disks" / DISK), "size_gb": 10},
+        "disk": {"id": DISK, "path": "", "size_gb": 10},
         "port": free_port(),
         "addresses": {"private_ip": "127.0.0.1", "public_ip": "", "host_name": "localhost"},
         "certificate": {"strategy": "none", "common_name": "web", "sans": []},

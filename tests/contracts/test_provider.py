@@ -226,6 +226,7 @@ def test_snapshot_brings_back_everything_or_is_refused(place: Place) -> None:
 
     for _ in range(2):
         place.provider.restore_disk("d-1", "s-1", place.said.append)
+        folder = content(place) / "application"
         assert (folder / "a").read_text() == "before" and (folder / "link").readlink() == Path("a")
         assert (folder / "a").stat().st_mode & 0o777 == 0o640 and not (folder / "b").exists()
 
