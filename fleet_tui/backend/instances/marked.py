@@ -85,8 +85,9 @@ def _loader() -> Any:
 
     class Loader(yaml.SafeLoader):
         def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                mark = self.peek_event().start_mark
+            events: Any = self
+            if events.check_event(yaml.AliasEvent):
+                mark = events.peek_event().start_mark
                 raise NotYaml("an alias (*name) is not taken; write it out", mark.line + 1, mark.column + 1)
             return super().compose_node(parent, index)
 
