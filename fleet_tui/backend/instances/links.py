@@ -18,6 +18,7 @@ from fleet_tui.backend.instances import network_fields, template_fields
 from fleet_tui.backend.instances.fields import FIELDS
 from fleet_tui.backend.instances.profiles import LinkedInstance
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
+from fleet_tui.backend.instances.setup_actions import comparable
 
 TEMPLATE_COPY, NETWORK_COPY = "template.copy", "virtual_network.copy"
 """Beside the applied settings: both as the machine was made with them."""
@@ -36,7 +37,8 @@ def column_of(field: str) -> str:
 
 def template_copy(row: TemplateRow) -> dict[str, Any]:
     """A template as a machine is made with it; secrets stay sealed."""
-    return {"id": row.id, "setup_actions": row.setup_actions, **{f.name: getattr(row, column_of(f.name)) for f in template_fields.FIELDS}}
+    values = {f.name: getattr(row, column_of(f.name)) for f in template_fields.FIELDS}
+    return {"id": row.id, "setup_actions": row.setup_actions, "stamps": row.stamps, **values}
 
 
 def network_copy(row: NetworkRow) -> dict[str, Any]:
@@ -74,7 +76,8 @@ def template_changes(applied: Mapping[str, Any], row: TemplateRow) -> list[str]:
     if copy is None:
         version = applied.get(TEMPLATE_VERSION, row.version)
         return [] if version == row.version else [f"it is version {row.version} now, {version} is running"]
-    return _differing(template_fields.FIELDS, copy, row) + _actions_changes(copy["setup_actions"], row.setup_actions)
+    secrets = [field.title for field in template_fields.FIELDS if copy["stamps"].get(field.name) != row.stamps.get(field.name)]
+    return _differing(template_fields.FIELDS, copy, row) + secrets + _actions_changes(copy["setup_actions"], row.setup_actions)
 
 
 def network_changes(applied: Mapping[str, Any], row: NetworkRow) -> list[str]:
@@ -88,16 +91,14 @@ def _differing(fields: Sequence[Any], copy: Mapping[str, Any], row: Any) -> list
     for field in fields:
         now = getattr(row, column_of(field.name))
         before = copy.get(field.name, list(field.default) if field.kind == "list" else field.default)
-        if field.change_class == "R" and before != now:
-            quiet = field.kind in ("secret", "multiline") or (field.name in SEALED)
-            words.append(field.title if quiet else f"{field.title} was {_word(before)}, is {_word(now)}")
+        if field.change_class == "R" and field.name not in SEALED and before != now:
+            words.append(field.title if field.kind == "multiline" else f"{field.title} was {_word(before)}, is {_word(now)}")
     return words
 
 
 def _actions_changes(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
     """``action nginx added, ca removed, tune changed``; or their order."""
-    old = [{**action, "id": ""} for action in before]
-    new = [{**action, "id": ""} for action in now]
+    old, new = comparable(before), comparable(now)
     if old == new:
         return []
     were, are = {str(action["name"]): action for action in old}, {str(action["name"]): action for action in new}

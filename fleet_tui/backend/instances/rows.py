@@ -37,6 +37,8 @@ class TemplateRow(Base):
     api_key_id: Mapped[str] = mapped_column(String(128), default="")
     api_key_sealed: Mapped[str] = mapped_column(Text, default="")
     api_secret_id: Mapped[str] = mapped_column(Text, default="")
+    stamps: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    """Of each sealed field: another one with every secret that is entered. Tells whether a secret is the one it was."""
     version: Mapped[int] = mapped_column(Integer, default=1)
 
 

@@ -1,7 +1,7 @@
 """Setup actions of a template as they are saved, shown and handed out: everything wrong at once, secrets sealed.
 
-A secret is sealed for its action (:class:`Seal`), stands in the parameters as ``{"sealed": …}``, is shown as :data:`KEPT`, and is opened
-only into the start-up document.
+A secret is sealed for its action (:class:`Seal`), stands in the parameters as ``{"sealed": …, "stamp": …}``, is shown as :data:`KEPT`, and
+is opened only into the start-up document. Whether it is the one it was is told by the stamp: sealed text is another under another key.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Seal:
         self._sealer, self._template = sealer, template_id
 
     def seal(self, action: str, place: Sequence[str], secret: str) -> dict[str, str]:
-        return {"sealed": self._sealer.seal(secret.encode(), self._context(action, place))}
+        return {"sealed": self._sealer.seal(secret.encode(), self._context(action, place)), "stamp": new_id("s")}
 
     def open(self, action: str, place: Sequence[str], sealed: Mapping[str, str]) -> str:
         return self._sealer.open(sealed["sealed"], self._context(action, place)).decode()
@@ -100,7 +100,7 @@ def opened(action: SetupAction, seal: Seal, learn: Callable[..., None] = lambda 
     """With its secrets, for the agent. ``learn`` is told each, so that no log shows one."""
 
     def clear(place: tuple[str, ...], value: Any) -> str:
-        if not value["sealed"]:
+        if value == ABSENT:
             raise WrongState(f"the action {action.name} lacks its {'.'.join(place)}", hint="enter it in the template")
         secret = seal.open(action.id, place, value)
         learn(secret, *(line for line in secret.splitlines() if len(line) >= 16 and "-----" not in line))
@@ -127,9 +127,15 @@ def absent(action: SetupAction) -> tuple[str, ...]:
     return tuple(".".join(place) for place in secret_places(action.kind, action.parameters) if _at(action.parameters, place) == ABSENT)
 
 
-def is_same(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether two stored lists of actions do the same in the same order."""
-    return [{**action, "id": ""} for action in one] == [{**action, "id": ""} for action in other]
+def comparable(actions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Stored actions as they are to be compared: without their ids, and with stamps for secrets."""
+    return [{**action, "id": "", "parameters": _stamped(action["parameters"])} for action in actions]
+
+
+def _stamped(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value.get("stamp", "") if "sealed" in value else {name: _stamped(item) for name, item in value.items()}
+    return value
 
 
 def whole_machine(actions: Sequence[SetupAction]) -> tuple[SetupAction, ...]:

@@ -28,7 +28,7 @@ from fleet_tui.backend.instances.profiles import (
     TemplateSheet,
 )
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, TemplateRow
-from fleet_tui.backend.instances.setup_actions import Seal, absent, checked, is_same, opened, resealed, shown, whole_machine
+from fleet_tui.backend.instances.setup_actions import Seal, absent, checked, comparable, opened, resealed, shown, whole_machine
 from fleet_tui.backend.instances.template_fields import BY_NAME, FIELDS, defaults, problems_of
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import new_id
@@ -116,7 +116,7 @@ def create_template(tx: Session, request: CreateTemplate, sealer: Sealer, *, may
     identity = new_id("t")
     deed = f"template {request.label[:63]!r} cannot be saved"
     actions = _checked(request.setup_actions, (), Seal(sealer, identity), problems, deed, may_lack_secrets)
-    row = TemplateRow(id=identity, setup_actions=actions, version=1)
+    row = TemplateRow(id=identity, setup_actions=actions, stamps={}, version=1)
     _put(row, values, sealer)
     tx.add(row)
     _flush(tx, row.label)
@@ -152,7 +152,7 @@ def edit_template(tx: Session, request: EditTemplate, sealer: Sealer, *, may_lac
         actions = _checked(request.setup_actions, actions_of(row), Seal(sealer, row.id), problems, deed, may_lack_secrets)
     elif problems:
         raise InvalidInput(field_words(deed, problems, BY_NAME), problems=problems)
-    if not changed and is_same(row.setup_actions, actions):
+    if not changed and comparable(row.setup_actions) == comparable(actions):
         return row
     old = row.label
     _put(row, changed, sealer)
@@ -187,7 +187,7 @@ def clone_template(tx: Session, request: CloneTemplate, sealer: Sealer) -> Templ
         raise InvalidInput(field_words(f"template {origin.label} was not cloned", problems, BY_NAME), problems=problems)
     identity = new_id("t")
     actions = resealed(actions_of(origin), Seal(sealer, origin.id), Seal(sealer, identity))
-    row = TemplateRow(id=identity, setup_actions=[asdict(action) for action in actions], version=1)
+    row = TemplateRow(id=identity, setup_actions=[asdict(action) for action in actions], stamps={}, version=1)
     secrets = {name: open_field(sealer, {"id": origin.id, name: getattr(origin, column)}, name) for name, column in SEALED.items()}
     _put(row, {**values, **secrets}, sealer)
     tx.add(row)
@@ -281,6 +281,7 @@ def _put(row: TemplateRow, values: Mapping[str, Any], sealer: Sealer) -> None:
             raise InvalidInput(f"{BY_NAME[name].title} is too long", problems=[Problem(name, f"is longer than {_SECRET_LIMIT // 1024} KiB")])
         elif value != KEPT:
             setattr(row, SEALED[name], sealer.seal(value.encode(), _context(row.id, name)) if value else "")
+            row.stamps = {**(row.stamps or {}), name: new_id("s") if value else ""}
 
 
 def _context(template_id: str, field: str) -> str:

@@ -339,3 +339,19 @@ def test_a_dry_run_for_an_instance_says_what_it_would_refuse(site: Store) -> Non
     with site.read() as tx:
         (action,) = render(tx, RenderTemplate("web", "here-1"), SEALER).actions
     assert "share theirs" in action.refused
+
+
+def test_another_key_over_the_secrets_marks_nobody_and_another_secret_does(site: Store) -> None:
+    record = create(site, "web", driver(), license_override=SECRET)
+    provision(site, "web-1")
+    with site.write() as tx:  # what moves secrets under another key changes nothing but the sealed text
+        row = templates.find_template(tx, "web")
+        moved = json.loads(json.dumps(row.setup_actions).replace('"sealed": "v1.', '"sealed": "k1.'))
+        row.setup_actions, row.license_sealed = moved, f"k1{row.license_sealed}"
+    assert edit(site, record, machine_type="m").waiting == 1
+    record = edit(site, show(site), machine_type="")
+    assert record.waiting == 0
+    record = edit(site, record, license_override="another")
+    assert record.waiting == 1
+    with site.read() as tx:
+        assert templates.show_template(tx, "web").linked[0].why == "web was changed: License"

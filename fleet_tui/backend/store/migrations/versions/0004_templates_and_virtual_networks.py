@@ -30,6 +30,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column('api_key_id', sa.String(length=128), nullable=False, server_default=''))
         batch_op.add_column(sa.Column('api_key_sealed', sa.Text(), nullable=False, server_default=''))
         batch_op.add_column(sa.Column('api_secret_id', sa.Text(), nullable=False, server_default=''))
+        batch_op.add_column(sa.Column('stamps', Json, nullable=False, server_default=sa.text("'{}'")))
 
     with op.batch_alter_table('virtual_network', schema=None) as batch_op:
         batch_op.add_column(sa.Column('account', sa.String(length=63), nullable=False, server_default=''))
