@@ -361,7 +361,7 @@ def test_templates_are_read_from_json(fleet: Fleet, capsys: pytest.CaptureFixtur
     assert run(capsys, "template", "put", "mine", "--application", "hello-app", "--actions", str(file))[0] == 0
     [request] = fleet.asked
     assert request.setup_actions[0].parameters == {"command": "true"}
-    for text, code in (("[{", 3), ("3", 3), ('[{"kind": "x"}]', 3)):
+    for text, code in (("[{", 3), ("3", 3), ('[{"name": "x"}]', 3)):
         file.write_text(text)
         assert run(capsys, "template", "put", "mine", "--actions", str(file))[0] == code
     assert run(capsys, "template", "put", "mine", "--actions", str(tmp_path / "none"))[0] == 2

@@ -19,7 +19,7 @@ _UNSAFE = re.compile(
 )
 
 
-SECRET_NAME = re.compile(r"pass(word|wd|phrase)|secret|token|credential|private|(^|[_.-])key$|^key$", re.IGNORECASE)
+SECRET_NAME = re.compile(r"pass(word|wd|phrase)|secret|token|credential|private|licen[cs]e|(^|[_.-])key$|^key$", re.IGNORECASE)
 """Names of things that nobody but their user is to be told."""
 
 

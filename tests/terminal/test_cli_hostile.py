@@ -39,7 +39,7 @@ print("that was all", flush=True)
 """Many commands in one program, which spares their imports. Nobody is there to be asked."""
 READS = (
     "instance list", "instance list --wide", "instance show taken", "instance show NOISY", "instance logs taken --timestamps", "instance logs NOISY",
-    "op list", "event list", "host list", "template list", "virtual-network list", "image list", "snapshot list taken", "user list", "audit list",
+    "op list", "event list", "host list", "template list", "vnet list", "image list", "snapshot list taken", "user list", "audit list",
     "schedule list", "daemon status", "daemon logs", "zone list", "pod list", "cluster list", "vm list --wide", "offering list", "patch list",
     "host capacity", "maintain list", "physnet list", "network list", "network-offering list",
 )  # fmt: skip

@@ -135,7 +135,7 @@ def _said(fields: tuple[Field, ...], values: Mapping[str, Any], omitted: list[st
 
 
 def _action(action: SetupAction, omitted: list[str]) -> dict[str, Any]:
-    kind = KINDS[action.kind]
+    kind = KINDS.get(action.kind)
     parameters: dict[str, Any] = {name: dict(value) if isinstance(value, Mapping) else value for name, value in action.parameters.items()}
     for place in list(secret_places(action.kind, action.parameters)):
         around = parameters
@@ -143,12 +143,12 @@ def _action(action: SetupAction, omitted: list[str]) -> dict[str, Any]:
             around = around[name]
         around[place[-1]] = SECRET
         omitted.append(f"action {action.name}: {'.'.join(place)}")
-    for field in kind.parameters:
+    for field in kind.parameters if kind is not None else ():
         default = list(field.default) if field.kind == "list" else field.default
         if not field.is_needed and parameters.get(field.name) == default:
             parameters.pop(field.name, None)
     said: dict[str, Any] = {"kind": action.kind, "name": action.name}
-    if kind.stage is None:
+    if kind is None or kind.stage is None:
         said["stage"] = action.stage
     if not action.enabled:
         said["enabled"] = False

@@ -179,8 +179,3 @@ def refuse_linked(tx: Session, row: TemplateRow | NetworkRow, deed: str, hint: s
     if users:
         more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
         raise InUse(f"{deed}: {', '.join(users[:_NAMED])}{more} {'is' if len(users) == 1 else 'are'} linked to it", hint=hint, users=users[:100])
-
-
-def waiting_words(count: int) -> str:
-    """``; 3 instances wait for a reprovision``, or nothing."""
-    return f"; {count} {'instance waits' if count == 1 else 'instances wait'} for a reprovision" if count else ""

@@ -286,3 +286,8 @@ class ImportedBlueprint:
     network: VirtualNetworkRecord | None
     missing: tuple[str, ...]
     """Secrets the blueprint does not carry, which are to be entered before the next provision."""
+
+
+def waiting_words(count: int) -> str:
+    """``; 3 instances wait for a reprovision``, or nothing."""
+    return f"; {count} {'instance waits' if count == 1 else 'instances wait'} for a reprovision" if count else ""

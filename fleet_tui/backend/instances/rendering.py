@@ -42,7 +42,8 @@ def render(tx: Session, request: RenderTemplate, sealer: Sealer) -> RenderedTemp
 
 def lines_of(action: SetupAction) -> tuple[str, ...]:
     """What one action would do, a line each; secrets in it are masked already."""
-    return tuple(clean(line, 300) for line in _LINES[action.kind](action.parameters))
+    lines = _LINES[action.kind](action.parameters) if action.kind in _LINES else [f"this program does not know the kind {action.kind}"]
+    return tuple(clean(line, 300) for line in lines)
 
 
 def _rendered(tx: Session, action: SetupAction, instance: InstanceRow | None, network: NetworkRow | None) -> RenderedAction:
@@ -54,7 +55,7 @@ def _rendered(tx: Session, action: SetupAction, instance: InstanceRow | None, ne
 def _refusal(tx: Session, action: SetupAction, instance: InstanceRow | None, network: NetworkRow | None) -> str:
     if network is None or instance is None:
         return ""
-    if KINDS[action.kind].is_whole and network.provider in SHARED_MACHINES:
+    if action.kind in KINDS and KINDS[action.kind].is_whole and network.provider in SHARED_MACHINES:
         return f"changes the whole machine, and instances of {network.label} share theirs"
     if action.kind == "application_port":
         port = action.parameters["port"]

@@ -15,7 +15,7 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.fields import field_words
 from fleet_tui.backend.instances.images import known_names
-from fleet_tui.backend.instances.links import SEALED, counts, linked_to, links, mark, refuse_linked, renamed, waiting_words
+from fleet_tui.backend.instances.links import SEALED, counts, linked_to, links, mark, refuse_linked, renamed
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.profiles import (
     KEPT,
@@ -26,6 +26,7 @@ from fleet_tui.backend.instances.profiles import (
     PutTemplate,
     TemplateRecord,
     TemplateSheet,
+    waiting_words,
 )
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.setup_actions import Seal, absent, checked, comparable, opened, resealed, shown, whole_machine

@@ -20,7 +20,7 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.rows import ZoneRow
 from fleet_tui.backend.instances.fields import field_words
 from fleet_tui.backend.instances.images import known_names
-from fleet_tui.backend.instances.links import column_of, counts, linked_to, links, mark, refuse_linked, renamed, waiting_words
+from fleet_tui.backend.instances.links import column_of, counts, linked_to, links, mark, refuse_linked, renamed
 from fleet_tui.backend.instances.network_fields import BY_NAME, FIELDS, OWN_HOSTS, PLACE, completed, defaults, problems_of
 from fleet_tui.backend.instances.profiles import (
     CloneVirtualNetwork,
@@ -30,6 +30,7 @@ from fleet_tui.backend.instances.profiles import (
     NetworkFinding,
     VirtualNetworkRecord,
     VirtualNetworkSheet,
+    waiting_words,
 )
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.networks import rows as fabric
