@@ -140,7 +140,7 @@ def delete_network(context: Context) -> int:
 def check_network(context: Context) -> int:
     """Compare it with what is there. Exit code 1 when something that instances need is not."""
     checked: p.VirtualNetworkRecord = change(context, p.CheckVirtualNetwork(context.given.name), context.given.name)
-    report(context, checked, f"virtual network {checked.label}: {_found(checked).removeprefix('; ') or 'what it names is there'}")
+    report(context, checked, f"virtual network {checked.label}: {_found(checked).removeprefix('; ') or 'nothing amiss'}")
     return 1 if any(finding.is_error for finding in checked.findings) else 0
 
 

@@ -119,6 +119,10 @@ def test_a_blueprint_goes_out_and_comes_in_by_the_command_line(shared: Site, tmp
     shared.create("shop-2", template="shop-2", network="local-2")
     refused = shared.fleet("instance", "provision", "shop-2")
     assert refused.returncode == 3 and "template shop-2 lacks password of the action driver" in refused.stderr
+    off = shared.fleet("template", "edit", "shop-2", "--disable", "driver")
+    assert off.returncode == 0, off.stderr
+    provisioned = shared.fleet("instance", "provision", "shop-2")
+    assert provisioned.returncode == 0, "what is switched off needs no secret" + provisioned.stderr
     file.write_text(out.stdout.replace("kind: run_tasks", "kind: run_task"))
     refused = shared.fleet("template", "import", str(file), "--template", "shop-3", "--network", "local-3")
     assert refused.returncode == 3 and "line " in refused.stderr and "run_task is not a kind of action" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -81,7 +82,8 @@ def actions_document(template: dict[str, Any], drivers: Drivers) -> list[dict[st
     """Setup actions as the agent has them, secrets opened, tasks as records; first the template's own authorised keys."""
     seal, learn = Seal(drivers.sealer, template["id"]), drivers.lines.masker.learn
     keys = [SetupAction("add_authorized_key", "authorised key", {"key": key}, "before_install") for key in public_keys(template["authorized_keys"])]
-    actions = [*keys, *(opened(SetupAction(**action), seal, learn) for action in template["setup_actions"])]
+    saved = (SetupAction(**action) for action in template["setup_actions"])
+    actions = [*keys, *(opened(action, seal, learn) if action.enabled else replace(action, parameters={}) for action in saved)]
     return [
         {"kind": a.kind, "name": a.name, "stage": a.stage, "enabled": a.enabled, "parameters": _for_agent(a)} for a in actions
     ]
@@ -89,7 +91,7 @@ def actions_document(template: dict[str, Any], drivers: Drivers) -> list[dict[st
 
 def _for_agent(action: SetupAction) -> dict[str, Any]:
     parameters = dict(action.parameters)
-    if action.kind == "run_tasks":
+    if action.kind == "run_tasks" and action.enabled:
         tasks = read_tasks(parameters["tasks"])
         parameters |= {"tasks": tasks, "is_own": is_own(tasks), "needs_ansible": needs_ansible(tasks)}
     return parameters

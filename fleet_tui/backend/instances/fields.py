@@ -53,6 +53,7 @@ class Field:
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
 _ID = re.compile(r"i-[0-9a-z]{8}\Z", re.IGNORECASE)
+_ANY_ID = re.compile(r"[itn]-[0-9a-z]{8}\Z")
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}\Z|[0-9A-Fa-f:]*:[0-9A-Fa-f:]+\Z")
 
@@ -63,6 +64,8 @@ def _label(value: str) -> str:
 
 def label_complaint(value: str) -> str:
     """What is wrong with a label of anything; empty when nothing is."""
+    if _ANY_ID.match(value):
+        return "that is what ids look like; use another label"
     if _LABEL.match(value) and value == value.strip():
         return ""
     return "use 1 to 63 letters, digits, '-', '_' or space, beginning with a letter or digit"

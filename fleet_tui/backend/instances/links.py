@@ -174,8 +174,11 @@ def renamed(tx: Session, row: TemplateRow | NetworkRow, before: str) -> None:
 
 
 def refuse_linked(tx: Session, row: TemplateRow | NetworkRow, deed: str, hint: str) -> None:
-    """Raises :class:`InUse` naming the instances that are linked."""
-    users = [instance.label for instance in linked_to(tx, row)]
+    """Raises :class:`InUse` naming the instances that are linked, or whose machine was made with it and goes on with it until a reprovision."""
+    copy = TEMPLATE_COPY if isinstance(row, TemplateRow) else NETWORK_COPY
+    made = InstanceRow.applied[copy]["id"].as_string() == row.id
+    running = tx.scalars(select(InstanceRow.label).where(InstanceRow.machine.is_not(None), made))
+    users = sorted({instance.label for instance in linked_to(tx, row)} | set(running))
     if users:
         more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
         raise InUse(f"{deed}: {', '.join(users[:_NAMED])}{more} {'is' if len(users) == 1 else 'are'} linked to it", hint=hint, users=users[:100])

@@ -127,6 +127,7 @@ class RenderTemplate:
     """
 
     target: str
+    """Empty: a template that is not saved yet."""
     instance: str = ""
     """Empty: an instance of the template that does not exist, on a machine of its own."""
     setup_actions: tuple[SetupAction, ...] | None = None

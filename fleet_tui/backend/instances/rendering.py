@@ -12,7 +12,7 @@ from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.action_kinds import KINDS, STAGES
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.profiles import KEPT, RenderedAction, RenderedTemplate, RenderTemplate
-from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.setup_actions import Seal, checked, shown
 from fleet_tui.backend.instances.tasks import is_own, module_of, needs_ansible, read_tasks
@@ -26,7 +26,7 @@ _MOST_TASKS = 50
 
 def render(tx: Session, request: RenderTemplate, sealer: Sealer) -> RenderedTemplate:
     """What the actions would do. Raises :class:`InvalidInput` where actions of a form are not acceptable."""
-    template = find_template(tx, request.target)
+    template = find_template(tx, request.target) if request.target else TemplateRow(id="", label="", authorized_keys="", setup_actions=[])
     actions = actions_of(template)
     if request.setup_actions is not None:
         actions = checked(request.setup_actions, actions, Seal(sealer, template.id))

@@ -247,7 +247,7 @@ def note_findings(tx: Session, target: str, findings: Sequence[NetworkFinding], 
     is_news, row.checked_at, row.findings = found != row.findings, now, found
     text = ""
     if is_news:
-        words = "; ".join(finding.text for finding in findings[:3]) or "what it names is there"
+        words = "; ".join(finding.text for finding in findings[:3]) or "nothing amiss"
         text = f"virtual network {row.label}: {words}"
     level = "warn" if is_news and findings else "info"
     append(tx, type="virtual-network.checked", ref=f"virtual-network:{row.id}", text=text, level=level)

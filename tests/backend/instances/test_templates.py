@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, WrongState
-from fleet_tui.backend.instances import CreateInstance, SetupAction, templates
+from fleet_tui.backend.instances import CreateInstance, EditInstance, SetupAction, templates
 from fleet_tui.backend.instances import settings as saved
 from fleet_tui.backend.instances.action_kinds import KINDS
 from fleet_tui.backend.instances.links import TEMPLATE_COPY, template_copy
@@ -153,6 +153,8 @@ def test_everything_wrong_is_told_at_once(site: Store) -> None:
     actions = (SetupAction("levitate", "x", {}), SetupAction("application_port", "p", {"port": 1}), SetupAction("run_tasks", "r", {"tasks": ""}, "later"))
     with pytest.raises(InvalidInput) as refused:
         create(site, "b@d", *actions, startup_profile_arn="arn:aws:iam::1:role/x", api_key_id="x" * 20)
+    with pytest.raises(InvalidInput, match="what ids look like"):
+        create(site, "t-0123bcdf")
     assert {problem.field for problem in refused.value.problems} == {
         "label", "startup_profile_arn", "api_key_id", "setup_actions.1", "setup_actions.2.port", "setup_actions.3.tasks", "setup_actions.3.stage",
     }
@@ -286,10 +288,17 @@ def test_a_template_in_use_is_not_deleted(site: Store) -> None:
         templates.delete_template(tx, DeleteTemplate("web", "web"))
     assert refused.value.details["users"] == ["web-1"]
     create(site, "other")
-    with pytest.raises(ConfirmationRequired), site.write() as tx:
-        templates.delete_template(tx, DeleteTemplate("other", "web"))
     with site.write() as tx:
-        assert "deleted" in templates.delete_template(tx, DeleteTemplate("other", "other"))
+        row = saved.find_row(tx, "web-1")
+        row.machine = "m-1"
+        saved.edit(tx, EditInstance("web-1", row.version, {"template": "other"}), CLOCK)
+    with pytest.raises(InUse, match="web-1"), site.write() as tx:
+        templates.delete_template(tx, DeleteTemplate("web", "web"))  # its machine goes on with it until a reprovision
+    create(site, "third")
+    with pytest.raises(ConfirmationRequired), site.write() as tx:
+        templates.delete_template(tx, DeleteTemplate("third", "web"))
+    with site.write() as tx:
+        assert "deleted" in templates.delete_template(tx, DeleteTemplate("third", "third"))
 
 
 def test_actions_on_the_whole_machine_are_for_instances_that_have_one(site: Store) -> None:
@@ -322,6 +331,9 @@ def test_a_dry_run_says_what_would_be_done_in_order_and_no_secret(site: Store) -
     assert "ansible-playbook, which must be on the machine: task 1 uses `sysctl`" in found.actions[0].lines[0]
     assert SECRET not in repr(found) and "PRIVATE" not in repr(found) and "with password ••••" in found.actions[1].lines
     assert not found.actions[3].enabled
+    with site.read() as tx:
+        unsaved = render(tx, RenderTemplate("", setup_actions=actions[:1]), SEALER)
+    assert [action.name for action in unsaved.actions] == ["late"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
