@@ -134,5 +134,8 @@ def test_register_verbs_are_audited_without_their_secrets(shared: Site) -> None:
     shared.call(p.DeleteTemplate("audited-2", "audited-2"))
     records = [record for record in shared.call(ListAudit(limit=50)) if record.object.startswith("audited")]
     assert {record.action for record in records} == {"templates.create", "templates.clone", "templates.delete"}
+    with pytest.raises(InvalidInput, match="a secret does not belong in a blueprint"):
+        shared.call(p.ImportBlueprint(f"fleet-blueprint: 1\ntemplate:\n  label: audited-3\n  license_override: {SECRET}\n"))
+    records += shared.call(ListAudit(limit=5))
     told = repr(records)
     assert SECRET not in told and "OPENSSH" not in told and "••••" in told

@@ -81,7 +81,7 @@ class RegisterAnswers:
         return written
 
     def _import(self, caller: Caller, request: profiles.ImportBlueprint) -> profiles.ImportedBlueprint:
-        blueprint, providers = blueprints.parse(request.text), self._drivers.providers
+        blueprint, providers = blueprints.parse(request.blueprint), self._drivers.providers
         values = self._query(lambda tx: importing.network_values(tx, blueprint, request, providers))
         findings = virtual_networks.survey(providers, values) if values is not None else None
         now, sealer = self._drivers.clock.now(), self._drivers.sealer

@@ -16,7 +16,7 @@ from fleet_tui.backend.identity import Permission
 from fleet_tui.backend.text import SECRET_NAME, clean
 
 MASK = "••••"
-_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$", re.IGNORECASE)
+_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$|^blueprint$", re.IGNORECASE)
 _KEPT = 500
 """Characters of one parameter that the audit keeps."""
 _NAMES = ("target", "label", "id", "name", "path")

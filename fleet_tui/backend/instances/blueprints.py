@@ -84,15 +84,16 @@ def parse(text: str) -> Blueprint:
     try:
         marked = read(text, LIMIT, "the blueprint")
     except NotYaml as problem:
-        raise InvalidInput(f"the blueprint cannot be read: {problem}", problems=[Problem("text", str(problem))]) from None
+        raise InvalidInput(f"the blueprint cannot be read: {problem}", problems=[Problem("blueprint", str(problem))]) from None
     problems: list[Problem] = []
 
     def wrong(path: Path, why: str) -> None:
-        problems.append(Problem(".".join(map(str, path)) or "text", f"{marked.where(path)}: {why}"))
+        problems.append(Problem(".".join(map(str, path)) or "blueprint", f"{marked.where(path)}: {why}"))
 
     found = marked.value
     if not isinstance(found, dict) or FORMAT not in found:
-        raise InvalidInput(f"that is no blueprint: it has no `{FORMAT}: {VERSION}`", problems=[Problem("text", f"`{FORMAT}: {VERSION}` is missing")])
+        mark = f"`{FORMAT}: {VERSION}`"
+        raise InvalidInput(f"that is no blueprint: it has no {mark}", problems=[Problem("blueprint", f"{mark} is missing")])
     version = found[FORMAT]
     if version != VERSION or isinstance(version, bool):
         why = f"the blueprint is of version {clean(str(version), 20)}; this program knows version {VERSION}"

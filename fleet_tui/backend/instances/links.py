@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import InUse
@@ -131,7 +131,7 @@ def _word(value: Any) -> str:
 def counts(tx: Session, column: Any, field: str) -> dict[str, tuple[int, int]]:
     """Linked instances of each template or virtual network, and how many of them wait for a change of it."""
     waiting: dict[str, int] = {}
-    for key, pending in tx.execute(select(column, InstanceRow.pending).where(InstanceRow.applied.is_not(None))):
+    for key, pending in tx.execute(select(column, InstanceRow.pending).where(cast(InstanceRow.pending, Text) != "[]")):
         if field in pending:
             waiting[key] = waiting.get(key, 0) + 1
     return {key: (count, waiting.get(key, 0)) for key, count in tx.execute(select(column, func.count()).group_by(column))}

@@ -274,7 +274,8 @@ class ImportBlueprint:
     A label that is taken is refused, unless ``replace`` says that what is there becomes what the blueprint says.
     """
 
-    text: str
+    blueprint: str
+    """YAML. The audit leaves it out: somebody may have written a secret into it, for which it is refused."""
     template: str = ""
     """Label to use instead of the blueprint's."""
     network: str = ""
