@@ -112,7 +112,8 @@ class Daemon:
         self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope)
         site = Site(self.store, self.clock, places, provider, self.envelope, options.site)
         prepare_site(site, simulated=options.simulate)
-        with self.store.read() as tx:
+        with self.store.write() as tx:
+            templates.seal_old_secrets(tx, self.envelope)
             templates.learn_secrets(tx, self.envelope, self.lines.masker.learn)
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()

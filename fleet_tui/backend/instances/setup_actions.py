@@ -93,7 +93,7 @@ def checked(
 
 def shown(action: SetupAction) -> SetupAction:
     """As everybody may see it."""
-    return _mapped(action, lambda place, value: KEPT if value["sealed"] else "")
+    return _mapped(action, lambda place, value: "" if value == ABSENT else KEPT)
 
 
 def opened(action: SetupAction, seal: Seal, learn: Callable[..., None] = lambda *secrets: None) -> SetupAction:
@@ -102,7 +102,7 @@ def opened(action: SetupAction, seal: Seal, learn: Callable[..., None] = lambda 
     def clear(place: tuple[str, ...], value: Any) -> str:
         if value == ABSENT:
             raise WrongState(f"the action {action.name} lacks its {'.'.join(place)}", hint="enter it in the template")
-        secret = seal.open(action.id, place, value)
+        secret = _secret(seal, action, place, value)
         learn(secret, *(line for line in secret.splitlines() if len(line) >= 16 and "-----" not in line))
         return secret
 
@@ -116,9 +116,23 @@ def resealed(actions: Sequence[SetupAction], seal: Seal, into: Seal) -> tuple[Se
         own = new_id("a")
 
         def turn(place: tuple[str, ...], value: Any, action: SetupAction = action, own: str = own) -> Any:
-            return into.seal(own, place, seal.open(action.id, place, value)) if value["sealed"] else ABSENT
+            return ABSENT if value == ABSENT else into.seal(own, place, _secret(seal, action, place, value))
 
         made.append(replace(_mapped(action, turn), id=own))
+    return tuple(made)
+
+
+def sealed_all(actions: Sequence[SetupAction], seal: Seal) -> tuple[SetupAction, ...]:
+    """With every secret sealed that an earlier program kept in the clear; the same actions where there is none."""
+    made = []
+    for action in actions:
+        clear = [place for place in secret_places(action.kind, action.parameters) if not isinstance(_at(action.parameters, place), Mapping)]
+        own = action.id or new_id("a")
+
+        def close(place: tuple[str, ...], value: Any, own: str = own) -> Any:
+            return value if isinstance(value, Mapping) else seal.seal(own, place, str(value))
+
+        made.append(replace(_mapped(action, close), id=own) if clear else action)
     return tuple(made)
 
 
@@ -213,14 +227,19 @@ def _deeper(kind: str, parameters: Mapping[str, Any]) -> list[Problem]:
 
 def _sealed(fresh: SetupAction, kept: Mapping[tuple[str, ...], Any], before: SetupAction | None, seal: Seal | None) -> SetupAction:
     def close(place: tuple[str, ...], value: Any) -> Any:
-        if place in kept and (kept[place] == ABSENT or (before is not None and before.id == fresh.id)):
+        if place in kept and (kept[place] == ABSENT or (before is not None and before.id == fresh.id and isinstance(kept[place], Mapping))):
             return kept[place]
         if seal is None:
             raise InternalError(f"a secret of the action {fresh.name} cannot be kept: nothing seals it")
-        secret = seal.open(before.id, place, kept[place]) if place in kept and before is not None else str(value)
+        secret = _secret(seal, before, place, kept[place]) if place in kept and before is not None else str(value)
         return seal.seal(fresh.id, place, secret)
 
     return _mapped(fresh, close)
+
+
+def _secret(seal: Seal, action: SetupAction, place: tuple[str, ...], value: Any) -> str:
+    """A secret of an action in the clear. Earlier programs did not seal variables by their names."""
+    return seal.open(action.id, place, value) if isinstance(value, Mapping) else str(value)
 
 
 def _mapped(action: SetupAction, change: Callable[[tuple[str, ...], Any], Any]) -> SetupAction:

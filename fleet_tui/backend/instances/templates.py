@@ -29,7 +29,7 @@ from fleet_tui.backend.instances.profiles import (
     waiting_words,
 )
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, TemplateRow
-from fleet_tui.backend.instances.setup_actions import Seal, absent, checked, comparable, opened, resealed, shown, whole_machine
+from fleet_tui.backend.instances.setup_actions import Seal, absent, checked, comparable, opened, resealed, sealed_all, shown, whole_machine
 from fleet_tui.backend.instances.template_fields import BY_NAME, FIELDS, defaults, problems_of
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import new_id
@@ -87,6 +87,15 @@ def open_field(sealer: Sealer, template: Mapping[str, Any], field: str, learn: C
     secret = sealer.open(template[field], _context(template["id"], field)).decode()
     learn(secret, *secret.splitlines())
     return secret
+
+
+def seal_old_secrets(tx: Session, sealer: Sealer) -> None:
+    """Seal what an earlier program kept in the clear in templates: variables and properties whose name says that they are secret."""
+    for row in tx.scalars(select(TemplateRow)):
+        actions = actions_of(row)
+        made = sealed_all(actions, Seal(sealer, row.id))
+        if made != actions:
+            row.setup_actions = [asdict(action) for action in made]
 
 
 def learn_secrets(tx: Session, sealer: Sealer, learn: Callable[..., None], template_id: str = "") -> None:

@@ -367,3 +367,20 @@ def test_another_key_over_the_secrets_marks_nobody_and_another_secret_does(site:
     assert record.waiting == 1
     with site.read() as tx:
         assert templates.show_template(tx, "web").linked[0].why == "web was changed: License"
+
+
+def test_what_an_earlier_program_kept_in_the_clear_is_told_to_nobody_and_sealed(site: Store) -> None:
+    old = {"kind": "add_env_variables", "name": "env", "parameters": {"variables": {"DB_PASSWORD": SECRET, "A": "b"}}, "stage": "before_install", "enabled": True}
+    with site.write() as tx:
+        tx.add(TemplateRow(id="t-old", label="web", application="hello-app", setup_actions=[old], version=1))
+    record = show(site)
+    assert SECRET not in repr(record) and in_clear(site)[0]["variables"]["DB_PASSWORD"] == SECRET
+    with site.write() as tx:
+        templates.clone_template(tx, CloneTemplate("web", "copy"), SEALER)
+        templates.seal_old_secrets(tx, SEALER)
+    assert SECRET not in dump(site)
+    assert [in_clear(site, label)[0]["variables"] for label in ("web", "copy")] == [{"DB_PASSWORD": SECRET, "A": "b"}] * 2
+    with site.write() as tx:
+        before = list(templates.find_template(tx, "web").setup_actions)
+        templates.seal_old_secrets(tx, SEALER)
+        assert templates.find_template(tx, "web").setup_actions == before
