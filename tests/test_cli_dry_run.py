@@ -17,6 +17,7 @@ from fleet_tui.backend import instances as i
 from fleet_tui.backend import networks as n
 from fleet_tui.backend.api import METHODS, embedded
 from fleet_tui.backend.errors import Busy
+from fleet_tui.backend.instances import profiles as p
 from fleet_tui.backend.networks.states import Isolation, PhysicalState
 from fleet_tui.backend.operations import Plan, Submitted
 from fleet_tui.backend.store import Base, Store, sqlite_url
@@ -29,7 +30,7 @@ ALSO = {
     "instance edit": ["--set", "a=b"], "host add": ["--ssh-key", "FILE", "--accept-fingerprint", "SHA256:x"], "host edit": ["--tags", "a"],
     "vm edit": ["--tags", "a"], "cluster set-ratio": ["--cpu", "2"], "host session": ["--reason", "later"], "vm create": ["--kernel", "/k"],
     "vm console": ["--output", "text"], "maintain rolling": ["--work", "none"], "physnet edit": ["--nic-label", "kvm=eth1"],
-    "vlan dedicate": ["--account", "shop"],
+    "vlan dedicate": ["--account", "shop"], "template edit": ["--set", "machine_type=m"], "vnet edit": ["--set", "region=eu-west-1"],
 }  # fmt: skip
 """Without these they would be refused before anything is asked."""
 ENDLESS = ("op follow", "pane")
@@ -76,6 +77,8 @@ class Asked:
                 self.door.handlers[name] = self._note
         self.door.handlers |= {
             "templates.list": lambda caller, request: (),
+            "templates.show": lambda caller, request: p.TemplateSheet(p.TemplateRecord("t-1", "x", "a", (), 0, 1), (), {}, {}),
+            "virtual-networks.show": lambda caller, request: p.VirtualNetworkSheet(p.VirtualNetworkRecord("n-1", "x", "fake", "none", 0), (), {}, {}),
             "vlans.plan": lambda caller, request: n.RangeDiff("", "1", "1", "", 1, 0, False),
             "vlans.map": lambda caller, request: n.MapRecord(FABRIC, ()),
             "instances.settings": lambda caller, request: i.InstanceSettings(request.target, 1, {}, {}, {}, {}),
@@ -148,7 +151,7 @@ def test_a_dry_run_changes_nothing(asked: Asked, monkeypatch: pytest.MonkeyPatch
 
 
 QUIET = {
-    *(name for name in LEAVES if name.rpartition(" ")[2] in ("list", "show", "capacity", "logs", "keys", "completion", "status", "verify", "forecast", "export")),
+    *(name for name in LEAVES if name.rpartition(" ")[2] in ("list", "show", "capacity", "logs", "keys", "completion", "status", "verify", "forecast", "export", "render")),
 }
 """Those that only look."""
 

@@ -124,7 +124,7 @@ FORMS = [
     "network create x --offering O --physnet NET --vlan 640 --cidr 10.1.0.0/24 --gateway 10.1.0.1 --account X",
     *(f"network {verb} x" for verb in ("show", "delete", "restart")), "network list", "network list --physnet NET",
     "network-offering create x --guest-type vpc-tier --specify-vlan --persistent", "network-offering list", "network-offering delete x",
-    "virtual-network list", "pane vlans NET",
+    "vnet list", "pane vlans NET",
 ]  # fmt: skip
 
 

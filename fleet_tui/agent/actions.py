@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from fleet_tui.agent.drivers import install_db_driver
+from fleet_tui.agent.environments import code_env_preset
 from fleet_tui.agent.failures import Failure, Stopped
-from fleet_tui.agent.layout import write
+from fleet_tui.agent.layout import add_line, write
 from fleet_tui.agent.machine import Machine
-from fleet_tui.agent.shell import run, told_status
+from fleet_tui.agent.system import add_ca_to_truststore, add_ssh_key, graphics_export, install_packages, ssh_folder
+from fleet_tui.agent.tasks import run_tasks
 
 STAGES = ("before_install", "after_install", "after_startup")
 
@@ -68,6 +70,8 @@ def _run_one(machine: Machine, stage: str, action: Mapping[str, Any]) -> None:
     body = _KINDS.get(kind)
     if body is None:
         raise Failure(f"action {name!r}: this agent does not know the kind {kind!r}; switch it off or use another kind")
+    if kind in WHOLE and not machine.is_whole:
+        raise Failure(f"action {name!r}: {kind} changes the whole machine, which this instance shares with others; switch it off here")
     say(f"{name}: {kind}")
     try:
         body(machine, action.get("parameters") or {}, say)
@@ -77,33 +81,6 @@ def _run_one(machine: Machine, stage: str, action: Mapping[str, Any]) -> None:
         raise
     except Failure as error:
         raise Failure(f"action {name!r}: {error}") from error
-
-
-def expanded(path: str, environment: Mapping[str, str]) -> str:
-    """``$NAME`` and ``${NAME}`` in a path, from the environment the task would have."""
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda found: environment.get(found[1] or found[2], found[0]), path)
-
-
-def first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0][:200]
-
-
-def _run_tasks(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
-    for number, task in enumerate(parameters["tasks"], 1):
-        machine.check()
-        name = str(task.get("name") or f"task {number}")
-        creates = task.get("creates")
-        folder = machine.layout.application_or_home()
-        if creates and (folder / expanded(str(creates), machine.surroundings())).exists():
-            say(f"{name}: skipped, {creates} exists")
-            continue
-        say(f"{name}: {first_line(str(task['run']))}")
-        timeout = machine.timeout("action_s", 600.0)
-        status = run(
-            str(task["run"]), folder=folder, environment=machine.surroundings(), timeout_s=timeout, say=say, stopped=machine.stopped
-        )
-        if status != 0:
-            raise Failure(f"{name} ended with {told_status(status)}; its output is in the log")
 
 
 def _add_env_variables(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
@@ -152,19 +129,51 @@ def _add_authorized_key(machine: Machine, parameters: Mapping[str, Any], say: Sa
         raise Failure("that is a private key; give the public one")
     if not key or "\n" in key:
         raise Failure("one public key on one line is needed")
-    path = machine.layout.authorized_keys
-    keys = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if key not in keys:
-        write(path, "".join(f"{line}\n" for line in [*keys, key]))
+    add_line(machine.layout.authorized_keys, key)
+    if machine.is_whole:
+        add_line(ssh_folder(machine) / "authorized_keys", key)
     say(f"authorized key {key.split()[-1][:80]}")
 
 
+def _advanced_security(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    basic, hsts = bool(parameters.get("basic_headers", True)), bool(parameters.get("hsts", False))
+    _tell_application(machine, say, {"FLEET_SECURITY_HEADERS": basic, "FLEET_HSTS": hsts})
+
+
+def _secure_cookies(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    _tell_application(machine, say, {"FLEET_SECURE_COOKIES": bool(parameters.get("enabled", True))})
+
+
+def _memory_settings(machine: Machine, parameters: Mapping[str, Any], say: Say) -> None:
+    worker = int(parameters.get("worker_mb") or 0)
+    values = {"FLEET_MEMORY_MB": int(parameters["application_mb"]), **({"FLEET_WORKER_MEMORY_MB": worker} if worker else {})}
+    _tell_application(machine, say, values)
+
+
+def _tell_application(machine: Machine, say: Say, values: Mapping[str, Any]) -> None:
+    """Settings that are the application's own to heed, told by its environment."""
+    words = {name: ("true" if value else "false") if isinstance(value, bool) else str(value) for name, value in values.items()}
+    machine.environment.update(words)
+    say(", ".join(f"{name}={value}" for name, value in words.items()))
+
+
 _KINDS: Mapping[str, Callable[[Machine, Mapping[str, Any], Say], None]] = {
-    "run_tasks": _run_tasks,
+    "install_packages": install_packages,
+    "run_tasks": run_tasks,
+    "add_authorized_key": _add_authorized_key,
+    "add_ssh_key": add_ssh_key,
+    "add_ca_to_truststore": add_ca_to_truststore,
     "add_env_variables": _add_env_variables,
     "add_properties": _add_properties,
-    "application_port": _application_port,
     "setup_proxy": _setup_proxy,
-    "add_authorized_key": _add_authorized_key,
+    "install_db_driver": install_db_driver,
+    "advanced_security": _advanced_security,
+    "secure_cookies": _secure_cookies,
+    "application_port": _application_port,
+    "graphics_export": graphics_export,
+    "memory_settings": _memory_settings,
+    "code_env_preset": code_env_preset,
 }
 KINDS: Sequence[str] = tuple(_KINDS)
+WHOLE: Sequence[str] = ("install_packages", "add_ssh_key", "add_ca_to_truststore", "graphics_export")
+"""Kinds that change the machine as a whole; only an instance that has one to itself does them."""

@@ -10,9 +10,9 @@ import time
 import uuid
 
 from fleet_tui.agent import ports, processes
-from fleet_tui.agent.actions import first_line
 from fleet_tui.agent.failures import Failure, Stopped
 from fleet_tui.agent.layout import write_json
+from fleet_tui.agent.lines import first_line
 from fleet_tui.agent.machine import Machine
 from fleet_tui.agent.shell import run, told_status
 from fleet_tui.agent.tail import Tail

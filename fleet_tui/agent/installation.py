@@ -11,9 +11,9 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fleet_tui.agent.actions import first_line
 from fleet_tui.agent.failures import Failure
 from fleet_tui.agent.layout import read_json, write_json
+from fleet_tui.agent.lines import first_line
 from fleet_tui.agent.machine import Machine
 from fleet_tui.agent.shell import run, told_status
 

@@ -37,6 +37,11 @@ class Layout:
         self.application_run = self.run / "application.json"
         self.properties = self.configuration / "application.properties"
         self.authorized_keys = self.configuration / "authorized_keys"
+        self.license = self.configuration / "license"
+        self.directory = self.configuration / "fleet-directory.json"
+        self.drivers = folder / "drivers"
+        """What ``install_db_driver`` fetched, a folder for each database."""
+        self.code_envs = folder / "code-envs"
 
     def application_or_home(self) -> Path:
         """Where commands run: the unpacked application, before that the home folder."""
@@ -68,6 +73,15 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     except BaseException:
         Path(name).unlink()
         raise
+
+
+def add_line(path: Path, line: str, mode: int = 0o600) -> bool:
+    """Have a text file contain a line; whether it had to be added."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    if line in lines:
+        return False
+    write(path, "".join(f"{each}\n" for each in [*lines, line]), mode)
+    return True
 
 
 def write_json(path: Path, value: Any, mode: int = 0o600) -> None:

@@ -51,3 +51,8 @@ class LineSplitter:
         self._kept = bytearray()
         self._cut = 0
         self._emit(text)
+
+
+def first_line(text: str) -> str:
+    """For a log: the beginning of a command or text."""
+    return (text.strip().splitlines() or [""])[0][:200]

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping
 from fleet_tui.agent import processes
 from fleet_tui.agent.failures import Failure, Stopped
 from fleet_tui.agent.journal import Journal
-from fleet_tui.agent.layout import DataDisk, Layout, write
+from fleet_tui.agent.layout import DataDisk, Layout, write, write_json
 from fleet_tui.agent.standing import Standing
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
@@ -33,12 +33,19 @@ class Machine:
         self.properties: dict[str, str] = {}
         self.certificate: tuple[Path, Path] | None = None
         """Certificate and key the application serves with."""
+        self.root = Path("/")
+        """Of the machine's own file system; another one in tests."""
         self._stopping = threading.Event()
         self._why = ""
 
     @property
     def application(self) -> Mapping[str, Any]:
         return self.section("application")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the instance has this machine to itself."""
+        return self.section("machine").get("is_whole") is True
 
     @property
     def scheme(self) -> str:
@@ -89,6 +96,8 @@ class Machine:
                 "FLEET_APP_NAME": str(self.application.get("name", "")),
                 "FLEET_APP_VERSION": str(self.application.get("version", "")),
                 "FLEET_PROPERTIES": str(self.layout.properties),
+                "FLEET_DRIVERS": str(self.layout.drivers),
+                "FLEET_CODE_ENVS": str(self.layout.code_envs),
                 "FLEET_PYTHON": sys.executable,
             }
         )
@@ -144,6 +153,7 @@ def set_up(machine: Machine) -> None:
         folder.chmod(0o700)
     write(layout.properties, "")
     write(layout.authorized_keys, "")
+    lay_out(machine)
     leftovers = processes.marked(machine.marks)
     for process in leftovers:
         say(f"stopping {process}, left by an earlier agent")
@@ -151,3 +161,35 @@ def set_up(machine: Machine) -> None:
     if left:
         raise Failure(f"{left[0]}, left by an earlier agent, does not end; end it by hand, then retry the start-up")
     say(f"{len(machine.environment)} environment variables, port {machine.port}, {machine.layout.folder}")
+
+
+def lay_out(machine: Machine) -> None:
+    """What the instance is given beside its actions: license, key for the cloud's API, directory of its fleet. What it is not given goes."""
+    layout, api = machine.layout, machine.section("api_access")
+    say = machine.sayer("internal-setup")
+    wanted = str(machine.document.get("license") or "")
+    _keep(layout.license, wanted, machine, "FLEET_LICENSE")
+    if wanted:
+        say("the template's license is in place")
+    key = str(api.get("secret") or "") if api.get("mode") == "keypair" and api.get("storage") == "inline_encrypted" else ""
+    credentials = layout.home / ".aws" / "credentials"
+    credentials.parent.mkdir(mode=0o700, exist_ok=True)
+    text = f"[default]\naws_access_key_id = {api.get('key_id', '')}\naws_secret_access_key = {key}\n" if key else ""
+    _keep(credentials, text, machine, "AWS_SHARED_CREDENTIALS_FILE")
+    if api.get("mode") == "keypair" and api.get("storage") == "secret_manager":
+        machine.environment["FLEET_API_SECRET_ID"] = str(api.get("secret_id") or "")
+    directory = machine.section("directory")
+    if directory:
+        write_json(layout.directory, dict(directory))
+        machine.environment["FLEET_DIRECTORY"] = str(layout.directory)
+    elif layout.directory.exists():
+        layout.directory.unlink()
+
+
+def _keep(path: Path, text: str, machine: Machine, variable: str) -> None:
+    """Have a file say ``text`` and the environment name it, or have neither."""
+    if text:
+        write(path, text)
+        machine.environment[variable] = str(path)
+    elif path.exists():
+        path.unlink()

@@ -34,6 +34,7 @@ from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
+from fleet_tui.backend.api.registers_answers import RegisterAnswers
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import Busy, FleetError, InternalError
@@ -47,6 +48,7 @@ from fleet_tui.backend.hypervisors.registry import real
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
+from fleet_tui.backend.instances import templates
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.watch import Watch
@@ -107,9 +109,12 @@ class Daemon:
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
-        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
-        site = Site(self.store, self.clock, places, provider, options.site)
+        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope)
+        site = Site(self.store, self.clock, places, provider, self.envelope, options.site)
         prepare_site(site, simulated=options.simulate)
+        with self.store.write() as tx:
+            templates.seal_old_secrets(tx, self.envelope)
+            templates.learn_secrets(tx, self.envelope, self.lines.masker.learn)
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
@@ -156,14 +161,18 @@ class Daemon:
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
-            images=self.options.directories.images, site=self.describe,
+            bundles=self.options.directories.images, site=self.describe,
         )
+        of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(), **people.handlers()},
+            {
+                **answers.table(), **of_registers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(),
+                **people.handlers(),
+            },
             users, audit, of_machines.owners,
         )
 

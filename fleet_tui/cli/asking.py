@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fleet_tui.backend.api import method_of
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.operations import Plan
+from fleet_tui.backend.text import SECRET_NAME
 from fleet_tui.cli.confirm import confirmed
 from fleet_tui.cli.context import Context, Foretold
 from fleet_tui.cli.waiting import finish, show_plan
@@ -18,6 +20,8 @@ from fleet_tui.cli.waiting import finish, show_plan
 _NAMES = ("target", "label", "id", "name", "path")
 """Fields that say what a request is about, the first one counts."""
 _LONG = 60
+_MASK = "••••"
+
 
 def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
     """Submit an operation on ``name``, confirmed as its danger wants, and wait for its end."""
@@ -56,7 +60,10 @@ def _fields(request: Any) -> str:
 
 def _short(value: Any) -> str:
     value = getattr(value, "value", value)
-    text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{name}={_MASK if SECRET_NAME.search(name) and said else said}" for name, said in value.items())
+    else:
+        text = " ".join(str(getattr(item, "name", item)) for item in value) if isinstance(value, tuple) else str(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}… ({len(text):,} characters)"
 
 

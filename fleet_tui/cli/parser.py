@@ -44,6 +44,7 @@ def build(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     _instance(tree)
     _operation(tree)
     premises.grow(tree)
+    _profiles(tree)
     _registers(tree)
     _people(tree)
     return top
@@ -147,15 +148,54 @@ def _operation(tree: Tree) -> None:
     verb("retry", operations.retry, "submit a failed one again, as a new one").add_argument("id", metavar="ID")
 
 
+def _profiles(tree: Tree) -> None:
+    from fleet_tui.cli import profiles
+
+    template = tree.group("template", "instance templates: application, setup actions, access")
+    template("list", profiles.list_templates, "templates by label")
+    named(template("show", profiles.show_template, "one template, and its instances with what waits for them"))
+    create = named(template("create", profiles.create_template, "save a new template"))
+    edit = named(template("edit", profiles.edit_template, "change a template; running instances go on as they are"))
+    put = named(template("put", profiles.put_template, "create a template, or replace its application and actions"))
+    for verb in (create, edit, put):
+        verb.add_argument("--application", default="", help="what its instances run")
+        verb.add_argument("--actions", default="", metavar="FILE", help="setup actions as YAML or JSON; - for standard input")
+    edit.add_argument("--enable", action="append", default=[], metavar="ACTION", help="switch an action on, by its name")
+    edit.add_argument("--disable", action="append", default=[], metavar="ACTION", help="switch an action off, by its name")
+    render = named(template("render", profiles.render_template, "what the setup actions would do; nothing is done"))
+    render.add_argument("--instance", default="", metavar="NAME", help="on this instance")
+    render.add_argument("--actions", default="", metavar="FILE", help="of these actions, which are not saved")
+    vnet = tree.group("vnet", "virtual networks: where instances run and how they are reached")
+    vnet("list", profiles.list_networks, "virtual networks by label")
+    named(vnet("show", profiles.show_network, "one virtual network, and its instances with what waits for them"))
+    new = named(vnet("create", profiles.create_network, "save a new virtual network, when its place has what it names"))
+    new.add_argument("--provider", default="", help="what runs its instances")
+    changed = named(vnet("edit", profiles.edit_network, "change a virtual network; running instances go on as they are"))
+    named(vnet("check", profiles.check_network, "compare it with what is there; exit code 1 when something is missing"))
+    for verb in (create, edit, new, changed):
+        verb.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+        verb.add_argument("--set-file", action="append", default=[], metavar="FIELD=FILE", help="from a file; secrets are taken in no other way")
+    for verb in (edit, changed):
+        verb.add_argument("--version", type=int, default=0, help="refuse if it was changed since this version")
+    for group, of, clone, delete in (
+        (template, "template", profiles.clone_template, profiles.delete_template), (vnet, "vnet", profiles.clone_network, profiles.delete_network),
+    ):
+        named(group("clone", clone, "make another one with the same content")).add_argument("new", metavar="NEW")
+        named(group("delete", delete, "remove one that no instance is linked to"))
+        export = named(group("export", profiles.export_blueprint, "write a blueprint, without secrets, to standard output"))
+        other = "network" if of == "template" else "template"
+        export.add_argument(f"--{other}", default="", metavar="LABEL", help=f"with this {'virtual network' if other == 'network' else other} in it")
+        export.set_defaults(of=of)
+        taken = group("import", profiles.import_blueprint, "take a blueprint in: its template and its virtual network, both or none")
+        taken.add_argument("file", metavar="FILE", help="- for standard input")
+        taken.add_argument("--template", default="", metavar="LABEL", help="label of the template, instead of the blueprint's")
+        taken.add_argument("--network", default="", metavar="LABEL", help="label of the virtual network, instead of the blueprint's")
+        taken.add_argument("--replace", action="store_true", help="replace what has the label already")
+
+
 def _registers(tree: Tree) -> None:
     from fleet_tui.cli import instances, registers
 
-    template = tree.group("template", "instance templates")
-    template("list", registers.list_templates, "templates by label")
-    put = named(template("put", registers.put_template, "create or replace a template"))
-    put.add_argument("--application", default="", help="what its instances run")
-    put.add_argument("--actions", default="", metavar="FILE", help="setup actions as JSON; - for standard input")
-    tree.group("virtual-network", "virtual networks of instances")("list", registers.list_networks, "virtual networks by label")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")

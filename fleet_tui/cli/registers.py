@@ -1,60 +1,15 @@
-"""``fleet template|network|image|schedule|event|user|audit …``: what is on record."""
+"""``fleet image|schedule|event|user|audit …``: what is on record."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from fleet_tui.backend import events, identity, operations
 from fleet_tui.backend import instances as i
-from fleet_tui.backend.errors import InvalidInput, UsageError
 from fleet_tui.cli import tables
 from fleet_tui.cli.asking import change, report
 from fleet_tui.cli.context import Context
-
-
-def list_templates(context: Context) -> int:
-    context.out.rows(tables.TEMPLATES, context.session.fetch(i.ListTemplates()), empty="there are no templates")
-    return 0
-
-
-def put_template(context: Context) -> int:
-    """Create or replace. What is not given stays as it is on record."""
-    given = context.given
-    known = {template.label: template for template in context.session.fetch(i.ListTemplates())}.get(given.name)
-    application = given.application or (known.application if known else "hello-app")
-    actions = _setup_actions(given.actions) if given.actions else (known.setup_actions if known else ())
-    request = i.PutTemplate(label=given.name, application=application, setup_actions=actions, version=known.version if known else 0)
-    context.out.record(change(context, request, given.name))
-    return 0
-
-
-def _setup_actions(name: str) -> tuple[i.SetupAction, ...]:
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        found = json.loads(text)
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{name} cannot be read: {problem}") from problem
-    except json.JSONDecodeError as problem:
-        raise InvalidInput(f"{name} is not JSON: line {problem.lineno} column {problem.colno}: {problem.msg}") from problem
-    actions = found.get("setup_actions") if isinstance(found, dict) else found
-    if not isinstance(actions, list):
-        raise InvalidInput(f"{name}: a list of setup actions is needed, or an object with one under setup_actions")
-    return tuple(_setup_action(name, number, action) for number, action in enumerate(actions, 1))
-
-
-def _setup_action(source: str, number: int, fields: Any) -> i.SetupAction:
-    try:
-        return i.SetupAction(**{"parameters": {}, **fields})
-    except TypeError as problem:
-        raise InvalidInput(f"{source}: setup action {number} needs kind and name, and may have parameters, stage and enabled") from problem
-
-
-def list_networks(context: Context) -> int:
-    context.out.rows(tables.NETWORKS, context.session.fetch(i.ListNetworks()), empty="there are no virtual networks")
-    return 0
 
 
 def list_images(context: Context) -> int:

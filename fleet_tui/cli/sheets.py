@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fleet_tui.cli.context import Context
 
-_NAMED = ("instance", "vm", "zone", "pod", "cluster", "offering", "physnet", "network", "network-offering")
+_NAMED = ("instance", "template", "vnet", "vm", "zone", "pod", "cluster", "offering", "physnet", "network", "network-offering")
 _LISTS: Mapping[str, str] = {
     **{group: f"{group} list" for group in (*_NAMED, "op", "host", "user")},
     "snapshot": "instance list", "vlan": "physnet list",

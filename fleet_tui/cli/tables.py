@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,18 @@ from fleet_tui.columns import COLUMNS, ColumnSpec, percent, size, took
 
 def _column(title: str, text: Callable[[Any], str], *, right: bool = False) -> ColumnSpec:
     return ColumnSpec(title.lower(), title, len(title), lambda record, _now: text(record), right=right)
+
+
+def actions_word(actions: Sequence[Any]) -> str:
+    """``3``, or ``2 of 3`` where one is switched off."""
+    on = sum(action.enabled for action in actions)
+    return str(on) if on == len(actions) else f"{on} of {len(actions)}"
+
+
+def template_problem(record: Any) -> str:
+    """What stands against its instances' next provision."""
+    lacking = [f"lacks {', '.join(record.lacks)}"] if record.lacks else []
+    return "; ".join([*lacking, *([f"not for {', '.join(record.unfit[:3])}"] if record.unfit else [])])
 
 
 def when(time: datetime | None) -> str:
@@ -26,15 +38,28 @@ OPERATIONS = (
 TEMPLATES = (
     _column("LABEL", lambda r: r.label),
     _column("APPLICATION", lambda r: r.application),
-    _column("ACTIONS", lambda r: str(len(r.setup_actions)), right=True),
+    _column("ACTIONS", lambda r: actions_word(r.setup_actions), right=True),
     _column("INSTANCES", lambda r: str(r.instances), right=True),
+    _column("WAITING", lambda r: str(r.waiting) if r.waiting else "-", right=True),
     _column("VERSION", lambda r: str(r.version), right=True),
+    _column("PROBLEM", lambda r: template_problem(r)),
 )
-NETWORKS = (
+VIRTUAL_NETWORKS = (
     _column("LABEL", lambda r: r.label),
-    _column("PROVIDER", lambda r: r.provider),
+    _column("RUNS ON", lambda r: r.provider),
+    _column("PLACE", lambda r: r.place or "-"),
     _column("HTTPS", lambda r: r.https_strategy),
+    _column("PUBLIC IP", lambda r: "yes" if r.values.get("assign_public_ip") else "no"),
+    _column("INTERNET", lambda r: str(r.values.get("internet_access", "-"))),
     _column("INSTANCES", lambda r: str(r.instances), right=True),
+    _column("WAITING", lambda r: str(r.waiting) if r.waiting else "-", right=True),
+    _column("PROBLEM", lambda r: "; ".join(finding.text for finding in r.findings)),
+)
+LINKED = (
+    _column("INSTANCE", lambda r: r.label),
+    _column("STATE", lambda r: r.state),
+    _column("WAITS", lambda r: "yes" if r.waits else "-"),
+    _column("WHY", lambda r: r.why),
 )
 IMAGES = (
     _column("NAME", lambda r: f"{r.name} {r.version}"),

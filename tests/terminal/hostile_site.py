@@ -119,7 +119,13 @@ def poison(site: Site) -> None:
         StreamRow: {"label": SHORT},
         SnapshotRow: {"reason": NASTY, "instance_label": SHORT},
         HostRow: {"name": SHORT, "address": SHORT, "resource_state": SHORT, "connection_state": SHORT},
-        TemplateRow: {"setup_actions": [{"kind": SHORT, "name": SHORT, "parameters": {SHORT: NASTY}}]},
+        TemplateRow: {
+            "setup_actions": [
+                {"kind": SHORT, "name": SHORT, "parameters": {SHORT: NASTY}},
+                {"kind": "run_tasks", "name": SHORT, "parameters": {"tasks": [{"name": SHORT, "run": NASTY}]}},
+            ], "machine_type": SHORT, "ssh_key_pair": SHORT, "runtime_profile_arn": SHORT, "api_key_id": SHORT,
+        },
+        NetworkRow: {"region": SHORT, "account": SHORT, "contact_mail": SHORT, "findings": [{"field": SHORT, "text": NASTY, "is_error": True}]},
         UserRow: {"display_name": NASTY},
     }
     with site.store().write() as tx:

@@ -39,7 +39,8 @@ print("that was all", flush=True)
 """Many commands in one program, which spares their imports. Nobody is there to be asked."""
 READS = (
     "instance list", "instance list --wide", "instance show taken", "instance show NOISY", "instance logs taken --timestamps", "instance logs NOISY",
-    "op list", "event list", "host list", "template list", "virtual-network list", "image list", "snapshot list taken", "user list", "audit list",
+    "op list", "event list", "host list", "template list", "template show loud", "template render loud", "template export loud --network local",
+    "vnet list", "vnet show local", "image list", "snapshot list taken", "user list", "audit list",
     "schedule list", "daemon status", "daemon logs", "zone list", "pod list", "cluster list", "vm list --wide", "offering list", "patch list",
     "host capacity", "maintain list", "physnet list", "network list", "network-offering list",
 )  # fmt: skip
@@ -72,7 +73,9 @@ def commands(site: Site) -> list[list[str]]:
     others = [
         ["instance", "show", SHORT], ["instance", "show", "\udcff\udc80"], ["instance", "create", SHORT], ["instance", "create", "x", "--set", f"{SHORT}={SHORT}"],
         ["instance", "list", SHORT], ["op", "list", "--limit", SHORT], [SHORT], ["op", "retry", SHORT], ["image", "register", f"/{file}"],
-        ["template", "put", SHORT], ["user", "put", SHORT, "--role", "monitor"], ["--site", file, "op", "list"],
+        ["template", "put", SHORT], ["template", "edit", "loud", "--set", f"machine_type={SHORT}"], ["vnet", "create", SHORT, "--set", f"region={SHORT}"],
+        ["template", "import", f"/{file}"], ["template", "clone", "loud", SHORT], ["vnet", "edit", "local", "--set", f"{SHORT}=x"],
+        ["user", "put", SHORT, "--role", "monitor"], ["--site", file, "op", "list"],
         ["instance", "deprovision", noisy], ["instance", "delete", noisy], ["instance", "reprovision", noisy, "--dry-run"],
         ["instance", "provision", "taken", "--no-wait"],
     ]  # fmt: skip

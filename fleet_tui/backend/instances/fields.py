@@ -8,7 +8,7 @@ reprovision, ``L`` at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,8 @@ class Field:
     title: str
     group: str
     kind: str
-    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words), ``multiline``, or ``secret``, which is taken as it is typed and never shown."""
+    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words), ``multiline``, ``secret``, which is taken as it is typed and never shown,
+    or ``pairs``: values by name, typed as lines ``name=value``."""
     change_class: str
     default: Any
     rule: str = ""
@@ -46,17 +47,25 @@ class Field:
     """Further rule: gives the complaint, or an empty string."""
     strategies: tuple[str, ...] = ()
     """HTTPS strategies of the virtual network under which the field means anything; empty for all."""
+    is_needed: bool = False
+    """Whether it must not be empty."""
 
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
 _ID = re.compile(r"i-[0-9a-z]{8}\Z", re.IGNORECASE)
+_ANY_ID = re.compile(r"[itn]-[0-9a-z]{8}\Z")
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)\Z")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}\Z|[0-9A-Fa-f:]*:[0-9A-Fa-f:]+\Z")
 
 
 def _label(value: str) -> str:
-    if _ID.match(value):
-        return "that is what ids of instances look like; use another label"
+    return "that is what ids of instances look like; use another label" if _ID.match(value) else label_complaint(value)
+
+
+def label_complaint(value: str) -> str:
+    """What is wrong with a label of anything; empty when nothing is."""
+    if _ANY_ID.match(value):
+        return "that is what ids look like; use another label"
     if _LABEL.match(value) and value == value.strip():
         return ""
     return "use 1 to 63 letters, digits, '-', '_' or space, beginning with a letter or digit"
@@ -133,6 +142,8 @@ def parse(field: Field, value: Any) -> tuple[Any, str]:
     parsed, complaint = _typed(field, value)
     if complaint:
         return parsed, complaint
+    if field.is_needed and parsed in ("", [], {}):
+        return parsed, f"is needed{f': {field.rule}' if field.rule else ''}"
     if field.kind == "int":
         if (field.minimum is not None and parsed < field.minimum) or (field.maximum is not None and parsed > field.maximum):
             return parsed, f"{parsed} is outside {field.rule or f'{field.minimum} to {field.maximum}'}"
@@ -160,6 +171,8 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
         if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
             return list(value), ""
         return value, "a list of words is needed"
+    if field.kind == "pairs":
+        return _pairs(value)
     if not isinstance(value, str):
         return value, "text is needed"
     if field.kind == "secret":
@@ -169,19 +182,54 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
     return value.strip(), ""
 
 
+def _pairs(value: Any) -> tuple[Any, str]:
+    """Values by name, each one line of text."""
+    if isinstance(value, str):
+        found: dict[str, str] = {}
+        for number, line in enumerate(value.splitlines(), 1):
+            name, equals, said = line.partition("=")
+            if not line.strip():
+                continue
+            if not equals or not name.strip():
+                return value, f"line {number} is not name=value"
+            if name.strip() in found:
+                return value, f"line {number}: {name.strip()} is there twice"
+            found[name.strip()] = said.strip()
+        value = found
+    if not isinstance(value, Mapping):
+        return value, "names with values are needed"
+    for name, said in value.items():
+        if isinstance(said, dict | list) or said is None or any(char in str(said) for char in "\n\r\0"):
+            return value, f"the value of {clean(str(name), 60)} is not one line of text"
+    return {str(name): "true" if said is True else "false" if said is False else str(said) for name, said in value.items()}, ""
+
+
 def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Every value parsed, and everything wrong with any of them by itself, at once."""
-    parsed: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for name, value in values.items():
-        field = BY_NAME.get(name)
-        if field is None:
-            problems.append(Problem(name, f"there is no field {name!r}"))
-            continue
-        parsed[name], complaint = parse(field, value)
-        if complaint:
-            problems.append(Problem(name, complaint))
+    parsed, problems = parsed_values(values, BY_NAME)
     size, most = parsed.get("data_disk.size_gb"), parsed.get("data_disk.size_max_gb")
     if isinstance(size, int) and isinstance(most, int) and most < size:
         problems.append(Problem("data_disk.size_max_gb", f"{most} is less than the size of the disk ({size})"))
     return parsed, problems
+
+
+def parsed_values(values: Mapping[str, Any], by_name: Mapping[str, Field]) -> tuple[dict[str, Any], list[Problem]]:
+    """Values of a table of fields, each parsed by its own field; a name that the table does not have is a problem too."""
+    parsed: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, value in values.items():
+        field = by_name.get(name)
+        if field is None:
+            problems.append(Problem(clean(name, 60), f"there is no field {clean(name, 60)!r}"))
+            continue
+        parsed[name], complaint = parse(field, value)
+        if complaint:
+            problems.append(Problem(name, complaint))
+    return parsed, problems
+
+
+def field_words(what: str, problems: Sequence[Problem], by_name: Mapping[str, Field]) -> str:
+    """``what``, then the first problem by its field's title, and how many more there are."""
+    first = problems[0]
+    title = by_name[first.field].title if first.field in by_name else first.field
+    return f"{what}: {title}: {first.message}{f' (and {len(problems) - 1} more)' if len(problems) > 1 else ''}"

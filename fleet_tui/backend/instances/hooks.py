@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.events.feed import append
+from fleet_tui.backend.instances.links import pending_of
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
-from fleet_tui.backend.instances.settings import pending_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
 from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
 from fleet_tui.backend.operations import ErrorRecord

@@ -13,14 +13,14 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings
-from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, problems_of
-from fleet_tui.backend.instances.registers import choose_image, find_network, find_template, list_images, version_key
+from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, field_words, problems_of
+from fleet_tui.backend.instances.images import choose_image, list_images, version_key
+from fleet_tui.backend.instances.links import pending_of, reasons
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.instances.templates import find_template, refused_actions
+from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.store import new_id
-
-TEMPLATE_VERSION = "template.version"
-"""Beside the applied settings: the version of the template a machine was made from."""
 
 
 def find_row(tx: Session, target: str) -> InstanceRow:
@@ -50,11 +50,12 @@ def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
         said["data_disk.size_max_gb"] = said["data_disk.size_gb"]
     parsed, problems = problems_of({**defaults(), **said})
     problems += _register_problems(tx, parsed)
+    problems += _fit_problems(tx, parsed) if not problems else []
     label = str(parsed.get("label", ""))
     if tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower())):
         problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
     if problems:
-        raise InvalidInput(_sentence("the instance cannot be saved", problems), problems=problems)
+        raise InvalidInput(field_words("the instance cannot be saved", problems, BY_NAME), problems=problems)
     template, network = find_template(tx, parsed["template"]), find_network(tx, parsed["virtual_network"])
     identity = new_id("i")
     row = InstanceRow(
@@ -89,6 +90,7 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
     locked = locked_fields(row)
     problems += [Problem(name, locked[name]) for name in changed if name in locked]
     problems += _register_problems(tx, {name: changed[name] for name in changed})
+    problems += _fit_problems(tx, parsed) if {"template", "virtual_network"} & changed.keys() and not problems else []
     size = changed.get("data_disk.size_gb")
     if isinstance(size, int) and row.disk_made and size < row.settings["data_disk.size_gb"]:
         now = row.settings["data_disk.size_gb"]
@@ -97,7 +99,7 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
     if label and tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower(), InstanceRow.id != row.id)):
         problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
     if problems:
-        raise InvalidInput(_sentence(f"{row.label} was not saved", problems), problems=problems)
+        raise InvalidInput(field_words(f"{row.label} was not saved", problems, BY_NAME), problems=problems)
     if changed:
         row.settings = {**row.settings, **changed}
         _take_over(tx, row, changed)
@@ -107,19 +109,6 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
         _flush(tx, row.label)
         append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(changed)}")
     return row
-
-
-def pending_of(tx: Session, row: InstanceRow) -> list[str]:
-    """Fields of class R that differ from what the machine was made with; ``template`` also when the template itself was changed."""
-    if row.applied is None:
-        return []
-    applied = row.applied
-    differing = [f.name for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != applied.get(f.name, f.default)]
-    if "template" not in differing:
-        now = tx.scalar(select(TemplateRow.version).where(TemplateRow.id == row.template_id))
-        if now != applied.get(TEMPLATE_VERSION, now):
-            differing.append("template")
-    return differing
 
 
 def locked_fields(row: InstanceRow | None) -> dict[str, str]:
@@ -140,6 +129,7 @@ def show(tx: Session, target: str) -> InstanceSettings:
     applied = {name: row.applied.get(name) for name in row.pending if row.applied} if row else {}
     return InstanceSettings(
         target=row.label if row else "", version=row.version if row else 0, values=values, applied=applied, locked=locked,
+        reasons=_reasons(tx, row) if row else {},
         choices={
             "template": tuple(tx.scalars(select(TemplateRow.label).order_by(TemplateRow.label))),
             "virtual_network": tuple(tx.scalars(select(NetworkRow.label).order_by(NetworkRow.label))),
@@ -158,6 +148,11 @@ def check_image(tx: Session, row: InstanceRow, installed: str) -> None:
             f"{image.name} {image.version} is older than {version}, which the data disk was last used with",
             problems=[Problem("image", f"older than the installed {version}")], hint="choose a newer image, or set allow_downgrade",
         )
+
+
+def _reasons(tx: Session, row: InstanceRow) -> dict[str, str]:
+    template, network = tx.get(TemplateRow, row.template_id), tx.get(NetworkRow, row.network_id)
+    return reasons(row, template, network) if template is not None and network is not None else {}
 
 
 def _take_over(tx: Session, row: InstanceRow, changed: Mapping[str, Any]) -> None:
@@ -190,6 +185,12 @@ def _register_problems(tx: Session, values: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+def _fit_problems(tx: Session, values: Mapping[str, Any]) -> list[Problem]:
+    """Whether the template can be used in the virtual network at all."""
+    why = refused_actions(find_template(tx, values["template"]), find_network(tx, values["virtual_network"]))
+    return [Problem("template", why)] if why else []
+
+
 def _image_name(tx: Session, settings: Mapping[str, Any]) -> str:
     try:
         image = choose_image(tx, find_template(tx, settings["template"]).application, settings.get("image", ""))
@@ -200,13 +201,6 @@ def _image_name(tx: Session, settings: Mapping[str, Any]) -> str:
 
 def _strategy(tx: Session, network_id: str) -> str:
     return tx.scalar(select(NetworkRow.https_strategy).where(NetworkRow.id == network_id)) or "none"
-
-
-def _sentence(what: str, problems: list[Problem]) -> str:
-    first = problems[0]
-    title = BY_NAME[first.field].title if first.field in BY_NAME else first.field
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{what}: {title}: {first.message}{more}"
 
 
 def _flush(tx: Session, label: str) -> None:
