@@ -83,8 +83,17 @@ class BootConfiguration:
     machine: str
     token: str
     door: str
-    """Where the agent calls: ``unix:/path`` (or ``https://host:port`` later)."""
+    """Where the agent calls: ``unix:/path``, or ``https://host:port``, several with spaces between them."""
     ca_pem: str = ""
+    """The authority whose certificate the door shows; needed with ``https``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where agents on other machines call."""
+
+    address: str
+    ca_pem: str
 
 
 class Provider(Protocol):
@@ -94,6 +103,8 @@ class Provider(Protocol):
     """
 
     name: str
+    is_elsewhere: bool
+    """Its machines are not this one: their agents call over the network."""
 
     def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""
