@@ -63,7 +63,7 @@ def validate(ctx: StepContext) -> Result:
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        drivers.providers.named(network.provider)
+        drivers.door_for(drivers.providers.named(network.provider))
         size = row.settings["data_disk.size_gb"]
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
@@ -188,7 +188,7 @@ def assign_address(ctx: StepContext) -> Result:
 
 
 class Lost:
-    """Asks the provider, at most once a second, whether a machine has been without its agent for too long."""
+    """Asks the provider, now and then, whether a machine has been without its agent for too long."""
 
     def __init__(self, drivers: Drivers, provider: Provider, machine: str) -> None:
         self._clock, self._provider, self._machine = drivers.clock, provider, machine
@@ -197,7 +197,7 @@ class Lost:
 
     def __call__(self) -> bool:
         now = self._clock.monotonic()
-        if now - self._asked >= 1.0:
+        if now - self._asked >= self._provider.look_s:
             self._asked = now
             if self._provider.find_machine(self._machine).state is MachineState.ON:
                 self._since = None

@@ -7,6 +7,7 @@ token never makes a second machine. Verbs block; they are called from worker thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -29,6 +30,47 @@ class MachineState(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where in a cloud a machine and its disk stand and how they are reached, as the virtual network has it. Empty fields: the account's own."""
+
+    zone: str = ""
+    """Of our own hosts."""
+    network: str = ""
+    """Guest network of our own hosts, by name."""
+    region: str = ""
+    vpc_id: str = ""
+    subnet_id: str = ""
+    second_subnet_id: str = ""
+    """In another zone of the same region; taken when the data disk stands there."""
+    security_groups: tuple[str, ...] = ()
+    """Empty: one is made for the machine, and goes with it."""
+    internet_access: str = "yes"
+    """``yes``, ``no`` or ``egress_only``."""
+    assign_public_ip: bool = False
+    private_zone_id: str = ""
+    """DNS zone of private addresses."""
+    public_zone_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """What a data disk is made as, where there is a choice."""
+
+    placement: Placement = field(default_factory=Placement)
+    kind: str = ""
+    """Type of disk in the provider's own words (``gp3``); empty for its usual one."""
+    iops: int | None = None
+    encryption: str = "default_key"
+    """``none``, ``default_key``, ``tenant`` or ``custom``."""
+    encryption_key: str = ""
+    """The key that is meant; with ``custom`` only."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """A person's own."""
+    instance_id: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """A machine to be made. ``id`` is chosen by the caller and stays the same over repeats."""
 
@@ -40,6 +82,23 @@ class MachineSpec:
     host: str = "localhost"
     machine_type: str = ""
     root_disk_gb: int = 50
+    placement: Placement = field(default_factory=Placement)
+    image: str = ""
+    """Of the operating system, in the provider's own words; empty for its usual one."""
+    disk_id: str = ""
+    """The data disk it is to stand beside."""
+    ports: tuple[int, ...] = ()
+    """Which its application listens on."""
+    host_name: str = ""
+    """First part of its names in the zones of its placement."""
+    public_ip_allocation: str = ""
+    """A reserved public address; empty for one that comes and goes with the machine, if any."""
+    profile: str = ""
+    """What it may do there: an instance profile."""
+    restrict_metadata: bool = True
+    """Whether only the machine itself, and nothing it hosts, may ask the cloud's metadata service."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """A person's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +109,7 @@ class DiskInfo:
     size_gb: int
     used_bytes: int | None
     path: str
+    """Its folder, or what the provider calls it."""
     attached_to: str | None
 
 
@@ -90,10 +150,13 @@ class BootConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where agents on other machines call."""
+    """Where agents call."""
 
     address: str
-    ca_pem: str
+    ca_pem: str = ""
+
+
+ANY_DISK = DiskSpec()
 
 
 class Provider(Protocol):
@@ -105,9 +168,15 @@ class Provider(Protocol):
     name: str
     is_elsewhere: bool
     """Its machines are not this one: their agents call over the network."""
+    look_s: float
+    """Seconds between two looks at a machine that starts up: what is far away is not asked every second."""
 
-    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
+    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None], spec: DiskSpec = ANY_DISK) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""
+        ...
+
+    def grow_disk(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
+        """Make it larger, attached or not; never smaller. ``NotFound`` if there is none."""
         ...
 
     def find_disk(self, disk_id: str) -> DiskInfo | None: ...

@@ -71,6 +71,15 @@ class Disks:
             record = self._record(disk_id)
             return None if record is None else self._info(record)
 
+    def grow(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
+        with self._locked():
+            record = self._existing(disk_id)
+            if size_gb > record["size_gb"]:
+                say(f"data disk {disk_id} grows from {record['size_gb']} to {size_gb} GB")
+                record["size_gb"] = size_gb
+                self._save(record)
+            return self._info(record)
+
     def delete(self, disk_id: str) -> None:
         with self._locked():
             self._recover(disk_id)

@@ -30,7 +30,7 @@ from fleet_tui.agent.layout import Layout
 from fleet_tui.agent.spool import Spool
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import Busy, InternalError, InvalidInput, NotFound, Problem, WrongState
-from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo, MachineSpec, MachineState, SnapshotInfo
+from fleet_tui.backend.providers import ANY_DISK, BootConfiguration, DiskInfo, DiskSpec, MachineInfo, MachineSpec, MachineState, SnapshotInfo
 from fleet_tui.backend.providers.archive import place, place_agent
 from fleet_tui.backend.providers.disks import Disks
 from fleet_tui.backend.telemetry import AgentLine
@@ -54,6 +54,7 @@ class LocalProvider:
 
     name = "local"
     is_elsewhere = False
+    look_s = 1.0
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines
@@ -63,8 +64,11 @@ class LocalProvider:
 
     # --- disks -------------------------------------------------------------------------------------------------
 
-    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
+    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None], spec: DiskSpec = ANY_DISK) -> DiskInfo:
         return self._disks.ensure(checked_id(disk_id), size_gb, token, say)
+
+    def grow_disk(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
+        return self._disks.grow(checked_id(disk_id), size_gb, say)
 
     def find_disk(self, disk_id: str) -> DiskInfo | None:
         return self._disks.find(checked_id(disk_id))
