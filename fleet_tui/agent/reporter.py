@@ -6,7 +6,6 @@ import threading
 import time
 from typing import Any, Callable, Sequence
 
-from fleet_tui.agent.door import Door
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable
 from fleet_tui.agent.identity import Identity
 from fleet_tui.agent.journal import notice
@@ -52,7 +51,7 @@ class Reporter:
         self._sender.join(timeout_s)
 
     def _send_all(self) -> None:
-        door = Door(self._identity.door, self._identity.machine)
+        door = self._identity.way()
         beat, pause = 0.0, 0.25
         while True:
             if not self._has_news():
@@ -99,7 +98,7 @@ class Reporter:
         return progress
 
     def _poll(self) -> None:
-        door = Door(self._identity.door, self._identity.machine)
+        door = self._identity.way()
         pause = 0.5
         while not self._ending.is_set():
             try:

@@ -30,6 +30,7 @@ from fleet_tui.backend.api.answers import Answers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
+from fleet_tui.backend.api.listeners import AgentListener
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
@@ -67,7 +68,7 @@ from fleet_tui.backend.networks.wires import Wiring
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
-from fleet_tui.backend.providers import Provider, Providers
+from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
@@ -103,11 +104,12 @@ class Daemon:
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
         self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
+        self.agent_listener = self._agent_listener()
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
-        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
+        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, far_door=self._far_door())
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
         self.audit = Audit(self.store, clock=self.clock)
@@ -145,7 +147,10 @@ class Daemon:
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
         collector = Collector(self.store, self.networks)
-        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep)
+        sweeps = [watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep]
+        if self.agent_listener is not None:
+            sweeps.append(self.agent_listener.renew)
+        self.upkeep = Upkeep(site, *sweeps)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -191,6 +196,23 @@ class Daemon:
     def _door(self) -> str:
         """Where agents call. A pattern, so that an agent finds whichever slot answers."""
         return f"unix:{self.options.directories.runtime}/fleetd*.sock"
+
+    def _agent_listener(self) -> AgentListener | None:
+        """The door on the network, bound before anything begins: its place may be taken."""
+        wanted = self.options.agent_door
+        if wanted is None:
+            return None
+        from fleet_tui.backend.authority.root import Authority
+
+        authority = Authority(self.store, self.envelope, self.describe().name, clock=self.clock)
+        self.ca_pem = authority.certificate_pem()
+        listener = AgentListener(wanted.host, wanted.port, lambda: authority.issue(*wanted.hosts), authority.is_due)
+        listener.bind()
+        return listener
+
+    def _far_door(self) -> Door | None:
+        listener, wanted = self.agent_listener, self.options.agent_door
+        return Door(wanted.address(listener.port), self.ca_pem) if listener is not None and wanted is not None else None
 
     def _provider(self) -> Provider:
         if not self.options.simulate:
@@ -244,8 +266,11 @@ def _serve(daemon: Daemon) -> None:
         signal.signal(name, lambda *_: stopped.set())
     signal.signal(signal.SIGHUP, lambda *_: _reopen_logs())
     server = Server(daemon.dispatcher(), daemon.ailing, consoles=daemon.consoles)
-    server.start([UnixListener(daemon.options.socket, daemon.options.socket_mode)])
+    unix, afar = UnixListener(daemon.options.socket, daemon.options.socket_mode), daemon.agent_listener
+    server.start([unix] if afar is None else [unix, afar])
     log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
+    if afar is not None:
+        log.info("agents of other machines call at port %d of %s", afar.port, afar.host)
     stopped.wait()
     log.info("stopping: current steps get %.0f s", GRACE_S)
     # First the door: who comes now must find nobody, and wait for the next daemon, rather than one that is about to go.

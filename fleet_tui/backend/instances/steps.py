@@ -63,7 +63,7 @@ def validate(ctx: StepContext) -> Result:
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        drivers.providers.named(network.provider)
+        drivers.door_for(drivers.providers.named(network.provider))
         size = row.settings["data_disk.size_gb"]
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")

@@ -33,6 +33,10 @@ class MachineState(str, Enum):
 class Placement:
     """Where in a cloud a machine and its disk stand and how they are reached, as the virtual network has it. Empty fields: the account's own."""
 
+    zone: str = ""
+    """Of our own hosts."""
+    network: str = ""
+    """Guest network of our own hosts, by name."""
     region: str = ""
     vpc_id: str = ""
     subnet_id: str = ""
@@ -139,7 +143,16 @@ class BootConfiguration:
     machine: str
     token: str
     door: str
-    """Where the agent calls: ``unix:/path`` (or ``https://host:port`` later)."""
+    """Where the agent calls: ``unix:/path``, or ``https://host:port``, several with spaces between them."""
+    ca_pem: str = ""
+    """The authority whose certificate the door shows; needed with ``https``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where agents call."""
+
+    address: str
     ca_pem: str = ""
 
 
@@ -153,6 +166,8 @@ class Provider(Protocol):
     """
 
     name: str
+    is_elsewhere: bool
+    """Its machines are not this one: their agents call over the network."""
     look_s: float
     """Seconds between two looks at a machine that starts up: what is far away is not asked every second."""
 

@@ -57,6 +57,7 @@ class FakeProvider:
     """
 
     name = "fake"
+    is_elsewhere = False
     look_s = 1.0
 
     def __init__(self, directory: Path | None = None, agents: Agents | None = None, faults: Faults | None = None, *, pace: float = 1.0,

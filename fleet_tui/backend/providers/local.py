@@ -53,6 +53,7 @@ class LocalProvider:
     """
 
     name = "local"
+    is_elsewhere = False
     look_s = 1.0
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
