@@ -171,6 +171,7 @@ def _changes() -> tuple[Method, ...]:
 def _agents() -> tuple[Method, ...]:
     return (
         Method("agent.hello", "telemetry.Hello", "telemetry.Welcome", P.AGENT, False),
+        Method("agent.fetch", "telemetry.Fetch", "telemetry.Fetched", P.AGENT, False),
         Method("agent.report", "telemetry.Report", "telemetry.Acknowledged", P.AGENT, False),
     )
 
