@@ -135,8 +135,8 @@ def _reads() -> tuple[Method, ...]:
         Method("instances.show", "instances.ShowInstance", "instances.InstanceRecord", P.STATES_READ, True),
         Method("instances.settings", "instances.ShowSettings", "instances.InstanceSettings", P.SETTINGS_READ, True),
         Method("snapshots.list", "instances.ListSnapshots", "instances.SnapshotRecord*", P.STATES_READ, True),
-        Method("templates.list", "instances.ListTemplates", "instances.TemplateRecord*", P.SETTINGS_READ, True),
-        Method("virtual-networks.list", "instances.ListNetworks", "instances.NetworkRecord*", P.STATES_READ, True),
+        Method("templates.list", "instances.profiles.ListTemplates", "instances.profiles.TemplateRecord*", P.SETTINGS_READ, True),
+        Method("virtual-networks.list", "instances.profiles.ListVirtualNetworks", "instances.profiles.VirtualNetworkRecord*", P.STATES_READ, True),
         Method("images.list", "instances.ListImages", "instances.ImageRecord*", P.STATES_READ, True),
         Method("users.list", "identity.ListUsers", "identity.UserRecord*", P.USERS_READ, True),
         Method("audit.list", "identity.ListAudit", "identity.AuditRecord*", P.AUDIT_READ, True),
@@ -159,7 +159,7 @@ def _changes() -> tuple[Method, ...]:
         Method("instance.retry", "instances.RetryStartup", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.snapshot", "instances.SnapshotDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.delete", "instances.DeleteInstance", sub, P.INSTANCES_DELETE, False, danger="destructive"),
-        Method("templates.put", "instances.PutTemplate", "instances.TemplateRecord", P.TEMPLATES_EDIT, False, danger="changes"),
+        Method("templates.put", "instances.profiles.PutTemplate", "instances.profiles.TemplateRecord", P.TEMPLATES_EDIT, False, danger="changes"),
         Method("images.register", "instances.RegisterImage", "instances.ImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
         Method("operations.cancel", "operations.CancelOperation", "operations.OperationRecord", P.INSTANCES_OPERATE, False, danger="changes"),
         Method("operations.retry", "operations.RetryOperation", sub, P.INSTANCES_OPERATE, False, danger="changes"),
@@ -171,6 +171,7 @@ def _changes() -> tuple[Method, ...]:
 def _agents() -> tuple[Method, ...]:
     return (
         Method("agent.hello", "telemetry.Hello", "telemetry.Welcome", P.AGENT, False),
+        Method("agent.fetch", "telemetry.Fetch", "telemetry.Fetched", P.AGENT, False),
         Method("agent.report", "telemetry.Report", "telemetry.Acknowledged", P.AGENT, False),
     )
 

@@ -55,6 +55,7 @@ class LocalProvider:
     name = "local"
     is_elsewhere = False
     look_s = 1.0
+    whole_machines = False
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines
