@@ -86,7 +86,7 @@ class Site:
 
     @property
     def address(self) -> str:
-        return "https://127.0.0.1:{}".format(self.place[1])
+        return f"https://127.0.0.1:{self.place[1]}"
 
     def agent(self, machine: str = "vm-1", pem: str | None = None) -> AgentSide:
         return AgentSide(self.address, machine, self.pem if pem is None else pem)
