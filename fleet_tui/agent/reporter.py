@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any, Callable, Sequence
 
+from fleet_tui.agent.door import Door
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable
 from fleet_tui.agent.identity import Identity
 from fleet_tui.agent.journal import notice

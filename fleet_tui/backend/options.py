@@ -19,8 +19,8 @@ from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy
 from fleet_tui.backend.networks.rules import RULES, Rules, rules_of
 from fleet_tui.backend.store import sqlite_url
 
-
 AGENT_PORT = 6978
+"""Where agents of other machines are listened to when nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _make(work: Path) -> Path:
     with boot.open("wb") as file:
         file.truncate(BOOT_SIZE)
     (work / "syslinux.cfg").write_text(SYSLINUX)
-    run("mkfs.vfat", "-F", "16", "-n", "BOOT", boot)
+    run("mkfs.vfat", "-F", "16", "-n", "BOOT", "-h", BOOT_AT // SECTOR, boot)
     for source, name in ((kernel, "vmlinuz"), (initrd, "initrd.img"), (work / "syslinux.cfg", "syslinux.cfg")):
         run("mcopy", "-i", boot, source, f"::{name}")
     run("syslinux", "--install", boot)

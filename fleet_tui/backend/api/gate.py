@@ -134,7 +134,7 @@ class Gate:
         if address not in self._failed and len(self._failed) >= _KNOWN_FAILURES:
             del self._failed[min(self._failed, key=lambda known: self._failed[known][-1])]
         failed = self._failed.setdefault(address, [])
-        failed[:] = [at for at in failed if now - at < self.limits.silence_s][-self.limits.failures:] + [now]
+        failed[:] = [*[at for at in failed if now - at < self.limits.silence_s][-self.limits.failures:], now]
 
     def _lose_patience(self, transport: asyncio.Transport) -> None:
         self._waiting.pop(transport, None)
