@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from fleet_tui import __version__
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
@@ -37,6 +38,9 @@ from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.cloud import operations as cloud_operations
+from fleet_tui.backend.cloud.account import AWS, Account
+from fleet_tui.backend.cloud.account import any_sealed as account_sealed
 from fleet_tui.backend.errors import Busy, FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import access as host_access
@@ -50,6 +54,7 @@ from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
+from fleet_tui.backend.instances.specs import instances_of_cloud, regions_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.cards import NetworkTenants
@@ -95,6 +100,7 @@ class Daemon:
         self.store = Store(options.database)
         self._checkpoint = checkpoint
         self._closers: list[Callable[[], None]] = []
+        self._cloud: Provider | None = None
         self.drained = True
         """Whether every step had reached a checkpoint when it was stopped."""
 
@@ -103,14 +109,17 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
+        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or account_sealed(self.store)
+        self.envelope = Envelope.from_file(places.master_key, sealed)
         self.agent_listener = self._agent_listener()
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
+        self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
+        providers = Providers(provider, offered={} if options.simulate else {AWS: self._aws})
         self.drivers = Drivers(
-            Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope,
+            providers, self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.account.vault,
             far_door=self._far_door(),
         )
         site = Site(self.store, self.clock, places, provider, options.site)
@@ -130,11 +139,11 @@ class Daemon:
             (
                 *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers),
                 *network_operations.operations(self.networks), *machine_operations.operations(self.machines),
-                *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
+                *maintenance_operations.operations(self.maintenance), *cloud_operations.OPERATIONS, *Upkeep.OPERATIONS,
             ),
             {
                 Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
-                of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                of_maintenance.Drivers: self.maintenance, Account: self.account, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -170,10 +179,10 @@ class Daemon:
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
-        return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(), **people.handlers()},
-            users, audit, of_machines.owners,
-        )
+        of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
+        tables = (answers, of_hierarchy, of_machines, of_work, of_networks, of_cloud)
+        handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
+        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
 
     def stop(self) -> None:
         self.drained = self.engine.stop(GRACE_S)
@@ -231,6 +240,21 @@ class Daemon:
         self.world = of_hypervisors.FakeWorld(self.options.directories.state / "fake", faults)
         self._closers.append(self.world.close)
         return fake
+
+    def _aws(self) -> Provider | None:
+        """The site's cloud as a place for instances, once it has an account there; nothing of it is loaded before."""
+        if self._cloud is None and self.account.row() is not None:
+            from fleet_tui.backend.providers.aws import AwsProvider
+            from fleet_tui.backend.providers.aws_region import Terms
+
+            def terms() -> Terms:
+                row = self.account.existing()
+                with self.store.read() as tx:
+                    regions = dict.fromkeys((row.region, *regions_of_cloud(tx)))
+                return Terms(self.account.session(), row.site, row.machine_image, row.machine_type, row.cmk_arn, tuple(regions))
+
+            self._cloud = AwsProvider(terms)
+        return self._cloud
 
     def _far_sides(self) -> tuple[Hypervisors, Reach]:
         """The ways to hypervisors and to shells."""
