@@ -49,6 +49,7 @@ class AwsProvider:
     """
 
     name = "aws"
+    whole_machines = True
     is_elsewhere = True
     look_s = 10.0
 

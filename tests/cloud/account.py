@@ -1,0 +1,79 @@
+"""An account to work in: a moto server with the proxy before it, a network, an image, a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from fleet_tui.backend.cloud.session import Access, Session
+from fleet_tui.backend.providers.aws_region import Terms
+from tests.cloud.proxy import Proxy
+
+REGION = "eu-west-1"
+KEY_ID, SECRET = "AKIATESTTESTTESTTEST", "a secret that is never shown"
+ACCOUNT = "123456789012"
+IMAGE = "ami-03cf127a"
+"""One that moto has."""
+
+
+class CloudAccount:
+    """What a person would have set up there before the site comes."""
+
+    def __init__(self, proxy: Proxy, site: str = "site-test") -> None:
+        self.proxy, self.site = proxy, site
+        self.session = Session(Access(REGION, "keypair", access_key_id=KEY_ID, secret_access_key=SECRET, endpoint=proxy.endpoint))
+        self.vpc = self.ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
+        self.subnets = tuple(
+            self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"10.20.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
+            for number, zone in enumerate("ab")
+        )
+        self.image = IMAGE
+
+    def sdk(self, service: str) -> Any:
+        """A person's own client, through the proxy too."""
+        return boto3.client(
+            service, region_name=REGION, endpoint_url=self.proxy.endpoint, aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET
+        )
+
+    @cached_property
+    def ec2(self) -> Any:
+        return self.sdk("ec2")
+
+    def terms(self) -> Terms:
+        return Terms(self.session, self.site, self.image, "t3.medium", regions=(REGION,))
+
+    def key(self) -> str:
+        arn: str = self.sdk("kms").create_key(Description="test")["KeyMetadata"]["Arn"]
+        return arn
+
+    def census(self) -> dict[str, list[str]]:
+        """Everything in the account that carries the site's tag and still costs or counts, by kind."""
+        by = [{"Name": "tag:fleet:site", "Values": [self.site]}]
+        ec2 = self.ec2
+        instances = [one for r in ec2.describe_instances(Filters=by)["Reservations"] for one in r["Instances"]]
+        found = {
+            "instances": [one["InstanceId"] for one in instances if one["State"]["Name"] not in ("terminated", "shutting-down")],
+            "volumes": [v["VolumeId"] for v in ec2.describe_volumes(Filters=by)["Volumes"] if any(t["Key"] == "fleet:disk" for t in v["Tags"])],
+            "others": [v["VolumeId"] for v in ec2.describe_volumes(Filters=by)["Volumes"] if not any(t["Key"] == "fleet:disk" for t in v["Tags"])],
+            "cards": [one["NetworkInterfaceId"] for one in ec2.describe_network_interfaces(Filters=by)["NetworkInterfaces"]],
+            "groups": [one["GroupId"] for one in ec2.describe_security_groups(Filters=by)["SecurityGroups"]],
+            "addresses": [one["PublicIp"] for one in ec2.describe_addresses(Filters=by)["Addresses"]],
+            "snapshots": [one["SnapshotId"] for one in ec2.describe_snapshots(Filters=by)["Snapshots"]],
+        }
+        return {kind: names for kind, names in found.items() if names}
+
+
+@contextmanager
+def cloud_account(moto: int, content: Path, site: str = "site-test") -> Iterator[CloudAccount]:
+    content.mkdir(parents=True, exist_ok=True)
+    proxy = Proxy(moto, content)
+    proxy.start()
+    try:
+        yield CloudAccount(proxy, site)
+    finally:
+        proxy.stop()
