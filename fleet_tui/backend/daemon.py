@@ -28,6 +28,7 @@ from fleet_tui import __version__
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
 from fleet_tui.backend.api.cloud_answers import CloudAnswers
+from fleet_tui.backend.api.cloud_images_answers import CloudImageAnswers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
@@ -75,6 +76,8 @@ from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
 from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.providers.own_ground import Ground
+from fleet_tui.backend.providers.own_hosts import OwnHosts
 from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
@@ -116,12 +119,6 @@ class Daemon:
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
-        self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
-        providers = Providers(provider, offered={} if options.simulate else {AWS: self._aws})
-        self.drivers = Drivers(
-            providers, self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.account.vault,
-            far_door=self._far_door(),
-        )
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
         self.audit = Audit(self.store, clock=self.clock)
@@ -129,6 +126,13 @@ class Daemon:
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
         self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
         self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
+        self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock)
+        self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
+        places_of_instances = [provider] if options.simulate else [provider, OwnHosts(self.ground)]
+        self.drivers = Drivers(
+            Providers(*places_of_instances, offered={} if options.simulate else {AWS: self._aws}), self.agents, self.lines, self._door(), self.clock,
+            options.timeouts, sealer=self.account.vault, far_door=self._far_door(),
+        )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
@@ -177,14 +181,16 @@ class Daemon:
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
+        of_images = CloudImageAnswers(self.store, self.clock)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
-        tables = (answers, of_hierarchy, of_machines, of_work, of_networks, of_cloud)
+        tables = (answers, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
         handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
         return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
 
     def stop(self) -> None:
+        self.ground.leave()
         self.drained = self.engine.stop(GRACE_S)
         for close in reversed(self._closers):
             close()

@@ -124,7 +124,7 @@ class AgentListener:
         self, host: str, port: int, issue: Callable[[], Issued], is_due: Callable[[Issued], bool], limits: Limits | None = None,
     ) -> None:
         self.host, self.port = host, port
-        self.limits = limits or Limits(AGENT_BODIES)
+        self.limits: Limits | None = limits or Limits(AGENT_BODIES)
         self.tls: ssl.SSLContext | None = None
         self._issue, self._is_due = issue, is_due
         self._issued: Issued | None = None

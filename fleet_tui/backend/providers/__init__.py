@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
@@ -174,6 +175,40 @@ class NetworkPlace:
     public_zone_id: str = ""
     zone: str = ""
     guest_network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudImageRecord:
+    """An operating system that machines on our own hosts start from: a qcow2 with cloud-init and its NoCloud datasource."""
+
+    id: str
+    name: str
+    zone: str
+    path: str
+    """At the same place on every host of the zone."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListCloudImages:
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterCloudImage:
+    """Its folder must be on storage that all hosts of the zone share: machines made from it, and data disks, stand beside it."""
+
+    name: str
+    zone: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveCloudImage:
+    """From the register; the file stays where it is."""
+
+    target: str
+    confirm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -29,15 +28,15 @@ from fleet_tui.agent import processes
 from fleet_tui.agent.layout import Layout
 from fleet_tui.agent.spool import Spool
 from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import Busy, InternalError, InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.errors import Busy, InternalError, NotFound, WrongState
 from fleet_tui.backend.providers import ANY_DISK, BootConfiguration, DiskInfo, DiskSpec, MachineInfo, MachineSpec, MachineState, SnapshotInfo
 from fleet_tui.backend.providers.archive import place, place_agent
 from fleet_tui.backend.providers.disks import Disks
+from fleet_tui.backend.providers.ids import FORM, checked_id
 from fleet_tui.backend.telemetry import AgentLine
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 """What a machine sees of the daemon's environment; the rest may hold secrets."""
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,100}\Z")
 _BOOT_S = 20.0
 """How long the agent's process may take to hold its lock."""
 _TERMINATE_GRACE_S = 10.0
@@ -194,7 +193,7 @@ class LocalProvider:
     def machines(self) -> Sequence[MachineInfo]:
         if not self._machines.exists():
             return ()
-        return tuple(self.find_machine(entry.name) for entry in sorted(self._machines.iterdir()) if _ID.match(entry.name))
+        return tuple(self.find_machine(entry.name) for entry in sorted(self._machines.iterdir()) if FORM.match(entry.name))
 
     def measure_host(self) -> Mapping[str, Any]:
         cores = psutil.cpu_count() or 1
@@ -299,13 +298,6 @@ class LocalProvider:
         fresh = target.with_name(f".{target.name}.new")
         shutil.copyfile(source, fresh)
         fresh.rename(target)
-
-
-def checked_id(name: str) -> str:
-    """The id itself, if it can be a folder's name."""
-    if not _ID.match(name):
-        raise InvalidInput(f"{name!r} cannot be an id here", problems=[Problem("id", "letters, digits, dash, underscore")])
-    return name
 
 
 def remove(*folders: Path) -> None:
