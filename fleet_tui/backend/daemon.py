@@ -75,6 +75,7 @@ from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
 from fleet_tui.backend.providers import Door, Provider, Providers
+from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.providers.own_ground import Ground
 from fleet_tui.backend.providers.own_hosts import OwnHosts
@@ -103,7 +104,6 @@ class Daemon:
         self.store = Store(options.database)
         self._checkpoint = checkpoint
         self._closers: list[Callable[[], None]] = []
-        self._cloud: Provider | None = None
         self.drained = True
         """Whether every step had reached a checkpoint when it was stopped."""
 
@@ -129,9 +129,10 @@ class Daemon:
         self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock)
         self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
         places_of_instances = [provider] if options.simulate else [provider, OwnHosts(self.ground)]
+        offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
         self.drivers = Drivers(
-            Providers(*places_of_instances, offered={} if options.simulate else {AWS: self._aws}), self.agents, self.lines, self._door(), self.clock,
-            options.timeouts, sealer=self.account.vault, far_door=self._far_door(),
+            Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
+            sealer=self.account.vault, far_door=self._far_door(),
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
@@ -246,21 +247,6 @@ class Daemon:
         self.world = of_hypervisors.FakeWorld(self.options.directories.state / "fake", faults)
         self._closers.append(self.world.close)
         return fake
-
-    def _aws(self) -> Provider | None:
-        """The site's cloud as a place for instances, once it has an account there; nothing of it is loaded before."""
-        if self._cloud is None and self.account.row() is not None:
-            from fleet_tui.backend.providers.aws import AwsProvider
-            from fleet_tui.backend.providers.aws_region import Terms
-
-            def terms() -> Terms:
-                row = self.account.existing()
-                with self.store.read() as tx:
-                    regions = dict.fromkeys((row.region, *regions_of_cloud(tx)))
-                return Terms(self.account.session(), row.site, row.machine_image, row.machine_type, row.cmk_arn, tuple(regions))
-
-            self._cloud = AwsProvider(terms)
-        return self._cloud
 
     def _far_sides(self) -> tuple[Hypervisors, Reach]:
         """The ways to hypervisors and to shells."""

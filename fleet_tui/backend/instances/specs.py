@@ -12,6 +12,7 @@ from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.providers import DiskSpec, MachineSpec, Placement
+from fleet_tui.backend.store import Store
 
 CLOUD = "aws"
 HTTP, HTTPS = 80, 443
@@ -59,9 +60,10 @@ def instances_of_cloud(tx: Session) -> Sequence[str]:
     return tx.scalars(query.where(InstanceRow.disk_made | InstanceRow.machine.is_not(None)).order_by(InstanceRow.label)).all()
 
 
-def regions_of_cloud(tx: Session) -> Sequence[str]:
+def regions_of_cloud(store: Store) -> Sequence[str]:
     """Regions that virtual networks of the cloud name."""
-    return tx.scalars(select(NetworkRow.region).where(NetworkRow.provider == CLOUD, NetworkRow.region != "").distinct()).all()
+    with store.read() as tx:
+        return tx.scalars(select(NetworkRow.region).where(NetworkRow.provider == CLOUD, NetworkRow.region != "").distinct()).all()
 
 
 def _tags(settings: Mapping[str, Any]) -> dict[str, str]:
