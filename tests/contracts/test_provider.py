@@ -17,7 +17,9 @@ from fleet_tui.backend.providers import BootConfiguration, DiskInfo, DiskSpec, M
 from fleet_tui.backend.providers.aws import AwsProvider
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.store import Store, sqlite_url
 from tests.agent.stub_door import StubDoor
+from tests.backend.providers.own_yard import PLACEMENT, Yard
 from tests.cloud.account import cloud_account
 
 HELLO = Path(__file__).parents[2] / "examples/hello-app"
@@ -51,7 +53,26 @@ def _aws(folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
         yield Ground(lambda: AwsProvider(account.terms, pace=0.02), lambda disk: account.proxy.content / disk.path, placement)
 
 
-GROUNDS: dict[str, Callable[[Path, pytest.FixtureRequest], AbstractContextManager[Ground]]] = {"local": _local, "fake": _fake, "aws": _aws}
+@contextmanager
+def _own_hosts(folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """On fake hosts; what they do for a machine is done by the real operations of VMs."""
+    store = Store(sqlite_url(folder / "fleet.db"))
+    store.create_all()
+    yard = Yard(store, folder / "contents")
+    storage = yard.fleet.links.hypervisor("h1").storage
+
+    def content(disk: DiskInfo) -> Path:
+        found = storage.content(disk.path)
+        assert found is not None
+        return found
+
+    yield Ground(lambda: yard.again().provider, content, PLACEMENT)
+    store.close()
+
+
+GROUNDS: dict[str, Callable[[Path, pytest.FixtureRequest], AbstractContextManager[Ground]]] = {
+    "local": _local, "fake": _fake, "aws": _aws, "own_hosts": _own_hosts,
+}
 """One line for each implementation."""
 
 

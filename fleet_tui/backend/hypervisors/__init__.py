@@ -200,6 +200,10 @@ class Storage(Protocol):
         """The content, as it is at one moment, of a disk that a running guest has. ``Busy`` while the guest moves."""
         ...
 
+    def grow_of_running(self, guest_id: str, path: str, size_bytes: int) -> None:
+        """A disk that a running guest has, which sees it at once. ``Busy`` while the guest moves."""
+        ...
+
     def replace(self, source: str, target: str) -> None:
         """Make ``target`` a copy of ``source``: all of it, or nothing whatever fails."""
         ...

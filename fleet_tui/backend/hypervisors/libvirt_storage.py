@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fleet_tui.backend.errors import Busy, NotFound, TimedOut, WrongState
-from fleet_tui.backend.hypervisors import Disk, GuestState, StoredDisk, domain_xml
+from fleet_tui.backend.hypervisors import Disk, GuestInfo, GuestState, StoredDisk, domain_xml
 from fleet_tui.backend.text import clean
 
 if TYPE_CHECKING:
@@ -56,20 +56,19 @@ class HostStorage:
         domain, name = host.off(guest_id, "its disks change")
         host.link.call(host.link.connection.defineXML, domain_xml.fitted(host.definition(domain), disks), what=f"fit {name} with disks")
 
+    def grow_of_running(self, guest_id: str, path: str, size_bytes: int) -> None:
+        host = self._host
+        if host.shell.virtual_size(path) < size_bytes:
+            domain, info, disk = self._running(guest_id, path)
+            bytes_meant = host.libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+            host.link.call(domain.blockResize, disk.target, size_bytes, bytes_meant, what=f"grow a disk of {info.name}")
+
     def copy_of_running(self, guest_id: str, path: str, target: str) -> StoredDisk:
         """By a backup job of libvirt, which a crash of ours does not end: one that is found is ended, and another begun."""
         host = self._host
         if (found := self.find(target)) is not None:
             return found
-        domain = host.known(guest_id)
-        info = host.find(guest_id)
-        host.refuse_in_flight(info)
-        if info.state not in (GuestState.RUNNING, GuestState.PAUSED):
-            told = f"{info.name} is {info.state.value} on {host.link.address}"
-            raise WrongState(told, hint="copy its disk as it lies there", state=info.state.value)
-        disk = next((volume for volume in domain_xml.volumes(host.link.call(domain.XMLDesc, 0)) if volume.path == path), None)
-        if disk is None:
-            raise NotFound(f"{info.name} has no disk {clean(path, 200)}", hint="look at its disks")
+        domain, info, disk = self._running(guest_id, path)
         if self._is_copying(domain):
             host.link.call(domain.abortJob, what="end a copy that was left unfinished")
         self._wait(domain, info.name)
@@ -85,6 +84,19 @@ class HostStorage:
             raise WrongState(f"the copy of a disk of {info.name} failed: {clean(str(ended.get('errmsg', 'it was ended')), 200)}", hint="try again")
         host.shell.settle(target + _UNFINISHED, target)
         return self._made(target)
+
+    def _running(self, guest_id: str, path: str) -> tuple[Any, GuestInfo, domain_xml.Volume]:
+        """A guest that runs here and does not move, with its disk of that path."""
+        host = self._host
+        domain, info = host.known(guest_id), host.find(guest_id)
+        host.refuse_in_flight(info)
+        if info.state not in (GuestState.RUNNING, GuestState.PAUSED):
+            told = f"{info.name} is {info.state.value} on {host.link.address}"
+            raise WrongState(told, hint="treat its disk as it lies there", state=info.state.value)
+        disk = next((volume for volume in domain_xml.volumes(host.link.call(domain.XMLDesc, 0)) if volume.path == path), None)
+        if disk is None:
+            raise NotFound(f"{info.name} has no disk {clean(path, 200)}", hint="look at its disks")
+        return domain, info, disk
 
     def _is_copying(self, domain: Any) -> bool:
         stats: dict[str, Any] = self._host.link.call(domain.jobStats, 0)

@@ -49,9 +49,11 @@ class OwnDisks:
     def grow(self, disk_id: str, size_gb: int, say: Say) -> DiskInfo:
         row = self.existing(disk_id)
         if size_gb > row.size_gb:
-            if (holder := self._running_on(row)) is not None:
-                raise Busy(f"data disk {disk_id} is in use by VM {holder.name}", holders=[holder.name], hint="stop the instance, then grow its disk")
-            self._ground.storage(row.cluster_id).grow(row.path, size_gb * _GIB)
+            vm = self._running_on(row)
+            if vm is not None:
+                self._ground.machines.links.hypervisor(vm.host_id or "").storage.grow_of_running(vm.guest_id, row.path, size_gb * _GIB)
+            else:
+                self._ground.storage(row.cluster_id).grow(row.path, size_gb * _GIB)
             with self._ground.store.write() as tx:
                 row = tx.get_one(OwnDiskRow, disk_id)
                 say(f"data disk {disk_id} grows from {row.size_gb} to {size_gb} GB")
