@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from fleet_tui import __version__
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.cloud_images_answers import CloudImageAnswers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
@@ -38,6 +39,9 @@ from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.cloud import operations as cloud_operations
+from fleet_tui.backend.cloud.account import AWS, Account
+from fleet_tui.backend.cloud.account import any_sealed as account_sealed
 from fleet_tui.backend.errors import Busy, FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import access as host_access
@@ -51,6 +55,7 @@ from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
+from fleet_tui.backend.instances.specs import instances_of_cloud, regions_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.cards import NetworkTenants
@@ -70,6 +75,7 @@ from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
 from fleet_tui.backend.providers import Door, Provider, Providers
+from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
 from fleet_tui.backend.providers.own_ground import Ground
 from fleet_tui.backend.providers.own_hosts import OwnHosts
@@ -106,7 +112,8 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
+        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or account_sealed(self.store)
+        self.envelope = Envelope.from_file(places.master_key, sealed)
         self.agent_listener = self._agent_listener()
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
@@ -120,10 +127,12 @@ class Daemon:
         self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
         self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
         self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock)
+        self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
         places_of_instances = [provider] if options.simulate else [provider, OwnHosts(self.ground)]
+        offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
         self.drivers = Drivers(
-            Providers(*places_of_instances), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope,
-            far_door=self._far_door(),
+            Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
+            sealer=self.account.vault, far_door=self._far_door(),
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
@@ -135,11 +144,11 @@ class Daemon:
             (
                 *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers),
                 *network_operations.operations(self.networks), *machine_operations.operations(self.machines),
-                *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
+                *maintenance_operations.operations(self.maintenance), *cloud_operations.OPERATIONS, *Upkeep.OPERATIONS,
             ),
             {
                 Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
-                of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                of_maintenance.Drivers: self.maintenance, Account: self.account, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -176,11 +185,10 @@ class Daemon:
         of_images = CloudImageAnswers(self.store, self.clock)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
-        return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(), **of_images.table(),
-             **people.handlers()},
-            users, audit, of_machines.owners,
-        )
+        of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
+        tables = (answers, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
+        handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
+        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
 
     def stop(self) -> None:
         self.ground.leave()

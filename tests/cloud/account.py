@@ -24,12 +24,12 @@ IMAGE = "ami-03cf127a"
 class CloudAccount:
     """What a person would have set up there before the site comes."""
 
-    def __init__(self, proxy: Proxy, site: str = "site-test") -> None:
+    def __init__(self, proxy: Proxy, site: str, cidr: str) -> None:
         self.proxy, self.site = proxy, site
         self.session = Session(Access(REGION, "keypair", access_key_id=KEY_ID, secret_access_key=SECRET, endpoint=proxy.endpoint))
-        self.vpc = self.ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
+        self.vpc = self.ec2.create_vpc(CidrBlock=f"{cidr}.0.0/16")["Vpc"]["VpcId"]
         self.subnets = tuple(
-            self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"10.20.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
+            self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=f"{cidr}.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
             for number, zone in enumerate("ab")
         )
         self.image = IMAGE
@@ -69,11 +69,12 @@ class CloudAccount:
 
 
 @contextmanager
-def cloud_account(moto: int, content: Path, site: str = "site-test") -> Iterator[CloudAccount]:
+def cloud_account(moto: int, content: Path, site: str = "site-test", cidr: str = "10.20") -> Iterator[CloudAccount]:
+    """``cidr``: first two numbers of its addresses; ``127.20`` where something is really to listen there."""
     content.mkdir(parents=True, exist_ok=True)
     proxy = Proxy(moto, content)
     proxy.start()
     try:
-        yield CloudAccount(proxy, site)
+        yield CloudAccount(proxy, site, cidr)
     finally:
         proxy.stop()

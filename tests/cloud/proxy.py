@@ -29,6 +29,10 @@ _HELD = ("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey")
 _CODES = {"pending": "0", "running": "16", "shutting-down": "32", "stopping": "64"}
 
 
+def _is_change(request: Request) -> bool:
+    return not request.action.startswith(("Describe", "Get", "List", "GET")) and request.form.get("DryRun") != "true"
+
+
 @dataclass
 class Passing:
     """A state that lasts for some more looks."""
@@ -63,6 +67,8 @@ class Proxy:
         """Actions whose next answers get lost, though they were done."""
         self.disabled: set[str] = set()
         """Keys."""
+        self.done: Callable[[str], bool] = lambda action: False
+        """Told of each change right after it was made; true loses its answer. Whoever asked may be dead by then."""
         self.calls: Counter[str] = Counter()
         self.throttled = self.pages = 0
         self._moto = moto
@@ -113,6 +119,8 @@ class Proxy:
             found = self._once(request) if request.service == "ec2" else self._forward(request)
             if found.is_good and request.service == "ec2":
                 found = self._seen(request, found)
+            if found.is_good and _is_change(request) and self.done(action):
+                return None
             if found.is_good and self.lost[action] > 0:
                 self.lost[action] -= 1
                 return None

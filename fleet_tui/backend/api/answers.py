@@ -69,7 +69,7 @@ class Answers:
             "operations.cancel": lambda caller, r: self._engine.cancel(r.id, caller.user),
             "operations.retry": lambda caller, r: self._engine.retry(r.id, r.request_id, caller.user),
             "agent.hello": lambda caller, r: self._agents.hello(r),
-            "agent.fetch": lambda caller, r: fetch(self._agents, self._images, r),
+            "agent.fetch": lambda caller, r: fetch(self._agents, self._bundles, r),
             "agent.report": lambda caller, r: self._agents.report(r),
         }
 

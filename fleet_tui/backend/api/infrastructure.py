@@ -8,6 +8,10 @@ from fleet_tui.backend.identity import Permission as P
 _SUBMITTED = "operations.Submitted"
 
 METHODS: tuple[Method, ...] = (
+    Method("cloud.show", "cloud.ShowCloud", "cloud.CloudRecord", P.SETTINGS_READ, True),
+    Method("cloud.setup", "cloud.SetUpCloud", "cloud.CloudRecord", P.SITE_ADMIN, False, danger="changes"),
+    Method("cloud.test-key", "cloud.TestKey", "cloud.KeyVerdict", P.SITE_ADMIN, True),
+    Method("kms.rewrap", "cloud.RewrapKeys", _SUBMITTED, P.SITE_ADMIN, False, danger="changes"),
     Method("zones.list", "hosts.ListZones", "hosts.ZoneRecord*", P.STATES_READ, True),
     Method("pods.list", "hosts.ListPods", "hosts.PodRecord*", P.STATES_READ, True),
     Method("clusters.list", "hosts.ListClusters", "hosts.ClusterRecord*", P.STATES_READ, True),

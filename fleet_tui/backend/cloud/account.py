@@ -155,7 +155,7 @@ class Account:
                     setattr(kept, name, getattr(wanted, name))
                 kept.version += 1
             append(tx, type="cloud.changed", ref=REF, text=f"cloud account {wanted.account} saved")
-            return bool(wanted.cmk_arn) and bool(secrets_kept.behind(tx, self.columns, wanted.cmk_arn, 1))
+            return bool(wanted.cmk_arn) and next(secrets_kept.behind(tx, self.columns, wanted.cmk_arn), None) is not None
 
     def _wanted(self, row: CloudAccountRow | None, request: SetUpCloud) -> CloudAccountRow:
         """The row as it would be; nothing of it is stored."""
@@ -228,6 +228,13 @@ class Account:
         ]
         checks.append(CloudCheck("region", "warning" if warning else "ok", warning or f"{facts.region}, the site's own"))
         return KeyVerdict(facts.id, True, tuple(checks))
+
+
+def any_sealed(store: Store) -> str:
+    """The account's secret key as it is sealed, by which the site's master key is known; empty when there is none."""
+    with store.read() as tx:
+        row = tx.get(CloudAccountRow, AWS)
+        return row.secret_key_sealed if row is not None else ""
 
 
 _CONTEXT = f"{REF}:secret-access-key"

@@ -19,10 +19,8 @@ from fleet_tui.backend.errors import Busy, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.operations.catalogue import Lease, OperationFacts, OperationKind, Prepared, Step, StepContext, planned
 
-AT_ONCE = 50
-"""Secrets looked for at a time."""
-_ROUNDS = 3
-"""Times a secret may be saved anew under our hands before the rest is left to another attempt."""
+_ROUNDS = 4
+"""Looks for what is left: some may be saved anew under our hands."""
 
 
 def _prepare(tx: Session, request: RewrapKeys, user: str) -> Prepared:
@@ -30,14 +28,23 @@ def _prepare(tx: Session, request: RewrapKeys, user: str) -> Prepared:
     if row is None or not row.cmk_arn:
         raise WrongState("this site has no cloud's key to move secrets to", hint="`fleet cloud setup --cmk KEY` chooses one")
     return Prepared(
-        target="cloud", target_ref=REF, leases=(Lease("fleet", "secrets"),), parameters={"key": row.cmk_arn},
+        target="cloud", target_ref=REF, leases=(Lease("fleet", "secrets"),),
         plan=planned("cloud", changes=(f"every stored secret moves to {row.cmk_arn}",), consequences=("old ones stay valid until each is moved",)),
     )
 
 
+def _key(ctx: StepContext) -> str:
+    """The one that is set up now: who chooses another while secrets move finds them under that one in the end."""
+    with ctx.read() as tx:
+        row = tx.get(CloudAccountRow, AWS)
+    if row is None or not row.cmk_arn:
+        raise WrongState("no key is chosen any more", hint="`fleet cloud setup --cmk KEY` chooses one")
+    return row.cmk_arn
+
+
 def _check(ctx: StepContext) -> Mapping[str, Any]:
     """The key still does, before anything is moved to it."""
-    verdict = ctx.use(Account).test_key(ctx.operation.parameters["key"])
+    verdict = ctx.use(Account).test_key(_key(ctx))
     if not verdict.passed:
         raise WrongState(f"the key cannot be used: {verdict.checks[0].text}", hint=verdict.checks[0].hint or "choose another key")
     ctx.say(f"{verdict.key} encrypts and decrypts")
@@ -45,32 +52,27 @@ def _check(ctx: StepContext) -> Mapping[str, Any]:
 
 
 def _move(ctx: StepContext) -> Mapping[str, Any]:
-    account, key, moved, lost = ctx.use(Account), str(ctx.operation.parameters["key"]), 0, 0
-    with ctx.read() as tx:
-        row = tx.get(CloudAccountRow, AWS)
-        counted = secrets_kept.count(tx, account.columns)
-    if row is None or row.cmk_arn != key:
-        raise WrongState("another key was chosen meanwhile", hint="the operation that was begun then moves everything to that one")
-    total = sum(number for under, number in counted.items() if under != key)
-    while True:
+    account, moved = ctx.use(Account), 0
+    for _ in range(_ROUNDS):
+        key = _key(ctx)
         with ctx.read() as tx:
-            left = secrets_kept.behind(tx, account.columns, key, AT_ONCE)
-        if not left:
-            break
-        for secret in left:
+            places = list(secrets_kept.behind(tx, account.columns, key))
+        if not places:
+            return {"moved": moved, "key": key}
+        for number, place in enumerate(places, 1):
             ctx.check()
-            fresh = account.vault.move(secret.text)
+            with ctx.read() as tx:
+                value = secrets_kept.read(tx, place)
+            fresh = secrets_kept.moved(value, account.vault.move, key)
             with ctx.write() as tx:
-                done = secrets_kept.replace(tx, secret, fresh)
-            moved, lost = moved + done, lost + (not done)
-            ctx.progress(f"{moved} of {max(total, moved)}")
-        if lost > _ROUNDS * max(total, 1):
-            raise Busy("secrets are saved anew while they are moved", hint="try again", holders=[])
-    return {"moved": moved}
+                if value is not None and secrets_kept.replace(tx, place, value, fresh):
+                    moved += sum(1 for _ in secrets_kept.texts(fresh))
+            ctx.progress(f"{number} of {len(places)}")
+    raise Busy("secrets are saved anew while they are moved", hint="try again", holders=[])
 
 
 def _told(tx: Session, op: OperationFacts, results: Mapping[str, Mapping[str, Any]]) -> None:
-    append(tx, type="cloud.changed", ref=REF, operation_id=op.id, text=f"every stored secret is under {op.parameters['key']}")
+    append(tx, type="cloud.changed", ref=REF, operation_id=op.id, text=f"every stored secret is under {results['move-secrets']['key']}")
 
 
 OPERATIONS: tuple[OperationKind, ...] = (

@@ -160,7 +160,7 @@ def _as_role(access: Access) -> SdkSession:
         connect, own, access.role_arn, extra_args={"RoleSessionName": "fleet-tui", "DurationSeconds": ROLE_S}
     )
     assumed = get_session()
-    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # type: ignore[attr-defined]
+    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
     return assumed
 
 
@@ -174,7 +174,7 @@ def refused(refusal: Any, service: str) -> FleetError:
     said = _said(str(refusal.response.get("Error", {}).get("Message", "")))
     verb = f"{'sts' if refusal.operation_name == 'AssumeRole' else service}:{refusal.operation_name}"
     words = f"AWS refused {verb}: {said or code} [{code}]"
-    facts = {"aws": code, "action": verb}
+    facts: dict[str, Any] = {"aws": code, "action": verb}
     if code in _DENIED:
         missing = _permission(said, verb)
         return PermissionDenied(
@@ -185,7 +185,7 @@ def refused(refusal: Any, service: str) -> FleetError:
         return AuthFailed(words, hint="look at the site's cloud account: `fleet cloud show`", **facts)
     if code in _THROTTLED:
         return Busy(f"AWS limits {verb}, also after {ATTEMPTS} tries: {said}", hint="try again in a minute", **facts)
-    if code in _HELD:
+    if code in _HELD or "currently in use" in said:
         return Busy(words, hint="something still uses it; try again when it is free", **facts)
     if _FULL.search(code):
         return NoCapacity(words, hint="choose another machine type, zone or region, or have the limit raised", **facts)

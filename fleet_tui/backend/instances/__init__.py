@@ -155,6 +155,8 @@ class InstanceSettings:
     """Field -> why it cannot be changed now."""
     choices: Mapping[str, tuple[str, ...]]
     """Field -> what may be chosen now (templates, networks, images)."""
+    hidden: tuple[str, ...] = ()
+    """Fields that mean nothing where this instance runs."""
 
 
 # Requests that become operations; each is one kind in the catalogue.

@@ -16,11 +16,12 @@ from fleet_tui.backend.instances.document import TEMPLATE_ACTIONS, assign_port, 
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
+from fleet_tui.backend.instances.specs import disk_spec, machine_spec
 from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import LEFT, StepContext
 from fleet_tui.backend.operations.overview import outcome
-from fleet_tui.backend.providers import MachineSpec, MachineState, Provider
+from fleet_tui.backend.providers import MachineState, Provider
 
 LOST_S = 5.0
 """How long a machine may be seen without its agent before the start-up is given up: its last words may be on the way."""
@@ -84,13 +85,13 @@ def ensure_disk(ctx: StepContext) -> Result:
     provider = provider_of(ctx)
     with ctx.read() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        disk_id, size, kept = row.disk_id, row.settings["data_disk.size_gb"], row.disk_made
+        disk_id, size, kept, spec = row.disk_id, row.settings["data_disk.size_gb"], row.disk_made, disk_spec(tx, row)
     found = provider.find_disk(disk_id)
     if kept and found is None:
         raise NotFound(f"the data disk {disk_id} is gone from {provider.name}", hint="restore it from a backup; nothing was made in its place")
     if found is not None and found.attached_to not in (None, _machine_id(ctx)):
         raise Busy(f"the data disk {disk_id} is attached to {found.attached_to}", hint="deprovision that machine first", holders=[found.attached_to])
-    disk = provider.ensure_disk(disk_id, size, ctx.token, ctx.say)
+    disk = provider.ensure_disk(disk_id, size, ctx.token, ctx.say, spec)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.disk_made, row.disk_path = True, disk.path
@@ -123,7 +124,7 @@ def create_machine(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.machine = machine
-        spec = MachineSpec(id=machine, instance_id=row.id, label=row.label, token=ctx.token)
+        spec = machine_spec(tx, row, machine, ctx.token)
     provider.create_machine(spec, ctx.say)
     return {"machine": machine}
 

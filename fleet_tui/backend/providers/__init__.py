@@ -307,17 +307,23 @@ class Provider(Protocol):
 
 
 class Providers:
-    """The providers of this site, by name."""
+    """The providers of this site, by name.
 
-    def __init__(self, *providers: Provider) -> None:
+    Args:
+        offered: those that come and go with what is set up; each is asked for when it is wanted, and gives ``None`` while there is none.
+    """
+
+    def __init__(self, *providers: Provider, offered: Mapping[str, Callable[[], Provider | None]] | None = None) -> None:
         self._by_name = {provider.name: provider for provider in providers}
+        self._offered = dict(offered or {})
 
     def named(self, name: str) -> Provider:
         """Raises :class:`NotFound` when the site has none of that name."""
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise NotFound(f"this site has no provider {name!r}", hint="choose another virtual network") from None
+        found = self._by_name.get(name) or self._offered.get(name, lambda: None)()
+        if found is None:
+            hint = "set its account up: `fleet cloud setup`" if name in self._offered else "choose another virtual network"
+            raise NotFound(f"this site has no provider {name!r}", hint=hint)
+        return found
 
     def all(self) -> tuple[Provider, ...]:
-        return tuple(self._by_name.values())
+        return (*self._by_name.values(), *(found for offer in self._offered.values() if (found := offer()) is not None))

@@ -15,12 +15,14 @@ from typing import Any
 from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, NoCapacity, NotFound, PermissionDenied, Problem, TimedOut, WrongState
 from fleet_tui.backend.providers import (
     ANY_DISK,
+    Amiss,
     BootConfiguration,
     DiskInfo,
     DiskSpec,
     MachineInfo,
     MachineSpec,
     MachineState,
+    NetworkPlace,
     SnapshotInfo,
 )
 from fleet_tui.backend.providers.aws_cards import Cards, made_by
@@ -28,6 +30,7 @@ from fleet_tui.backend.providers.aws_disks import Disks
 from fleet_tui.backend.providers.aws_launch import Launch
 from fleet_tui.backend.providers.aws_names import Names
 from fleet_tui.backend.providers.aws_region import DISK, MACHINE, Region, Terms, told
+from fleet_tui.backend.providers.aws_survey import survey
 from fleet_tui.backend.providers.user_data import user_data
 from fleet_tui.backend.telemetry import AgentLine
 
@@ -244,6 +247,9 @@ class AwsProvider:
 
     def measure_host(self) -> Mapping[str, Any]:
         return {}
+
+    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
+        return survey(self._region(place.region), place)
 
     # --- inside --------------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from fleet_tui.backend.records import dataclass
 
-SEALED: Mapping[str, Any] = MappingProxyType({"sealed": True})
+SEALED: dict[str, Any] = {"sealed": True}
 """``info`` of a database column whose texts a :class:`~.kms.Vault` sealed: by this mark they are found when the key changes."""
 
 

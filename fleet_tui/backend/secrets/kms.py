@@ -105,13 +105,18 @@ class Vault:
             raise WrongState("this site has no cloud's key", hint="`fleet cloud setup --cmk KEY` chooses one")
         if key_of(sealed) is not None:
             return keyed.rewrap(sealed)
-        context = _decoded(sealed.split(".")[1]) if sealed.startswith(f"{_OWN_MARK}.") else ""
+        context = _decoded(sealed.split(".")[1])
         return keyed.seal(self.open(sealed, context), context)
 
 
 def key_of(sealed: str) -> str | None:
     """Full name of the cloud's key that a text is sealed under; ``None`` for one under the site's own."""
     return _parts(sealed)[0] if sealed.startswith(f"{_MARK}.") else None
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a vault sealed it."""
+    return text.startswith((f"{_MARK}.", f"{_OWN_MARK}."))
 
 
 def sealed_under(key: str) -> str:
