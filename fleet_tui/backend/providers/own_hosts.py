@@ -101,7 +101,7 @@ class OwnHosts:
         """Its row first, with its address; then the VM, off, of the same name."""
         checked_id(spec.id)
         plan = self._plan(spec)
-        if self._vm(spec.id) is None:
+        if not self._is_made(spec.id):
             self._ground.do("vm.create", plan)
             say(f"made VM {spec.id} from {plan.image}, address {plan.ips[0]}")
         return self.find_machine(spec.id)
@@ -206,6 +206,14 @@ class OwnHosts:
             if tx.get(OwnMachineRow, checked_id(machine_id)) is None:
                 return None
             return tx.scalar(select(VmRow).where(VmRow.name == machine_id))
+
+    def _is_made(self, machine_id: str) -> bool:
+        """Whether its VM is there, once an operation that makes it has ended: one that fails takes it away again."""
+        vm = self._vm(machine_id)
+        try:
+            return vm is not None and self._settled(vm.id) is not None
+        except NotFound:
+            return False
 
     def _existing(self, machine_id: str) -> VmRow:
         vm = self._vm(machine_id)
