@@ -22,6 +22,7 @@ from fleet_tui.backend.providers import (
     DiskSpec,
     MachineSpec,
     MachineState,
+    NetworkPlace,
     Placement,
     RegisterCloudImage,
     RemoveCloudImage,
@@ -196,6 +197,7 @@ def test_a_machine_that_moved_is_the_same_machine(yard: Yard) -> None:
     yard.submit("vm.migrate", MigrateVm(target="m-1", host=other), "ada")
     info = yard.provider.find_machine("m-1")
     assert (info.state, info.host, yard.runs()) == (MachineState.ON, other, (other,))
+    assert yard.provider.whereabouts() == {"m-1": other}
     assert yard.provider.snapshot_disk("d-1", "s-1", lambda text: None).size_bytes > 0
     yard.provider.shut_down("m-1", 5.0, lambda text: None)
     yard.provider.detach_disk("m-1", "d-1")
@@ -331,6 +333,20 @@ def test_each_boot_brings_its_own_orders_on_the_same_seed(yard: Yard) -> None:
     yard.provider.boot("m-1", BootConfiguration("m-1", "another", ORDERS.door, ORDERS.ca_pem), "", lambda text: None)
     (second,) = [file.content for file in yard.fleet.world.ledger.files.values() if file.id.endswith(".seed.iso")]
     assert second != first and b"another".hex() in second and len(yard.vm().disks) == 3
+
+
+def test_what_a_virtual_network_lacks_is_said_all_at_once(yard: Yard) -> None:
+    assert not yard.provider.survey(NetworkPlace(zone="z", guest_network="shop"))
+    lost = yard.provider.survey(NetworkPlace(zone="nowhere", guest_network="nothing"))
+    assert [one.field for one in lost] == ["zone", "guest_network"] and all(one.is_error for one in lost)
+    yard.fleet.set(NetworkRow, "n-shop", cidr="")
+    for host in ("h1", "h2"):
+        yard.fleet.set(HostRow, host, resource_state="Maintenance")
+    with yard.store.write() as tx:
+        cloud_images.remove(tx, RemoveCloudImage("debian", confirm="debian"), "ada")
+    amiss = yard.provider.survey(NetworkPlace(zone="z", guest_network="shop"))
+    assert [(one.field, one.is_error) for one in amiss] == [("zone", True), ("guest_network", True), ("zone", False)]
+    assert "no cloud image" in amiss[0].text and "range of addresses" in amiss[1].text and "Maintenance" in amiss[2].text
 
 
 # --- the register of images --------------------------------------------------------------------------------------------------
