@@ -75,6 +75,11 @@ AUDIT = (
     _column("RESULT", lambda r: r.result),
 )
 EVENTS = tuple(column for column in COLUMNS["events"] if column.name in ("time", "text", "user", "ref"))
+CLOUD_CHECKS = (
+    _column("TRIED", lambda r: r.name),
+    _column("VERDICT", lambda r: r.verdict),
+    _column("WHAT", lambda r: f"{r.text}{f'; {r.hint}' if r.hint else ''}"),
+)
 ZONES = (
     _column("ZONE", lambda r: r.name),
     _column("STATE", lambda r: r.allocation.value),

@@ -48,7 +48,7 @@ class CloudAccount:
         return Terms(self.session, self.site, self.image, "t3.medium", regions=(REGION,))
 
     def key(self) -> str:
-        arn: str = self.sdk("kms").create_key(Description="test")["KeyMetadata"]["Arn"]
+        arn: str = self.sdk("kms").create_key(Description="test", KeyUsage="ENCRYPT_DECRYPT", KeySpec="SYMMETRIC_DEFAULT")["KeyMetadata"]["Arn"]
         return arn
 
     def census(self) -> dict[str, list[str]]:

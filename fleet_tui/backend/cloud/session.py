@@ -44,6 +44,7 @@ _UNKNOWN = frozenset({
     "AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException",
     "InvalidSignatureException", "MissingAuthenticationToken", "OptInRequired",
 })
+_CHANGED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 _THROTTLED = frozenset({
     "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "TooManyRequestsException",
     "PriorRequestNotComplete", "EC2ThrottledException", "SlowDown", "VolumeModificationRateExceeded",
@@ -183,6 +184,8 @@ def refused(refusal: Any, service: str) -> FleetError:
         )
     if code in _UNKNOWN:
         return AuthFailed(words, hint="look at the site's cloud account: `fleet cloud show`", **facts)
+    if code in _CHANGED:
+        return AuthFailed("a sealed secret cannot be opened: it was changed, or belongs to something else", **facts)
     if code in _THROTTLED:
         return Busy(f"AWS limits {verb}, also after {ATTEMPTS} tries: {said}", hint="try again in a minute", **facts)
     if code in _HELD or "currently in use" in said:

@@ -64,7 +64,7 @@ class Cards:
         groups = list(spec.placement.security_groups) or [self._group(spec, subnet["VpcId"], say)]
         tags = self._region.tags(
             label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token,
-            allocation=spec.public_ip_allocation, **facts,
+            allocation=self._reserved(spec.public_ip_allocation)["AllocationId"] if spec.public_ip_allocation else "", **facts,
         )
         made = self._ec2.call(
             "create_network_interface", SubnetId=subnet["SubnetId"], Groups=groups, Description=f"fleet {spec.label} {spec.id}"[:255],
@@ -178,7 +178,7 @@ class Cards:
         """
         name = str(card["NetworkInterfaceId"])
         if spec.public_ip_allocation:
-            address = self._ec2.call("describe_addresses", AllocationIds=[spec.public_ip_allocation])["Addresses"][0]
+            address = self._reserved(spec.public_ip_allocation)
             holder = address.get("NetworkInterfaceId") or address.get("InstanceId")
             if holder and holder != name:
                 words = f"public address {address['PublicIp']} belongs to {holder}"
@@ -191,6 +191,19 @@ class Cards:
             self._ec2.call("associate_address", AllocationId=address["AllocationId"], NetworkInterfaceId=name, AllowReassociation=False)
             say(f"public address {address['PublicIp']}")
         return self._region.until(lambda: self._addressed(name, address["PublicIp"]), f"{address['PublicIp']} is at {name}", _CARD_S)
+
+    def _reserved(self, wanted: str) -> dict[str, Any]:
+        """The address of that allocation id, or the address itself.
+
+        Raises:
+            NotFound: the account has no such address in this region.
+        """
+        by: dict[str, Any] = {"AllocationIds": [wanted]} if wanted.startswith("eipalloc-") else {"PublicIps": [wanted]}
+        found = self._ec2.call("describe_addresses", **by)["Addresses"]
+        if not found:
+            raise NotFound(f"there is no reserved address {wanted} in {self._region.name}", hint="reserve one there, or choose another one")
+        address: dict[str, Any] = found[0]
+        return address
 
     def _own_address(self, spec: MachineSpec, say: Say) -> dict[str, Any]:
         """AWS takes no client token here, so more than one may have been made by a call whose answer was lost: the rest is given back."""
