@@ -61,6 +61,11 @@ class Identity:
         identity._save()
         return identity
 
+    @property
+    def data_serial(self) -> str:
+        """Of the data disk, where the machine has disks."""
+        return str(self._given.get("data_serial") or "")
+
     def way(self) -> Door:
         """A way to the door, for one thread."""
         return Door(self.door, self.machine, self.ca_pem)

@@ -59,7 +59,8 @@ class Life:
             raise
         self._standing.phase("hello", "done")
         self._journal.say("hello", f"agent {AGENT_VERSION} on machine {self._identity.machine}, boot {self._identity.boot[:8]}")
-        self._machine = Machine(self._identity.machine, self._layout, self._identity.document, self._journal, self._standing)
+        identity = self._identity
+        self._machine = Machine(identity.machine, self._layout, identity.document, self._journal, self._standing, identity.data_serial)
         self._application = Application(self._machine)
         self._sequence = Sequence(self._machine, self._application)
         self._watch = Watch(self._machine, self._application, self._identity.disk_use_s)

@@ -125,6 +125,14 @@ def fitted(xml: str, disks: Sequence[Disk]) -> str:
     return ET.tostring(domain, encoding="unicode")
 
 
+def has_disks(xml: str, disks: Sequence[Disk]) -> bool:
+    """Whether a definition has these disks already, in this order."""
+    serials = [disk.findtext("serial", "") for disk in ET.fromstring(xml).iterfind("./devices/disk[@type='file'][@device='disk']")]
+    there = [(volume.path, volume.format, volume.is_local, volume.is_kept) for volume in volumes(xml)]
+    wanted = [(disk.path, disk.format, disk.is_local, disk.is_kept) for disk in disks]
+    return there == wanted and serials[:len(wanted)] == [disk.serial for disk in disks]
+
+
 def backup(target: str, path: str) -> str:
     """The order to copy one disk of a running guest, as it is at that moment, to a file."""
     order = Element("domainbackup", mode="push")

@@ -58,7 +58,8 @@ class FakeStorage:
 
     def copy_of_running(self, guest_id: str, path: str, target: str) -> StoredDisk:
         with self._on.verb("copy_disk", guest_id):
-            self._refuse_halted(guest_id, path)
+            if self._file(target) is None:
+                self._refuse_halted(guest_id, path)
             return self._copied(path, target, is_running=True)
 
     def grow_of_running(self, guest_id: str, path: str, size_bytes: int) -> None:

@@ -51,7 +51,8 @@ class HostStorage:
 
     def fit(self, guest_id: str, disks: Sequence[Disk]) -> None:
         host = self._host
-        if host.domain(guest_id) is None:
+        known = host.domain(guest_id)
+        if known is None or domain_xml.has_disks(host.definition(known), disks):
             return
         domain, name = host.off(guest_id, "its disks change")
         host.link.call(host.link.connection.defineXML, domain_xml.fitted(host.definition(domain), disks), what=f"fit {name} with disks")

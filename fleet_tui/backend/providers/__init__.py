@@ -231,6 +231,15 @@ class Surveyor(Protocol):
         ...
 
 
+@runtime_checkable
+class Roaming(Protocol):
+    """A provider whose machines change hosts while they run."""
+
+    def whereabouts(self) -> Mapping[str, str]:
+        """Machine -> name of the host it stands on now; asks nobody but the database."""
+        ...
+
+
 class Provider(Protocol):
     """A place where instances run. All verbs raise :class:`FleetError` kinds, never the SDK's own.
 

@@ -12,23 +12,27 @@ from typing import Any
 from sqlalchemy import select
 
 from fleet_tui.backend.errors import Busy, NotFound, WrongState
+from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.machines import AttachDisk, CreateVm, DestroyVm, DetachDisk, StartVm, StopVm, vms
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.machines.states import VmState
 from fleet_tui.backend.providers import (
     ANY_DISK,
+    Amiss,
     BootConfiguration,
     DiskInfo,
     DiskSpec,
     MachineInfo,
     MachineSpec,
     MachineState,
+    NetworkPlace,
     SnapshotInfo,
 )
 from fleet_tui.backend.providers.addresses import card_of, free_address
 from fleet_tui.backend.providers.ids import checked_id
 from fleet_tui.backend.providers.own_disks import OwnDisks
 from fleet_tui.backend.providers.own_ground import Ground, Say
+from fleet_tui.backend.providers.own_survey import survey
 from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow
 from fleet_tui.backend.providers.seeds import seed
 from fleet_tui.backend.telemetry import AgentLine
@@ -101,7 +105,7 @@ class OwnHosts:
         """Its row first, with its address; then the VM, off, of the same name."""
         checked_id(spec.id)
         plan = self._plan(spec)
-        if self._vm(spec.id) is None:
+        if not self._is_made(spec.id):
             self._ground.do("vm.create", plan)
             say(f"made VM {spec.id} from {plan.image}, address {plan.ips[0]}")
         return self.find_machine(spec.id)
@@ -168,6 +172,14 @@ class OwnHosts:
             found = tx.scalars(select(OwnMachineRow.id).order_by(OwnMachineRow.id)).all()
         return tuple(self.find_machine(machine_id) for machine_id in found)
 
+    def whereabouts(self) -> Mapping[str, str]:
+        query = select(OwnMachineRow.id, HostRow.name).join(VmRow, VmRow.name == OwnMachineRow.id).join(HostRow, HostRow.id == VmRow.host_id)
+        with self._ground.store.read() as tx:
+            return dict(tx.execute(query).tuples().all())
+
+    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
+        return survey(self._ground, place)
+
     def measure_host(self) -> Mapping[str, Any]:
         return {}
 
@@ -206,6 +218,14 @@ class OwnHosts:
             if tx.get(OwnMachineRow, checked_id(machine_id)) is None:
                 return None
             return tx.scalar(select(VmRow).where(VmRow.name == machine_id))
+
+    def _is_made(self, machine_id: str) -> bool:
+        """Whether its VM is there, once an operation that makes it has ended: one that fails takes it away again."""
+        vm = self._vm(machine_id)
+        try:
+            return vm is not None and self._settled(vm.id) is not None
+        except NotFound:
+            return False
 
     def _existing(self, machine_id: str) -> VmRow:
         vm = self._vm(machine_id)

@@ -228,7 +228,7 @@ def test_of_several_daemons_one_that_answers_is_enough(site: Site) -> None:
 # --- strangers -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", sorted({*METHODS, "console", "nonsense"} - {"agent.hello", "agent.report"}))
+@pytest.mark.parametrize("method", sorted({*METHODS, "console", "nonsense"} - set(AGENT_BODIES)))
 def test_nothing_but_what_agents_call_can_be_reached(site: Site, method: str) -> None:
     if site.server is None:
         site.open()

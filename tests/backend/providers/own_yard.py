@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy import select
+
 from fleet_tui.backend.hypervisors import GuestState
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.networks.rows import NetworkRow
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, Submitted
+from fleet_tui.backend.operations.queries import ACTIVE
+from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.operations.runner import nothing
 from fleet_tui.backend.providers import Placement, RegisterCloudImage, cloud_images
 from fleet_tui.backend.providers.own_ground import Ground
@@ -41,9 +45,15 @@ class Yard:
         self.provider = OwnHosts(Ground(store, self.desk.runner._resources[type(fleet.machines)], lambda: self, fleet.clock))  # type: ignore[arg-type]
 
     def again(self) -> Yard:
-        """After a crash."""
+        """After a crash: the next daemon goes on with what was under way."""
         self.fleet.links.forget()
-        return Yard(self.store, fleet=self.fleet)
+        yard = Yard(self.store, fleet=self.fleet)
+        yard.desk.claim()
+        with self.store.read() as tx:
+            left = tx.scalars(select(OperationRow.id).where(OperationRow.state.in_(ACTIVE)).order_by(OperationRow.submitted_at)).all()
+        for operation_id in left:
+            yard.desk.run(operation_id)
+        return yard
 
     # The engine, where an operation has ended when it was submitted
 
