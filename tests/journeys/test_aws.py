@@ -80,7 +80,7 @@ def cloud_site(moto: int, tmp_path: Path) -> Iterator[Cloud]:
                 account.site = set_up(found, account)
                 found.image("witness", install='echo once >> "$FLEET_DATA/installs"; sh install.sh')
                 found.template("witness", tasks("count", COUNTING), application="witness")
-                found.create("web-1", network="aws", template="witness", cloud_tags=["team=core"])
+                found.create("web-1", network="aws", template="witness", cloud_tags=["team=core"], data_disk__size_max_gb=100)
                 yield Cloud(found, account, hypervisor)
         finally:
             hypervisor.stop()
@@ -152,6 +152,9 @@ def test_an_instance_lives_its_whole_life_there(cloud_site: Cloud) -> None:
     found.do(i.StartInstance(target="web-1"))
     until(lambda: found.site.show("web-1").health is Health.OK, 30.0)
     assert "Hello from web-1" in found.get("web-1")
+    found.do(i.GrowDisk(target="web-1", size_gb=60))
+    assert found.account.ec2.describe_volumes(VolumeIds=found.volumes("web-1"))["Volumes"][0]["Size"] == 60
+    assert found.site.show("web-1").data_disk.size_gb == 60 and not found.site.show("web-1").pending_changes
     found.do(i.SnapshotDisk(target="web-1", reason="before"))
     (snapshot,) = found.site.call(i.ListSnapshots("web-1"))
     marked(found.disk("web-1"), "spoilt")
