@@ -168,6 +168,31 @@ def test_an_instance_lives_its_whole_life_there(cloud_site: Cloud) -> None:
     assert proxy.throttled, "the proxy did what it is there for"
 
 
+def test_what_is_not_allowed_is_named_and_leaves_nothing(cloud_site: Cloud) -> None:
+    found, proxy = cloud_site, cloud_site.account.proxy
+    proxy.denied.add("ec2:AssociateAddress")
+    ended = found.site.ended(found.site.submit(request("provision")).id, 120.0)
+    assert ended.state is OperationState.FAILED and ended.error is not None, found.story("web-1")
+    assert "ec2:AssociateAddress" in ended.error.message and "policy" in ended.error.hint
+    assert found.site.show("web-1").failed_stage == "resources"
+    gone(found)
+    proxy.calm()
+    made = found.do(request("reprovision"))
+    check(found, marked(found.disk("web-1")), [made])
+
+
+def test_no_room_keeps_the_machine_and_a_retry_is_enough(cloud_site: Cloud) -> None:
+    found, proxy = cloud_site, cloud_site.account.proxy
+    proxy.failing["ec2:RunInstances"] = [("InsufficientInstanceCapacity", "no t3.medium here now")]
+    made = found.site.ended(found.site.submit(request("provision")).id, 120.0)
+    assert made.state is OperationState.FAILED and made.error is not None and made.error.code == "capacity", found.story("web-1")
+    record = found.site.show("web-1")
+    assert (record.state, record.failed_stage) == (InstanceState.FAILED, "startup:hello") and "instances" not in found.account.census()
+    found.do(i.RetryStartup(target="web-1"))
+    assert found.site.show("web-1").private_ip == record.private_ip
+    check(found, marked(found.disk("web-1")), [made])
+
+
 @pytest.mark.slow
 def test_killed_at_every_step_boundary(cloud_site: Cloud) -> None:
     found, home = cloud_site, cloud_site.site.home
