@@ -51,19 +51,25 @@ class CloudAccount:
         arn: str = self.sdk("kms").create_key(Description="test", KeyUsage="ENCRYPT_DECRYPT", KeySpec="SYMMETRIC_DEFAULT")["KeyMetadata"]["Arn"]
         return arn
 
+    def _every(self, verb: str, key: str) -> list[Any]:
+        """Of the site, on whatever page."""
+        pages = self.ec2.get_paginator(verb).paginate(Filters=[{"Name": "tag:fleet:site", "Values": [self.site]}])
+        return [one for page in pages for one in page[key]]
+
     def census(self) -> dict[str, list[str]]:
         """Everything in the account that carries the site's tag and still costs or counts, by kind."""
+        volumes = self._every("describe_volumes", "Volumes")
+        disks = [one for one in volumes if any(tag["Key"] == "fleet:disk" for tag in one["Tags"])]
+        instances = [one for found in self._every("describe_instances", "Reservations") for one in found["Instances"]]
         by = [{"Name": "tag:fleet:site", "Values": [self.site]}]
-        ec2 = self.ec2
-        instances = [one for r in ec2.describe_instances(Filters=by)["Reservations"] for one in r["Instances"]]
         found = {
             "instances": [one["InstanceId"] for one in instances if one["State"]["Name"] not in ("terminated", "shutting-down")],
-            "volumes": [v["VolumeId"] for v in ec2.describe_volumes(Filters=by)["Volumes"] if any(t["Key"] == "fleet:disk" for t in v["Tags"])],
-            "others": [v["VolumeId"] for v in ec2.describe_volumes(Filters=by)["Volumes"] if not any(t["Key"] == "fleet:disk" for t in v["Tags"])],
-            "cards": [one["NetworkInterfaceId"] for one in ec2.describe_network_interfaces(Filters=by)["NetworkInterfaces"]],
-            "groups": [one["GroupId"] for one in ec2.describe_security_groups(Filters=by)["SecurityGroups"]],
-            "addresses": [one["PublicIp"] for one in ec2.describe_addresses(Filters=by)["Addresses"]],
-            "snapshots": [one["SnapshotId"] for one in ec2.describe_snapshots(Filters=by)["Snapshots"]],
+            "volumes": [one["VolumeId"] for one in disks],
+            "others": [one["VolumeId"] for one in volumes if one not in disks],
+            "cards": [one["NetworkInterfaceId"] for one in self._every("describe_network_interfaces", "NetworkInterfaces")],
+            "groups": [one["GroupId"] for one in self._every("describe_security_groups", "SecurityGroups")],
+            "addresses": [one["PublicIp"] for one in self.ec2.describe_addresses(Filters=by)["Addresses"]],
+            "snapshots": [one["SnapshotId"] for one in self._every("describe_snapshots", "Snapshots")],
         }
         return {kind: names for kind, names in found.items() if names}
 

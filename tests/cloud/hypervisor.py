@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,11 @@ class Hypervisor:
         moto: port.
         folder: holds the machines' OS disks.
         content: what the proxy keeps volumes in.
+        site: tag of the site whose instances these are.
     """
 
-    def __init__(self, moto: int, folder: Path, content: Path) -> None:
-        self.folder, self.content = folder, content
+    def __init__(self, moto: int, folder: Path, content: Path, site: Callable[[], str]) -> None:
+        self.folder, self.content, self._site = folder, content, site
         self.bodies: dict[str, Body] = {}
         self.born: list[str] = []
         """Every instance that ever ran, in order."""
@@ -92,7 +94,7 @@ class Hypervisor:
                 self.trouble.append(str(problem))
 
     def _look(self) -> None:
-        found = self._ec2.describe_instances(Filters=[{"Name": "tag-key", "Values": ["fleet:site"]}])
+        found = self._ec2.describe_instances(Filters=[{"Name": "tag:fleet:site", "Values": [self._site()]}])
         instances = {one["InstanceId"]: one for r in found["Reservations"] for one in r["Instances"]}
         for name, body in list(self.bodies.items()):
             state = instances[name]["State"]["Name"] if name in instances else "terminated"

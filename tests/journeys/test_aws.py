@@ -73,7 +73,7 @@ def cloud_site(moto: int, tmp_path: Path) -> Iterator[Cloud]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with cloud_account(moto, tmp_path / "content", cidr="127.20") as account:
-        hypervisor = Hypervisor(moto, tmp_path / "machines", account.proxy.content)
+        hypervisor = Hypervisor(moto, tmp_path / "machines", account.proxy.content, lambda: account.site)
         hypervisor.start()
         try:
             with site(flags=(*FLAGS, "--agent-listen", f"127.0.0.1:{port}"), variables={"FLEET_TEST_CLOUD": "1"}) as found:
