@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import file_digest
 from itertools import pairwise
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -30,6 +32,7 @@ from fleet_tui.backend.operations import OperationState
 from tests.journeys.real_hosts import real_fleet, where
 from tests.journeys.site import Site
 from tests.lab import cloud_image
+from tests.lab.commands import run
 from tests.lab.fixtures import REAL_HOSTS
 from tests.lab.lab import BASE, Lab
 from tests.lab.router import Router
@@ -49,7 +52,7 @@ def fleet(lab: Lab) -> Iterator[Site]:
     if lacking:
         pytest.skip(f"a cloud image takes {', '.join(lacking)} (Debian packages)")
     os.link(cloud_image.built(BASE), lab.shared / "debian.qcow2")
-    flags = ("--agent-listen", f"{lab.network.net}.1:0", "--timeouts", TIMEOUTS, "--maintenance", "retry_s=3,watch_s=1,silence_s=60")
+    flags = ("--agent-listen", f"{lab.network.net}.1", "--timeouts", TIMEOUTS, "--maintenance", "retry_s=3,watch_s=1,silence_s=60")
     with Router(lab) as router, real_fleet(lab, *flags) as found:
         router.carry(VLAN, CIDR, GATEWAY)
         found.call(n.CreatePhysicalNetwork("fabric", "z1", nic_labels={"kvm": "eth1"}, ranges="3500-3599"))
@@ -143,6 +146,56 @@ def test_an_instance_serves_from_a_vm_keeps_its_data_and_outlives_its_hosts_main
     assert "recognised" in " ".join(fleet.texts("web", "data-disk"))
     assert _visits(page(url_of(fleet, "web"), certificate_of(url_of(fleet, "web")))) > _visits(visits)
     assert not fleet.complaints()
+
+
+def test_a_killed_daemon_a_foreign_disk_and_a_snapshot(fleet: Site, lab: Lab) -> None:
+    fleet.create("db", network="own", data_disk__size_gb=10, data_disk__size_max_gb=20)
+    operation = fleet.submit(i.ProvisionInstance(target="db"))
+    until(lambda: (machine := fleet.show("db").machine) and where(lab, machine), 180, "its VM runs")
+    fleet.kill()
+    fleet.await_door()
+    assert fleet.ended(operation.id, BOOT_S).state is OperationState.SUCCEEDED
+    record = fleet.show("db")
+    assert len(fleet.call(v.ListVms()).vms) == 1 and [vm.name for vm in fleet.call(v.ListVms()).vms] == [record.machine]
+    visits = _visits(page(url_of(fleet, "db"), certificate_of(url_of(fleet, "db"))))
+
+    fleet.do(i.SnapshotDisk(target="db", reason="before somebody confused the disks"), timeout=180)
+    (snapshot,) = fleet.call(i.ListSnapshots("db"))
+    assert fleet.show("db").health is Health.OK, "it was made while the machine ran"
+    fleet.do(i.DeprovisionInstance(target="db", confirmed=True), timeout=180)
+    disk = Path(record.data_disk.path)
+    assert disk.exists() and not fleet.call(v.ListVms()).vms
+
+    foreign = _foreign(disk)
+    failed = fleet.fails(i.ProvisionInstance(target="db"), timeout=BOOT_S)
+    assert failed.error is not None and "data-disk" in failed.error.message and "ext4, label 'mysql'" in failed.error.message
+    assert fleet.show("db").failed_stage == "startup:data-disk" and _content(disk) == foreign
+
+    fleet.do(i.ReprovisionInstance(target="db", snapshot=snapshot.id, confirmed=True), timeout=BOOT_S)
+    assert fleet.show("db").state is InstanceState.RUNNING
+    assert "recognised" in fleet.texts("db", "data-disk")[-2] + fleet.texts("db", "data-disk")[-1]
+    assert _visits(page(url_of(fleet, "db"), certificate_of(url_of(fleet, "db")))) > visits
+
+
+def _foreign(disk: Path) -> str:
+    """Somebody else's file system in the place of the data disk; a hash of what is on it."""
+    raw = disk.with_suffix(".raw")
+    with raw.open("wb") as file:
+        file.truncate(64 * 1024**2)
+    run("mkfs.ext4", "-q", "-F", "-L", "mysql", raw)
+    run("qemu-img", "convert", "-O", "qcow2", raw, disk)
+    raw.unlink()
+    return _content(disk)
+
+
+def _content(disk: Path) -> str:
+    raw = disk.with_suffix(".look")
+    try:
+        run("qemu-img", "convert", "-O", "raw", disk, raw, timeout=120)
+        with raw.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    finally:
+        raw.unlink(missing_ok=True)
 
 
 def _visits(text: str) -> int:
