@@ -137,13 +137,14 @@ def fetch(orders, part, target):
             os.rename(name, target)
             return
         except OSError as error:
-            if os.path.exists(name):
-                os.unlink(name)
             if time.monotonic() > deadline:
                 sys.exit("fleet: %s did not arrive: %s" % (part, error))
             say("%s did not arrive yet (%s); next try in %.0f s" % (part, error, pause))
             time.sleep(pause)
             pause = min(15.0, pause * 2)
+        finally:
+            if os.path.exists(name):
+                os.unlink(name)
 
 
 def device_of(volume):

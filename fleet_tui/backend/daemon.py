@@ -134,7 +134,7 @@ class Daemon:
         offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
         self.drivers = Drivers(
             Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
-            sealer=self.account.vault, far_door=self._far_door(),
+            sealer=self.envelope, far_door=self._far_door(),
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)

@@ -192,7 +192,7 @@ class Proxy:
             return None
         if items(volume, "attachmentSet"):
             return refusal(request, "VolumeInUse", f"{form['VolumeId']} is already attached to an instance")
-        if text(instance, "instanceState/name") not in ("running", "stopped") or form["InstanceId"] in self._passing:
+        if text(instance, "instanceState/name") not in ("running", "stopped") or self._is_passing(form["InstanceId"]):
             return refusal(request, "IncorrectState", f"Instance '{form['InstanceId']}' is not 'running'.")
         if text(volume, "availabilityZone") != text(instance, "placement/availabilityZone"):
             return refusal(request, "InvalidVolume.ZoneMismatch", "The volume is not in the same availability zone as the instance")
@@ -200,6 +200,9 @@ class Proxy:
         if form["Device"] in devices:
             return refusal(request, "InvalidParameterValue", f"Invalid value '{form['Device']}' for unixDevice. Attachment point is already in use")
         return None
+
+    def _is_passing(self, name: str) -> bool:
+        return name in self._passing and self._passing[name].looks > 0
 
     def _described(self, request: Request, action: str, name: str, value: str, group: str) -> ET.Element | None:
         body = urlencode({"Action": action, "Version": "2016-11-15", f"{name}.1": value}).encode()

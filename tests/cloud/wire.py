@@ -78,7 +78,7 @@ def items(tree: ET.Element, group: str) -> list[ET.Element]:
 
 
 def lists(tree: ET.Element, group: str) -> list[ET.Element]:
-    return list(tree.iter(f"{{*}}{group}"))
+    return [element for element in tree.iter() if element.tag.rpartition("}")[2] == group]
 
 
 def text(entry: ET.Element, path: str) -> str:

@@ -9,7 +9,6 @@ from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fleet_tui.backend.clock import SystemClock
-from fleet_tui.backend.secrets import SEALED
 from fleet_tui.backend.store import Base, Json, Utc
 
 _clock = SystemClock()
@@ -23,10 +22,10 @@ class TemplateRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     label: Mapped[str] = mapped_column(String(63), unique=True)
     application: Mapped[str] = mapped_column(String(63))
-    setup_actions: Mapped[list[Any]] = mapped_column(Json, default=list, info=SEALED)
+    setup_actions: Mapped[list[Any]] = mapped_column(Json, default=list)
     """Secrets in their parameters are sealed, each for its action."""
     machine_type: Mapped[str] = mapped_column(String(63), default="")
-    license_sealed: Mapped[str] = mapped_column(Text, default="", info=SEALED)
+    license_sealed: Mapped[str] = mapped_column(Text, default="")
     ssh_key_pair: Mapped[str] = mapped_column(String(255), default="")
     authorized_keys: Mapped[str] = mapped_column(Text, default="")
     """One a line."""
@@ -36,7 +35,7 @@ class TemplateRow(Base):
     api_access_mode: Mapped[str] = mapped_column(String(20), default="none")
     api_key_storage: Mapped[str] = mapped_column(String(20), default="none")
     api_key_id: Mapped[str] = mapped_column(String(128), default="")
-    api_key_sealed: Mapped[str] = mapped_column(Text, default="", info=SEALED)
+    api_key_sealed: Mapped[str] = mapped_column(Text, default="")
     api_secret_id: Mapped[str] = mapped_column(Text, default="")
     version: Mapped[int] = mapped_column(Integer, default=1)
 
@@ -109,7 +108,7 @@ class InstanceRow(Base):
     template_id: Mapped[str] = mapped_column(ForeignKey("instance_template.id"))
     network_id: Mapped[str] = mapped_column(ForeignKey("virtual_network.id"))
     settings: Mapped[dict[str, Any]] = mapped_column(Json)
-    applied: Mapped[dict[str, Any] | None] = mapped_column(Json, info=SEALED)
+    applied: Mapped[dict[str, Any] | None] = mapped_column(Json)
     pending: Mapped[list[str]] = mapped_column(Json, default=list)
     machine: Mapped[str | None] = mapped_column(String(60), index=True)
     host: Mapped[str | None] = mapped_column(String(253))

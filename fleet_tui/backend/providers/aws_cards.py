@@ -16,6 +16,7 @@ from fleet_tui.backend.providers.aws_region import MACHINE, OPERATION, Region, c
 _CARD_S, _GROUP_S = 180.0, 300.0
 ALLOCATION = "fleet:allocation"
 """On a card: the public address that it is to have, when that is one a person reserved."""
+_SAME_RULE = "InvalidPermission.Duplicate"
 _ANYWHERE = [{"CidrIp": "0.0.0.0/0"}]
 
 Say = Callable[[str], None]
@@ -105,12 +106,13 @@ class Cards:
         group = self._find_group(spec.id)
         if group is None:
             tags = self._region.tags(label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token)
-            made = self._ec2.call(
+            # Its name is its client token: one that was made by a call whose answer got lost is found by its tags.
+            self._once("InvalidGroup.Duplicate", lambda: self._ec2.call(
                 "create_security_group", GroupName=name, Description=f"fleet {spec.id}", VpcId=vpc_id,
                 TagSpecifications=[specification("security-group", tags)],
-            )["GroupId"]
-            say(f"made security group {made}")
-            group = self._region.until(lambda: self._group_named(made), f"security group {made} is there", _GROUP_S)
+            ))
+            group = self._region.until(lambda: self._find_group(spec.id), f"security group {name} is there", _GROUP_S)
+            say(f"made security group {group['GroupId']}")
         self._open(group, spec, vpc_id)
         return str(group["GroupId"])
 
@@ -123,10 +125,10 @@ class Cards:
             for port in dict.fromkeys(spec.ports) if (port, port) not in ports
         ]
         if wanted:
-            self._once(lambda: self._ec2.call("authorize_security_group_ingress", GroupId=group["GroupId"], IpPermissions=wanted))
+            self._once(_SAME_RULE, lambda: self._ec2.call("authorize_security_group_ingress", GroupId=group["GroupId"], IpPermissions=wanted))
         if access == "no":
             ranges = [r for rule in group.get("IpPermissionsEgress", ()) for r in rule.get("IpRanges", ())]
-            self._once(lambda: self._ec2.call(
+            self._once(_SAME_RULE, lambda: self._ec2.call(
                 "authorize_security_group_egress", GroupId=group["GroupId"], IpPermissions=[{"IpProtocol": "-1", "IpRanges": inside}]
             ))
             if any(found.get("CidrIp") == "0.0.0.0/0" for found in ranges):
@@ -134,12 +136,12 @@ class Cards:
                 self._ec2.call("revoke_security_group_egress", GroupId=group["GroupId"], IpPermissions=[rule])
 
     @staticmethod
-    def _once(act: Callable[[], Any]) -> None:
-        """A rule that is there already is there."""
+    def _once(already: str, act: Callable[[], Any]) -> None:
+        """What is there already is there."""
         try:
             act()
         except WrongState as error:
-            if error.details.get("aws") != "InvalidPermission.Duplicate":
+            if error.details.get("aws") != already:
                 raise
 
     def _cidr(self, vpc_id: str) -> str:
@@ -150,9 +152,6 @@ class Cards:
 
     def _find_group(self, machine_id: str) -> dict[str, Any] | None:
         return next(iter(self._region.find("describe_security_groups", "SecurityGroups", machine=machine_id)), None)
-
-    def _group_named(self, group_id: str) -> dict[str, Any] | None:
-        return next(iter(self._ec2.call("describe_security_groups", GroupIds=[group_id])["SecurityGroups"]), None)
 
     def remove_groups(self, machine_id: str) -> None:
         for group in self._region.find("describe_security_groups", "SecurityGroups", machine=machine_id):
@@ -207,13 +206,14 @@ class Cards:
 
     def _own_address(self, spec: MachineSpec, say: Say) -> dict[str, Any]:
         """AWS takes no client token here, so more than one may have been made by a call whose answer was lost: the rest is given back."""
-        found = sorted(self._addresses(spec.id), key=lambda one: (not one.get("NetworkInterfaceId"), one["AllocationId"]))
-        for extra in found[1:]:
-            self._ec2.call("release_address", AllocationId=extra["AllocationId"])
-        if found:
-            return found[0]
-        tags = self._region.tags(label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token)
-        return self._ec2.call("allocate_address", Domain="vpc", TagSpecifications=[specification("elastic-ip", tags)])
+        if not (found := self._addresses(spec.id)):
+            tags = self._region.tags(label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token)
+            self._ec2.call("allocate_address", Domain="vpc", TagSpecifications=[specification("elastic-ip", tags)])
+            found = self._region.until(lambda: self._addresses(spec.id), "its public address is there", _CARD_S)
+        first, *extra = sorted(found, key=lambda one: (not one.get("NetworkInterfaceId"), one["AllocationId"]))
+        for one in extra:
+            self._ec2.call("release_address", AllocationId=one["AllocationId"])
+        return first
 
     def _addressed(self, name: str, address: str) -> dict[str, Any] | None:
         card = self.again(name)

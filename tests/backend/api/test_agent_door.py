@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Site:
         self.listener: AgentListener | None = None
         self.server: Server | None = None
         self.called: list[str] = []
+        self.fetching: Callable[[Any, Any], Any] = reached
         self.pem = self.authority.certificate_pem()
         self.issued = self.authority.issue("127.0.0.1", "localhost")
 
@@ -58,7 +59,7 @@ class Site:
         made_up = {name: reached for name, method in METHODS.items() if not method.stream}
         handlers = {
             **made_up, "agent.hello": lambda caller, request: self.agents.hello(request),
-            "agent.report": lambda caller, request: self.agents.report(request),
+            "agent.report": lambda caller, request: self.agents.report(request), "agent.fetch": self.fetching,
         }
         users = Users(self.store, SystemClock())
         users.bootstrap(-1, "nobody")  # even if somebody were known by it
