@@ -34,6 +34,7 @@ class Yard:
         if shutil.which("xorriso") is None:
             pytest.skip("the seeds of machines are made with xorriso (Debian package)")
         self.store = store
+        self.said: list[str] = []
         self.checkpoint: Callable[[str], None] = nothing
         if fleet is None:
             fleet = CabledFleet(store)
@@ -58,6 +59,11 @@ class Yard:
         for operation_id in left:
             yard.desk.run(operation_id)
         return yard
+
+    def say(self, text: str) -> None:
+        """A line of an operation's log: written in a transaction of its own, so nobody says anything inside one."""
+        with self.store.write():
+            self.said.append(text)
 
     # The engine, where an operation has ended when it was submitted
 
