@@ -29,7 +29,7 @@ ALSO = {
     "instance edit": ["--set", "a=b"], "host add": ["--ssh-key", "FILE", "--accept-fingerprint", "SHA256:x"], "host edit": ["--tags", "a"],
     "vm edit": ["--tags", "a"], "cluster set-ratio": ["--cpu", "2"], "host session": ["--reason", "later"], "vm create": ["--kernel", "/k"],
     "vm console": ["--output", "text"], "maintain rolling": ["--work", "none"], "physnet edit": ["--nic-label", "kvm=eth1"],
-    "vlan dedicate": ["--account", "shop"],
+    "vlan dedicate": ["--account", "shop"], "cloud setup": ["--region", "eu-west-1"],
 }  # fmt: skip
 """Without these they would be refused before anything is asked."""
 ENDLESS = ("op follow", "pane")

@@ -3,7 +3,7 @@
 A file for itself: it is what the machine is given at its birth, so it can import nothing of ours. At the first boot it makes itself a unit of
 systemd; at each later one it asks the cloud's metadata service for its orders again, for they change with every start.
 
-``FLEET_MACHINE_ROOT`` names another folder than the machine's own; then nothing outside of it is touched, no unit made and no disk mounted.
+``FLEET_MACHINE_ROOT`` names another folder than the machine's own; then nothing outside of it is touched, no unit made and no disk looked for.
 """
 
 import base64
@@ -25,7 +25,7 @@ ROOT = os.environ.get("FLEET_MACHINE_ROOT", "")
 PLACE = ROOT or "/var/lib/fleet/machine"
 PROGRAM, UNIT = "/opt/fleet/arrival.py", "/etc/systemd/system/fleet-agent.service"
 METADATA = "169.254.169.254"
-PATIENCE_S, DISK_S = 900.0, 300.0
+PATIENCE_S = 900.0
 ORDERS = "FLEET_ORDERS = "
 UNIT_TEXT = """[Unit]
 Description=fleet agent
@@ -147,41 +147,6 @@ def fetch(orders, part, target):
                 os.unlink(name)
 
 
-def device_of(volume):
-    serial = volume.replace("-", "")
-    for path in ("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_" + serial, "/dev/sdf", "/dev/xvdf"):
-        if os.path.exists(path):
-            return os.path.realpath(path)
-    return ""
-
-
-def mount(volume):
-    """Format the data disk only if it carries no signature at all; a foreign one is left alone, and the agent says that it has no disk."""
-    target = os.path.join(PLACE, "data")
-    os.makedirs(target, exist_ok=True)
-    deadline = time.monotonic() + DISK_S
-    while not device_of(volume):
-        if time.monotonic() > deadline:
-            say("data disk %s did not appear" % volume)
-            return
-        time.sleep(1.0)
-    device = device_of(volume)
-    if os.path.ismount(target):
-        return
-    found = subprocess.run(["blkid", "-p", "-o", "export", device], stdout=subprocess.PIPE, check=False)
-    facts = dict(line.split("=", 1) for line in found.stdout.decode("utf-8", "replace").splitlines() if "=" in line)
-    if found.returncode == 2 and not facts:
-        say("data disk %s is blank, formatting it" % volume)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-L", "fleet-data", device], check=True)
-    elif facts.get("TYPE") not in ("ext4", "xfs"):
-        say("data disk %s carries %s; nothing was changed" % (volume, facts.get("TYPE") or facts.get("PTTYPE") or "something unreadable"))
-        os.rmdir(target)
-        return
-    subprocess.run(["mount", "-o", "noatime", device, target], check=True)
-    if facts.get("TYPE", "ext4") == "ext4":
-        subprocess.run(["resize2fs", device], stdout=subprocess.DEVNULL, check=False)
-
-
 def settle(text):
     """Become a unit, so that each boot begins here, with the orders of that boot."""
     os.makedirs(os.path.dirname(PROGRAM), exist_ok=True)
@@ -213,12 +178,11 @@ def main(text):
         fetch(orders, "agent", os.path.join(PLACE, "agent.pyz"))
         fetch(orders, "bundle", os.path.join(PLACE, "bundle.tar"))
         given = {name: orders[name] for name in ("machine", "token", "door", "ca_pem")}
+        given["data_serial"] = "" if ROOT else orders["volume"]
         handle, name = tempfile.mkstemp(prefix=".agent.json.", dir=PLACE)
         with os.fdopen(handle, "w") as file:
             json.dump(given, file)
         os.rename(name, os.path.join(PLACE, "agent.json"))
-    if not ROOT and orders.get("volume"):
-        mount(orders["volume"])
     marks = {"FLEET_MACHINE": orders["machine"], "FLEET_MACHINE_FOLDER": PLACE, "HOME": PLACE}
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ", "TMPDIR") if name in os.environ}
     python = shutil.which("python3") or sys.executable

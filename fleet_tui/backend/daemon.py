@@ -335,7 +335,8 @@ def _configure_logs(file: Path, level: str, stderr: bool) -> None:
     for each in handlers:
         each.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
-    for noisy in ("aiohttp.access", "alembic", "asyncio"):
+    # The SDK of the cloud would tell whole requests at level debug: keys, tokens, what is sealed.
+    for noisy in ("aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

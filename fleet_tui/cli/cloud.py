@@ -42,7 +42,7 @@ def set_up(context: Context) -> int:
 
 def test_key(context: Context) -> int:
     """Exit code 1 when the key does not pass."""
-    verdict: c.KeyVerdict = context.session.fetch(c.TestKey(context.given.key))
+    verdict: c.KeyVerdict = change(context, c.TestKey(context.given.key), context.given.key)
     if context.out.is_json:
         context.out.json(verdict)
     else:

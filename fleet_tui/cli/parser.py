@@ -122,6 +122,9 @@ def _instance(tree: Tree) -> None:
         one = named(verb(name, instances.operate, kind.help))
         for flag in kind.flags:
             option = f"--{flag.replace('_', '-')}"
+            if flag == "size_gb":
+                one.add_argument("--size", dest=flag, type=count, required=True, metavar="GIB")
+                continue
             if flag in ("snapshot", "reason"):
                 one.add_argument(option, default="", metavar="ID" if flag == "snapshot" else "TEXT")
             else:

@@ -29,6 +29,12 @@ def refused(home: Path, *flags: str) -> str:
     return line
 
 
+def test_a_site_without_a_cloud_loads_no_sdk_of_one() -> None:
+    program = "import sys, fleet_tui.backend.daemon; print(sorted({'boto3', 'botocore', 'acme'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("file", ["fleet.db", "engine.db"])
 def test_a_database_that_is_none(tmp_path: Path, file: str) -> None:
     (tmp_path / file).write_bytes(os.urandom(50_000))

@@ -62,7 +62,7 @@ class Proxy:
         self.denied: set[str] = set()
         """Actions such as ``ec2:RunInstances``."""
         self.failing: dict[str, list[tuple[str, str]]] = {}
-        """Action -> refusals to come, each a code and a message."""
+        """Action, with ``/dry`` for its rehearsal -> refusals to come, each a code and a message."""
         self.lost: Counter[str] = Counter()
         """Actions whose next answers get lost, though they were done."""
         self.disabled: set[str] = set()
@@ -112,7 +112,7 @@ class Proxy:
             if action in self.denied:
                 code = "UnauthorizedOperation" if request.service == "ec2" else "AccessDeniedException"
                 return refusal(request, code, f"You are not authorized to perform: {action} on this resource", 403)
-            if coming := self.failing.get(action):
+            if coming := self.failing.get(f"{action}/dry" if request.form.get("DryRun") == "true" else action):
                 return refusal(request, *coming.pop(0))
             if (strict := self._refused(request)) is not None:
                 return strict

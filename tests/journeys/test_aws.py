@@ -80,7 +80,7 @@ def cloud_site(moto: int, tmp_path: Path) -> Iterator[Cloud]:
                 account.site = set_up(found, account)
                 found.image("witness", install='echo once >> "$FLEET_DATA/installs"; sh install.sh')
                 found.template("witness", tasks("count", COUNTING), application="witness")
-                found.create("web-1", network="aws", template="witness", cloud_tags=["team=core"])
+                found.create("web-1", network="aws", template="witness", cloud_tags=["team=core"], data_disk__size_max_gb=100)
                 yield Cloud(found, account, hypervisor)
         finally:
             hypervisor.stop()
@@ -152,6 +152,9 @@ def test_an_instance_lives_its_whole_life_there(cloud_site: Cloud) -> None:
     found.do(i.StartInstance(target="web-1"))
     until(lambda: found.site.show("web-1").health is Health.OK, 30.0)
     assert "Hello from web-1" in found.get("web-1")
+    found.do(i.GrowDisk(target="web-1", size_gb=60))
+    assert found.account.ec2.describe_volumes(VolumeIds=found.volumes("web-1"))["Volumes"][0]["Size"] == 60
+    assert found.site.show("web-1").data_disk.size_gb == 60 and not found.site.show("web-1").pending_changes
     found.do(i.SnapshotDisk(target="web-1", reason="before"))
     (snapshot,) = found.site.call(i.ListSnapshots("web-1"))
     marked(found.disk("web-1"), "spoilt")
@@ -163,6 +166,31 @@ def test_an_instance_lives_its_whole_life_there(cloud_site: Cloud) -> None:
     found.do(i.DeleteInstance(target="web-1", confirm="web-1"))
     gone(found, "snapshots")
     assert proxy.throttled, "the proxy did what it is there for"
+
+
+def test_what_is_not_allowed_is_named_and_leaves_nothing(cloud_site: Cloud) -> None:
+    found, proxy = cloud_site, cloud_site.account.proxy
+    proxy.denied.add("ec2:AssociateAddress")
+    ended = found.site.ended(found.site.submit(request("provision")).id, 120.0)
+    assert ended.state is OperationState.FAILED and ended.error is not None, found.story("web-1")
+    assert "ec2:AssociateAddress" in ended.error.message and "policy" in ended.error.hint
+    assert found.site.show("web-1").failed_stage == "resources"
+    gone(found)
+    proxy.calm()
+    made = found.do(request("reprovision"))
+    check(found, marked(found.disk("web-1")), [made])
+
+
+def test_no_room_keeps_the_machine_and_a_retry_is_enough(cloud_site: Cloud) -> None:
+    found, proxy = cloud_site, cloud_site.account.proxy
+    proxy.failing["ec2:RunInstances"] = [("InsufficientInstanceCapacity", "no t3.medium here now")]
+    made = found.site.ended(found.site.submit(request("provision")).id, 120.0)
+    assert made.state is OperationState.FAILED and made.error is not None and made.error.code == "capacity", found.story("web-1")
+    record = found.site.show("web-1")
+    assert (record.state, record.failed_stage) == (InstanceState.FAILED, "startup:hello") and "instances" not in found.account.census()
+    found.do(i.RetryStartup(target="web-1"))
+    assert found.site.show("web-1").private_ip == record.private_ip
+    check(found, marked(found.disk("web-1")), [made])
 
 
 @pytest.mark.slow

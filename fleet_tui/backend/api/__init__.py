@@ -157,6 +157,7 @@ def _changes() -> tuple[Method, ...]:
         Method("instance.restart-app", "instances.RestartApplication", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
         Method("instance.replay-actions", "instances.ReplayActions", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.retry", "instances.RetryStartup", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.grow", "instances.GrowDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.snapshot", "instances.SnapshotDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.delete", "instances.DeleteInstance", sub, P.INSTANCES_DELETE, False, danger="destructive"),
         Method("templates.put", "instances.profiles.PutTemplate", "instances.profiles.TemplateRecord", P.TEMPLATES_EDIT, False, danger="changes"),

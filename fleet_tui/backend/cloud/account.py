@@ -20,13 +20,14 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.operations.overview import active_by_target
 from fleet_tui.backend.secrets import KeyService, Sealer
 from fleet_tui.backend.secrets.kms import KmsSealer, Vault, check_key
-from fleet_tui.backend.store import Store, new_id
+from fleet_tui.backend.store import Store, in_turn, new_id
 
 if TYPE_CHECKING:
     from fleet_tui.backend.cloud.session import Access, Session
 
 AWS = "aws"
 REF = f"cloud:{AWS}"
+_TURN = 0x636C6F7564  # "cloud": who saves it is alone, or two would make it at once
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}\Z")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d\Z")
 _KEY_ID = re.compile(r"[A-Z0-9]{16,128}\Z")
@@ -144,6 +145,7 @@ class Account:
         access = self._access(wanted)
         self._try(access, wanted)
         with self._store.write() as tx:
+            in_turn(tx, _TURN)
             kept = tx.get(CloudAccountRow, AWS, with_for_update=True)
             if (kept.version if kept else 0) != (row.version if row else 0):
                 raise WrongState("the cloud account was saved by somebody else meanwhile", hint="show it again and repeat the change")

@@ -206,6 +206,12 @@ class RetryStartup(OperationRequest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrowDisk(OperationRequest):
+    size_gb: int = 0
+    """GiB the data disk is to have: more than now, and no more than its settings allow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotDisk(OperationRequest):
     reason: str = ""
 

@@ -61,8 +61,9 @@ class Region:
 
     def find(self, verb: str, key: str, **by: str) -> list[dict[str, Any]]:
         """Everything of ours of a kind: ``find("describe_volumes", "Volumes", disk="d-1")``."""
+        ours = {"OwnerIds": ["self"]} if verb == "describe_snapshots" else {}
         wanted = [{"Name": f"tag:{SITE}", "Values": [self.terms.site]}, *({"Name": f"tag:fleet:{name}", "Values": [v]} for name, v in by.items())]
-        return list(self.ec2.pages(verb, key, Filters=wanted))
+        return list(self.ec2.pages(verb, key, Filters=wanted, **ours))
 
     def interfaces(self, **by: str) -> list[dict[str, Any]]:
         return self.find("describe_network_interfaces", "NetworkInterfaces", **by)

@@ -184,7 +184,8 @@ class Command:
 
     id: str
     verb: str
-    """``stop-app``, ``start-app``, ``restart-app``, ``replay-actions``, ``retry-startup``, ``freeze``, ``thaw``, ``shutdown``."""
+    """``stop-app``, ``start-app``, ``restart-app``, ``replay-actions``, ``retry-startup``, ``freeze``, ``thaw``, ``grow-disk``,
+    ``shutdown``."""
     arguments: Mapping[str, Any]
 
 

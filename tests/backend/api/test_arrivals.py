@@ -41,7 +41,7 @@ def expected(site: Site, machine: str) -> str:  # noqa: F811
 
 def run(site: Site, folder: Path, machine: str, token: str, pem: str = "") -> subprocess.CompletedProcess[str]:  # noqa: F811
     """Its first boot, until its program ends; it would try for a quarter of an hour."""
-    text = user_data(BootConfiguration(machine, token, site.address, pem or site.pem), "vol-1").replace("PATIENCE_S, DISK_S = 900.0", "PATIENCE_S, DISK_S = 1.0")
+    text = user_data(BootConfiguration(machine, token, site.address, pem or site.pem), "vol-1").replace("PATIENCE_S = 900.0", "PATIENCE_S = 1.0")
     folder.mkdir(exist_ok=True)
     (folder / "user-data").write_text(text)
     command = [sys.executable, "-I", "-S", str(folder / "user-data")]

@@ -76,7 +76,7 @@ def test_what_was_made_by_a_call_whose_answer_got_lost_is_not_made_again(desk: D
 
 def test_the_same_token_with_other_words_is_refused_by_aws_and_said(desk: Desk) -> None:
     desk.run()
-    desk.proxy.failing["ec2:RunInstances"] = [("IdempotentParameterMismatch", "inconsistent")]
+    desk.proxy.failing["ec2:RunInstances/dry"] = [("IdempotentParameterMismatch", "inconsistent")]
     desk.provider.terminate("vm-1", desk.said.append)
     with pytest.raises(WrongState, match="inconsistent"):
         desk.machine()
@@ -146,7 +146,7 @@ def test_a_missing_permission_is_named_and_nothing_is_left(desk: Desk, action: s
 
 def test_a_permission_needed_besides_is_the_one_that_is_named(desk: Desk) -> None:
     said = "You are not authorized to perform: iam:PassRole on resource: arn. Encoded authorization failure message: AbCdEf"
-    desk.proxy.failing["ec2:RunInstances"] = [("UnauthorizedOperation", said)]
+    desk.proxy.failing["ec2:RunInstances/dry"] = [("UnauthorizedOperation", said)]
     with pytest.raises(PermissionDenied) as refused:
         desk.machine(profile="arn:aws:iam::123456789012:instance-profile/run")
     assert refused.value.details["permission"] == "iam:PassRole" and "AbCdEf" not in refused.value.message
