@@ -20,6 +20,7 @@ _APPEAR_S = 60.0
 """How long the disk may take to be seen."""
 _TOOL_S = 600.0
 _LOOK_BYTES = 1024 * 1024
+_SUPERBLOCK = 1024
 
 
 def settle(
@@ -58,9 +59,20 @@ def grow(folder: Path, device: str = "") -> None:
     if not os.path.ismount(str(folder)):
         return
     device = device or _device_at(folder)
-    stat = os.statvfs(str(folder))
-    if device and _size_of(device) - stat.f_blocks * stat.f_frsize > _spare(device):
+    if device and is_smaller(device):
         _run("resize2fs", device)
+
+
+def is_smaller(device: str) -> bool:
+    """Whether the ext4 on a device could be larger, by what its superblock says (block count and block size; Linux, fs/ext4/ext4.h)."""
+    with open(device, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(_SUPERBLOCK)
+        block = file.read(1024)
+    if len(block) < 1024 or block[0x38:0x3A] != b"\x53\xef":
+        return False
+    blocks = int.from_bytes(block[0x4:0x8], "little") + (int.from_bytes(block[0x150:0x154], "little") << 32)
+    return size - (blocks << (10 + int.from_bytes(block[0x18:0x1C], "little"))) >= _LOOK_BYTES
 
 
 def used_bytes(folder: Path) -> Optional[int]:
@@ -136,16 +148,6 @@ def _readable(device: str) -> None:
             file.read(_LOOK_BYTES)
     except OSError as error:
         raise Failure(f"the data disk {device} cannot be read: {error.strerror or error}; nothing was changed") from error
-
-
-def _size_of(device: str) -> int:
-    with open(device, "rb") as file:
-        return file.seek(0, os.SEEK_END)
-
-
-def _spare(device: str) -> int:
-    """What a file system does not count of its device: its own tables, and less than a group at the end."""
-    return _size_of(device) // 20 + 128 * 1024 * 1024
 
 
 def _device_at(folder: Path) -> str:

@@ -38,6 +38,8 @@ from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
+from fleet_tui.backend.authority.root import Authority
+from fleet_tui.backend.authority.root import any_sealed as authority_sealed
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import operations as cloud_operations
 from fleet_tui.backend.cloud.account import AWS, Account
@@ -112,7 +114,7 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or account_sealed(self.store)
+        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or account_sealed(self.store) or authority_sealed(self.store)
         self.envelope = Envelope.from_file(places.master_key, sealed)
         self.agent_listener = self._agent_listener()
         self.lines = Lines(self.store, self.feed, clock=self.clock)
@@ -221,8 +223,6 @@ class Daemon:
         wanted = self.options.agent_door
         if wanted is None:
             return None
-        from fleet_tui.backend.authority.root import Authority
-
         authority = Authority(self.store, self.envelope, self.describe().name, clock=self.clock)
         self.ca_pem = authority.certificate_pem()
         listener = AgentListener(wanted.host, wanted.port, lambda: authority.issue(*wanted.hosts), authority.is_due)
@@ -385,7 +385,8 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
                 os._exit(0)  # a step's thread is stuck in a far side; it can store nothing any more
         return 0
     except FleetError as error:
-        log.error("%s %s", error.message, error.hint)
+        if log.hasHandlers():  # before there is a log, it would come twice to standard error
+            log.error("%s %s", error.message, error.hint)
         print(f"fleetd: {error.message}{f'; {error.hint}' if error.hint else ''}", file=sys.stderr)
         return error.exit_code
 

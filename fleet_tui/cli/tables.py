@@ -211,6 +211,11 @@ GUEST_NETWORKS = (
     _column("ID", lambda r: r.id),
 )
 """``NICS``: of VMs that run, of all."""
+CLOUD_IMAGES = (
+    _column("IMAGE", lambda r: r.name),
+    _column("ZONE", lambda r: r.zone),
+    _column("FILE", lambda r: r.path),
+)
 NETWORK_OFFERINGS = (
     _column("OFFERING", lambda r: r.name),
     _column("KIND", lambda r: r.guest_type.value),

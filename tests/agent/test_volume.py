@@ -131,3 +131,19 @@ def test_one_that_does_not_appear_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(volume, "_APPEAR_S", 0.0)
     with pytest.raises(Failure, match="no data disk with serial d-1"):
         volume.settle("d-1", tmp_path / "data", lambda text: None, blocks=tmp_path)
+
+
+@pytest.mark.parametrize("more", [0, 1, 100])
+def test_a_file_system_that_is_smaller_than_its_disk_is_seen_however_little(device: Path, more: int) -> None:
+    ext4(device)
+    assert not volume.is_smaller(str(device))
+    with device.open("r+b") as file:
+        file.truncate((64 + more) * MIB)
+    assert volume.is_smaller(str(device)) is bool(more)
+    tool("resize2fs", "-f", device)
+    assert not volume.is_smaller(str(device))
+
+
+def test_what_is_no_ext4_is_never_grown(device: Path) -> None:
+    swap(device)
+    assert not volume.is_smaller(str(device))

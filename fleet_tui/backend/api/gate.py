@@ -22,6 +22,7 @@ log = logging.getLogger("fleetd.gate")
 
 _KNOWN_FAILURES = 10_000
 """Addresses whose failures are remembered at most."""
+_LONGEST_NAME = 100
 _QUIET_S = 60.0
 """That connections are turned away is logged once in so many seconds."""
 
@@ -42,9 +43,9 @@ class Limits:
     idle_s: float = 90.0
     """Between requests; longer than agents' heartbeats."""
     failures: int = 30
-    """Calls of one address with a wrong token or key; after that it is not listened to ..."""
+    """Calls of one address for one machine with a wrong token or key, and ten times as many for any; after that it is not listened to ..."""
     silence_s: float = 60.0
-    """... for so long."""
+    """... for so long. One agent that was forgotten does not silence the others behind its address."""
 
 
 class Gate:
@@ -60,7 +61,7 @@ class Gate:
         self._places: Counter[str] = Counter()
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         """Connections that have not asked anything yet, with what ends their patience."""
-        self._failed: dict[str, list[float]] = {}
+        self._failed: dict[tuple[str, str], list[float]] = {}
         self._shaking: set[asyncio.Task[None]] = set()
         self._told = -_QUIET_S
 
@@ -119,22 +120,27 @@ class Gate:
         if (timer := self._waiting.pop(transport, None)) is not None:
             timer.cancel()
 
-    def admit(self, address: str) -> None:
-        """Raises Busy for an address whose calls failed too often."""
-        failed = self._failed.get(address)
-        if failed is None or len(failed) < self.limits.failures:
-            return
-        if (left := failed[-1] + self.limits.silence_s - time.monotonic()) > 0:
-            raise Busy("too many calls from this address failed to prove who they are", hint=f"try again in {left:.0f} s")
-        del self._failed[address]
+    def admit(self, address: str, machine: str) -> None:
+        """Raises Busy for an address whose calls, for that machine or for any, failed too often."""
+        for caller, most in self._callers(address, machine):
+            failed = self._failed.get(caller)
+            if failed is None or len(failed) < most:
+                continue
+            if (left := failed[-1] + self.limits.silence_s - time.monotonic()) > 0:
+                raise Busy("too many calls from this address failed to prove who they are", hint=f"try again in {left:.0f} s")
+            del self._failed[caller]
 
-    def note_failure(self, address: str) -> None:
-        """A call from there came with a wrong token or key."""
+    def note_failure(self, address: str, machine: str) -> None:
+        """A call from there, said to be of that machine, came with a wrong token or key."""
         now = time.monotonic()
-        if address not in self._failed and len(self._failed) >= _KNOWN_FAILURES:
-            del self._failed[min(self._failed, key=lambda known: self._failed[known][-1])]
-        failed = self._failed.setdefault(address, [])
-        failed[:] = [*[at for at in failed if now - at < self.limits.silence_s][-self.limits.failures:], now]
+        for caller, most in self._callers(address, machine):
+            if caller not in self._failed and len(self._failed) >= _KNOWN_FAILURES:
+                del self._failed[min(self._failed, key=lambda known: self._failed[known][-1])]
+            failed = self._failed.setdefault(caller, [])
+            failed[:] = [*[at for at in failed if now - at < self.limits.silence_s][-most:], now]
+
+    def _callers(self, address: str, machine: str) -> tuple[tuple[tuple[str, str], int], ...]:
+        return ((address, machine[:_LONGEST_NAME]), self.limits.failures), ((address, ""), 10 * self.limits.failures)
 
     def _lose_patience(self, transport: asyncio.Transport) -> None:
         self._waiting.pop(transport, None)

@@ -182,9 +182,9 @@ class Server:
         if request.transport is None:
             raise ConnectionResetError
         gate.asked(request.transport)
-        address = address_of(request.transport)
+        address, machine = address_of(request.transport), request.headers.get("Fleet-Agent", "")
         try:
-            gate.admit(address)
+            gate.admit(address, machine)
             name = self._method(request)
             most = gate.limits.bodies.get(name)
             if most is None:
@@ -198,7 +198,7 @@ class Server:
             reply.force_close()
         except FleetError as refusal:
             if isinstance(refusal, AuthFailed):
-                gate.note_failure(address)
+                gate.note_failure(address, machine)
             reply = _refusal(refusal)
             if not request.content.is_eof():
                 reply.force_close()  # what is left of it is not listened to

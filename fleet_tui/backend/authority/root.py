@@ -114,6 +114,13 @@ class Authority:
         return _pem(_signed(builder, key)), _key_pem(key)
 
 
+def any_sealed(store: Store) -> str:
+    """The authority's sealed key, by which the site's master key is known; empty when there is no authority yet."""
+    with store.read() as tx:
+        row = tx.get(AuthorityRow, _ROOT)
+        return row.key_sealed if row is not None else ""
+
+
 def _begun(
     subject: str, issuer: x509.Name, key: RSAPrivateKey, now: datetime.datetime, ends: datetime.datetime,
 ) -> x509.CertificateBuilder:

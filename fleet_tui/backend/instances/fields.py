@@ -98,7 +98,8 @@ def _tags(values: list[str]) -> str:
 
 
 def _machine_type(value: str) -> str:
-    return "" if not value or re.fullmatch(r"[a-z][a-z0-9-]{1,20}\.[a-z0-9-]{2,20}", value) else f"{value!r} is no machine type such as t3.medium"
+    """In a cloud's words, or an offering's name."""
+    return "" if not value or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value) else f"{value!r} is no machine type such as t3.medium"
 
 
 def _cloud_tags(values: list[str]) -> str:
@@ -124,8 +125,8 @@ FIELDS: tuple[Field, ...] = (
           help="empty: the newest of the template's application"),
     Field("allow_downgrade", "Allow downgrade", "General", "bool", "R", False, help="accept an image older than the data"),
     Field("machine_type", "Machine type", "Machine", "text", "R", "", "such as t3.medium", maximum=63, check=_machine_type,
-          help="empty: the template's, else the site's", providers=("aws",)),
-    Field("root_disk.size_gb", "Size of OS disk", "Machine", "int", "R", 50, "20 to 1024", 20, 1024, unit="GiB", providers=("aws",)),
+          help="empty: the template's, else the site's; on own hosts an offering", providers=("aws", "own_hosts")),
+    Field("root_disk.size_gb", "Size of OS disk", "Machine", "int", "R", 50, "20 to 1024", 20, 1024, unit="GiB", providers=("aws", "own_hosts")),
     Field("cloud_tags", "Cloud tags", "Machine", "list", "R", (), "at most 40 of key=value", check=_cloud_tags, providers=("aws",)),
     Field("data_disk.type", "Type of data disk", "Data disk", "choice", "P", "", choices=("", "gp3", "gp2", "io1", "io2", "st1", "sc1"),
           help="empty: gp3", providers=("aws",)),

@@ -74,11 +74,12 @@ class Watch:
             with self._store.read() as tx:
                 rows = tx.execute(select(InstanceRow.id, InstanceRow.machine, InstanceRow.host).where(InstanceRow.machine.in_(places))).all()
             for instance_id, machine, host in rows:
-                if places[machine] != host:
+                now = places.get(machine or "", host)
+                if now != host:
                     with self._store.write() as tx:
                         row = tx.get(InstanceRow, instance_id)
                         if row is not None and row.machine == machine:
-                            row.host = places[machine]
+                            row.host = now
                             changed(tx, row)
 
     def _judge(self, row: InstanceRow, agent: AgentRow, silent: bool) -> None:

@@ -54,9 +54,9 @@ class OwnDisks:
                 self._ground.machines.links.hypervisor(vm.host_id or "").storage.grow_of_running(vm.guest_id, row.path, size_gb * _GIB)
             else:
                 self._ground.storage(row.cluster_id).grow(row.path, size_gb * _GIB)
+            say(f"data disk {disk_id} grows from {row.size_gb} to {size_gb} GB")
             with self._ground.store.write() as tx:
                 row = tx.get_one(OwnDiskRow, disk_id)
-                say(f"data disk {disk_id} grows from {row.size_gb} to {size_gb} GB")
                 row.size_gb = max(row.size_gb, size_gb)
         return self._info(row)
 

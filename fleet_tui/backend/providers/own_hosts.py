@@ -175,7 +175,7 @@ class OwnHosts:
     def whereabouts(self) -> Mapping[str, str]:
         query = select(OwnMachineRow.id, HostRow.name).join(VmRow, VmRow.name == OwnMachineRow.id).join(HostRow, HostRow.id == VmRow.host_id)
         with self._ground.store.read() as tx:
-            return dict(tx.execute(query).tuples().all())
+            return {row.id: row.name for row in tx.execute(query)}
 
     def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
         return survey(self._ground, place)

@@ -124,8 +124,11 @@ def hello(token: str, boot: str = "b-1", machine: str = "vm-1") -> dict[str, Any
     return {"machine": machine, "boot": boot, "token": token, "clock": time.time(), "pid": 7, "agent_version": "1"}
 
 
-def ask(link: ssl.SSLSocket, method: str, body: bytes = b"{}", verb: str = "POST", target: str = "") -> tuple[int, dict[str, Any]]:
-    head = f"{verb} {target or f'/v1/{method}'} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+def ask(
+    link: ssl.SSLSocket, method: str, body: bytes = b"{}", verb: str = "POST", target: str = "", machine: str = "x",
+) -> tuple[int, dict[str, Any]]:
+    fields = f"Host: x\r\nFleet-Agent: {machine}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"{verb} {target or f'/v1/{method}'} HTTP/1.1\r\n{fields}\r\n\r\n"
     link.sendall(head.encode() + body)
     return answer(link)
 
@@ -342,14 +345,25 @@ def test_places_are_limited_for_all_and_for_each(site: Site) -> None:
 def test_one_who_guesses_is_not_listened_to_for_a_while(site: Site) -> None:
     site.open(failures=5, silence_s=60.0)
     token = site.expect("vm-6")
+    guess = json.dumps(hello("guess", machine="vm-6")).encode()
     with site.shake() as link:
         for _ in range(5):
-            assert ask(link, "agent.hello", json.dumps(hello("guess", machine="vm-6")).encode())[0] == 401
-        status, said = ask(link, "agent.hello", json.dumps(hello(token, machine="vm-6")).encode())
+            assert ask(link, "agent.hello", guess, machine="vm-6")[0] == 401
+        status, said = ask(link, "agent.hello", json.dumps(hello(token, machine="vm-6")).encode(), machine="vm-6")
         assert (status, said["error"]["code"]) == (409, "busy")
-    with pytest.raises(DoorUnreachable):  # an agent behind the same address waits and tries again
+    with pytest.raises(DoorUnreachable):  # which an agent takes for worth another try
         site.agent("vm-6").call("agent.hello", hello(token, machine="vm-6"))
     assert not site.seen("vm-6")
+    other = site.expect("vm-8")
+    assert site.agent("vm-8").call("agent.hello", hello(other, machine="vm-8"))["key"], "others behind the same address are"
+
+
+def test_one_who_guesses_under_many_names_silences_the_address(site: Site) -> None:
+    site.open(failures=2, silence_s=60.0)
+    with site.shake() as link:
+        for number in range(20):
+            assert ask(link, "agent.hello", json.dumps(hello("guess")).encode(), machine=f"m-{number}")[0] == 401
+        assert ask(link, "agent.hello", json.dumps(hello("guess")).encode(), machine="m-20")[0] == 409
 
 
 def test_a_crowd_of_slow_strangers_keeps_no_agent_waiting(site: Site) -> None:

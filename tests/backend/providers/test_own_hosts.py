@@ -11,7 +11,9 @@ from shutil import copyfile
 import pytest
 from sqlalchemy import select
 
-from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, NoCapacity, NotFound, Unreachable, WrongState
+from fleet_tui.backend.errors import Busy, FleetError, InUse, InvalidInput, NoCapacity, NotFound, Unreachable, WrongState
+from fleet_tui.backend.hosts import DeleteBranch
+from fleet_tui.backend.hosts.hierarchy import delete_branch
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hypervisors import GuestState
 from fleet_tui.backend.machines import DestroyVm, MigrateVm, StopVm
@@ -55,15 +57,15 @@ def yard(sqlite_store: Store) -> Yard:
 
 
 def machine(yard: Yard, name: str = "m-1", placement: Placement = PLACEMENT, **fields: object) -> None:
-    yard.provider.create_machine(MachineSpec(name, f"i-{name}", "Web 1", f"token of {name}", placement=placement, **fields), lambda text: None)  # type: ignore[arg-type]
+    yard.provider.create_machine(MachineSpec(name, f"i-{name}", "Web 1", f"token of {name}", placement=placement, **fields), yard.say)  # type: ignore[arg-type]
 
 
 def disk(yard: Yard, name: str = "d-1", size_gb: int = 10) -> None:
-    yard.provider.ensure_disk(name, size_gb, f"token of {name}", lambda text: None, DiskSpec(placement=PLACEMENT))
+    yard.provider.ensure_disk(name, size_gb, f"token of {name}", yard.say, DiskSpec(placement=PLACEMENT))
 
 
 def boot(yard: Yard, name: str = "m-1", bundle: str = "") -> None:
-    yard.provider.boot(name, BootConfiguration(name, ORDERS.token, ORDERS.door, ORDERS.ca_pem), bundle, lambda text: None)
+    yard.provider.boot(name, BootConfiguration(name, ORDERS.token, ORDERS.door, ORDERS.ca_pem), bundle, yard.say)
 
 
 def whole(yard: Yard, name: str = "m-1", data: str = "d-1") -> None:
@@ -94,7 +96,7 @@ def test_each_machine_has_an_address_of_its_own_until_it_is_terminated(yard: Yar
         machine(yard, f"m-{number}")
     addresses = [info.private_ip for info in yard.provider.machines()]
     assert addresses == ["10.5.0.2", "10.5.0.3", "10.5.0.4"]  # .1 is the gateway
-    yard.provider.terminate("m-2", lambda text: None)
+    yard.provider.terminate("m-2", yard.say)
     machine(yard, "m-9")
     assert yard.provider.find_machine("m-9").private_ip == "10.5.0.3"
 
@@ -118,7 +120,7 @@ def test_a_place_that_is_none_is_refused_before_anything_is_made(yard: Yard, pla
     with pytest.raises(kind):
         machine(yard, placement=placement)
     with pytest.raises(kind):
-        yard.provider.ensure_disk("d-1", 10, "t", lambda text: None, DiskSpec(placement=placement))
+        yard.provider.ensure_disk("d-1", 10, "t", yard.say, DiskSpec(placement=placement))
     assert not yard.provider.machines() and yard.files() == set()
 
 
@@ -152,7 +154,7 @@ def test_a_disk_and_its_machine_are_of_one_cluster(yard: Yard) -> None:
 
 def test_terminating_takes_the_vm_and_its_own_disks_only(yard: Yard) -> None:
     whole(yard)
-    yard.provider.terminate("m-1", lambda text: None)
+    yard.provider.terminate("m-1", yard.say)
     assert yard.files() == {"/shared/images/d-1.qcow2"}
     with yard.store.read() as tx:
         assert tx.scalar(select(VmRow.id)) is None and tx.scalar(select(OwnMachineRow.id)) is None
@@ -166,7 +168,7 @@ def test_even_a_vm_that_a_person_destroys_leaves_the_data_disk(yard: Yard) -> No
     yard.submit("vm.destroy", DestroyVm(target="m-1", confirm="m-1"), "ada")
     assert yard.files() == {"/shared/images/d-1.qcow2"}
     assert yard.provider.find_machine("m-1").state is MachineState.OFF
-    yard.provider.terminate("m-1", lambda text: None)
+    yard.provider.terminate("m-1", yard.say)
     found = yard.provider.find_disk("d-1")
     assert yard.provider.find_machine("m-1").state is MachineState.ABSENT and found is not None and found.attached_to is None
 
@@ -186,8 +188,18 @@ def test_a_file_that_vanished_is_not_made_anew_in_silence(yard: Yard) -> None:
     yard.fleet.world.ledger.drop(next(file for file in yard.fleet.world.ledger.files.values() if "d-1" in file.id))
     assert yard.provider.find_disk("d-1") is None
     with pytest.raises(NotFound, match="content of data disk d-1 is gone"):
-        yard.provider.ensure_disk("d-1", 10, "a later step", lambda text: None, DiskSpec(placement=PLACEMENT))
+        yard.provider.ensure_disk("d-1", 10, "a later step", yard.say, DiskSpec(placement=PLACEMENT))
     assert yard.files() == set()
+
+
+def test_a_disk_grows_while_its_machine_runs_and_while_it_does_not(yard: Yard) -> None:
+    whole(yard)
+    for size in (20, 15):
+        assert yard.provider.grow_disk("d-1", size, yard.say).size_gb == 20
+    yard.provider.shut_down("m-1", 5.0, yard.say)
+    assert yard.provider.grow_disk("d-1", 30, yard.say).size_gb == 30
+    file = next(file for file in yard.fleet.world.ledger.files.values() if file.id.endswith("d-1.qcow2"))
+    assert file.size_bytes == 30 * 1024**3
 
 
 def test_a_machine_that_moved_is_the_same_machine(yard: Yard) -> None:
@@ -198,10 +210,10 @@ def test_a_machine_that_moved_is_the_same_machine(yard: Yard) -> None:
     info = yard.provider.find_machine("m-1")
     assert (info.state, info.host, yard.runs()) == (MachineState.ON, other, (other,))
     assert yard.provider.whereabouts() == {"m-1": other}
-    assert yard.provider.snapshot_disk("d-1", "s-1", lambda text: None).size_bytes > 0
-    yard.provider.shut_down("m-1", 5.0, lambda text: None)
+    assert yard.provider.snapshot_disk("d-1", "s-1", yard.say).size_bytes > 0
+    yard.provider.shut_down("m-1", 5.0, yard.say)
     yard.provider.detach_disk("m-1", "d-1")
-    yard.provider.terminate("m-1", lambda text: None)
+    yard.provider.terminate("m-1", yard.say)
     assert yard.files() == {"/shared/images/d-1.qcow2", "/shared/images/s-1.qcow2"}
 
 
@@ -212,9 +224,9 @@ def test_a_vm_of_which_nobody_knows_counts_as_on(yard: Yard) -> None:
     assert yard.provider.find_machine("m-1").state is MachineState.ON
     boot(yard)
     with pytest.raises(WrongState):
-        yard.provider.shut_down("m-1", 1.0, lambda text: None)
+        yard.provider.shut_down("m-1", 1.0, yard.say)
     with pytest.raises(WrongState):
-        yard.provider.terminate("m-1", lambda text: None)
+        yard.provider.terminate("m-1", yard.say)
     assert not yard.fleet.world.double_starts and yard.state_of() == [GuestState.RUNNING]
 
 
@@ -234,9 +246,9 @@ VERBS: tuple[tuple[str, Callable[[Yard], None]], ...] = (
     ("create_machine", lambda yard: machine(yard, disk_id="d-1")),
     ("attach_disk", lambda yard: yard.provider.attach_disk("m-1", "d-1")),
     ("boot", boot),
-    ("shut_down", lambda yard: yard.provider.shut_down("m-1", 5.0, lambda text: None)),
+    ("shut_down", lambda yard: yard.provider.shut_down("m-1", 5.0, yard.say)),
     ("detach_disk", lambda yard: yard.provider.detach_disk("m-1", "d-1")),
-    ("terminate", lambda yard: yard.provider.terminate("m-1", lambda text: None)),
+    ("terminate", lambda yard: yard.provider.terminate("m-1", yard.say)),
 )
 """A machine's whole life, in order."""
 
@@ -295,6 +307,16 @@ def _check(yard: Yard, after: str, number: int) -> None:
     assert {path for path in yard.files() if "making" in path} == set()
 
 
+def test_a_cluster_with_a_kept_disk_on_record_is_not_deleted(yard: Yard) -> None:
+    yard.fleet.cluster("d")
+    with yard.store.write() as tx:
+        tx.add(OwnDiskRow(id="d-9", cluster_id="d", path="/shared/d-9.qcow2", size_gb=10, token="t", attached_to=None, created_at=START))
+    with pytest.raises(InUse, match="data disks of instances"), yard.store.write() as tx:
+        delete_branch(tx, DeleteBranch("cluster", "d", confirm="d"), "ada")
+    with yard.store.read() as tx:
+        assert tx.get(OwnDiskRow, "d-9") is not None
+
+
 # --- what a machine is born with -------------------------------------------------------------------------------------------
 
 
@@ -329,8 +351,8 @@ def test_the_seed_is_a_nocloud_disk_with_agent_orders_and_bundle(yard: Yard, tmp
 def test_each_boot_brings_its_own_orders_on_the_same_seed(yard: Yard) -> None:
     whole(yard)
     first = next(file.content for file in yard.fleet.world.ledger.files.values() if file.id.endswith(".seed.iso"))
-    yard.provider.shut_down("m-1", 5.0, lambda text: None)
-    yard.provider.boot("m-1", BootConfiguration("m-1", "another", ORDERS.door, ORDERS.ca_pem), "", lambda text: None)
+    yard.provider.shut_down("m-1", 5.0, yard.say)
+    yard.provider.boot("m-1", BootConfiguration("m-1", "another", ORDERS.door, ORDERS.ca_pem), "", yard.say)
     (second,) = [file.content for file in yard.fleet.world.ledger.files.values() if file.id.endswith(".seed.iso")]
     assert second != first and b"another".hex() in second and len(yard.vm().disks) == 3
 
