@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cloud.fixtures import moto  # noqa: F401
 from tests.lab.fixtures import lab, standing_lab  # noqa: F401
 
 OURS = ("FLEET_TEST_", "TEXTUAL_SNAPSHOT_")

@@ -13,7 +13,7 @@ from typing import Any
 from fleet_tui.backend import api, events, hosts, identity, instances, operations, telemetry
 from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, ReadOnly, Unreachable, WrongState
 from fleet_tui.backend.identity.permissions import effective
-from fleet_tui.backend.instances.fields import defaults, problems_of
+from fleet_tui.backend.instances.fields import FIELDS, defaults, problems_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, refusal
 from fleet_tui.backend.operations.states import OperationState, StepState
 from tests.infrastructure_stub import InfrastructureStub
@@ -82,6 +82,10 @@ def line(seq: int, text: str, *, label: str = "web-21", phase: str = "install-or
     return telemetry.LogLine(
         seq, NOW + timedelta(seconds=seq), "instance-agent", phase, level, text, f"instance:i-{label}", label, seq
     )
+
+
+_ELSEWHERE = tuple(field.name for field in FIELDS if field.providers)
+"""Fields that mean nothing on the stub's networks."""
 
 
 class StubSession(InfrastructureStub, NetworksStub):
@@ -278,7 +282,7 @@ class StubSession(InfrastructureStub, NetworksStub):
         choices = {"template": ("hello", "web-small", "web-tiny"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
         locked = {"kind": "fixed since first provision", "virtual_network": "fixed since first provision"} if row and row.machine else {}
         applied = {"template": "web-tiny"} if row and row.pending_changes else {}
-        return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices)
+        return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices, _ELSEWHERE)
 
     def _EditInstance(self, request: instances.EditInstance) -> instances.InstanceRecord:
         row = self._one(request.target)

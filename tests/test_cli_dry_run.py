@@ -31,6 +31,7 @@ ALSO = {
     "vm edit": ["--tags", "a"], "cluster set-ratio": ["--cpu", "2"], "host session": ["--reason", "later"], "vm create": ["--kernel", "/k"],
     "vm console": ["--output", "text"], "maintain rolling": ["--work", "none"], "physnet edit": ["--nic-label", "kvm=eth1"],
     "vlan dedicate": ["--account", "shop"], "template edit": ["--set", "machine_type=m"], "vnet edit": ["--set", "region=eu-west-1"],
+    "cloud setup": ["--region", "eu-west-1"],
 }  # fmt: skip
 """Without these they would be refused before anything is asked."""
 ENDLESS = ("op follow", "pane")

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from fleet_tui.agent import volume
 from fleet_tui.agent.failures import Failure
 from fleet_tui.agent.layout import read_json, write_json
 from fleet_tui.agent.machine import Machine
@@ -22,6 +23,8 @@ def check_disk(machine: Machine) -> None:
     """
     say = machine.sayer("data-disk")
     disk, wanted = machine.disk, str(machine.section("disk").get("id", ""))
+    if machine.data_serial:
+        volume.settle(machine.data_serial, disk.folder, say, machine.pause)
     if not disk.folder.is_dir():
         raise Failure(f"no data disk is attached at {disk.folder}; attach disk {wanted}, then retry the start-up")
     if disk.signature.exists():
@@ -44,9 +47,15 @@ def check_disk(machine: Machine) -> None:
         write_json(disk.signature, {"id": wanted, "formatted_at": int(time.time())})
     for folder in (disk.application, disk.containers, disk.certificates):
         folder.mkdir(mode=0o700, exist_ok=True)
-    size = used_bytes(disk.folder)
+    size = use_of(disk.folder)
     machine.standing.set_disk_used(size)
     say(f"{size} bytes of {machine.section('disk').get('size_gb', '?')} GB used")
+
+
+def use_of(folder: Path) -> int:
+    """Bytes taken on the data disk, whether it is a file system or a folder of one."""
+    mounted = volume.used_bytes(folder)
+    return used_bytes(folder) if mounted is None else mounted
 
 
 def used_bytes(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""The door to the control plane: HTTP/1.1 with JSON over a Unix socket."""
+"""The door to the control plane: HTTP/1.1 with JSON, over a Unix socket on the daemon's own machine, over TCP with TLS from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import http.client
 import json
 import os
 import socket
-from typing import Any, Mapping
+import ssl
+from typing import Any, List, Mapping, Tuple, Union
+from urllib.parse import urlsplit
 
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable, Fatal
 
@@ -65,22 +67,57 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock, self.reached = connect(self._path, float(self.timeout or 10.0), self._last)
 
 
+class _TlsConnection(http.client.HTTPConnection):
+    """To the first of several daemons that takes it and shows a certificate of our fleet."""
+
+    def __init__(self, places: List[Tuple[str, int]], timeout: float, last: str, context: ssl.SSLContext) -> None:
+        super().__init__(places[0][0], places[0][1], timeout=timeout)
+        self._places = sorted(places, key=lambda place: _told(place) == last)
+        self._context = context
+        self.reached = ""
+
+    def connect(self) -> None:
+        failure: OSError = ConnectionError("there is nowhere to call")
+        for place in self._places:
+            try:
+                self.sock = self._shake(place)
+            except ssl.SSLCertVerificationError as error:
+                failure = ConnectionError(f"{_told(place)} shows no certificate of this fleet ({error.verify_message or error}); nothing was sent")
+            except OSError as error:
+                failure = error
+            else:
+                self.host, self.port, self.reached = place[0], place[1], _told(place)
+                return
+        raise failure
+
+    def _shake(self, place: Tuple[str, int]) -> ssl.SSLSocket:
+        link = socket.create_connection(place, float(self.timeout or 10.0))
+        try:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._context.wrap_socket(link, server_hostname=place[0])
+        except BaseException:
+            link.close()
+            raise
+
+
 class Door:
     """One thread's way to the door; the connection is kept and made anew when it breaks.
 
     Args:
-        address: ``unix:/path/of/socket``; a ``*`` in its name stands for any of several daemons.
+        address: ``unix:/path/of/socket``, where a ``*`` in its name stands for any of several daemons; or ``https://host:port``, where
+            several, with spaces between them, are tried in turn.
         machine: sent along, so that the daemon's own log can name the caller.
+        ca_pem: the fleet's authority; over TCP nobody else's certificate is believed.
     """
 
-    def __init__(self, address: str, machine: str) -> None:
-        if not address.startswith("unix:/"):
-            raise Fatal(f"this agent cannot call at {address!r}: it knows unix:/path only")
-        self._path = address[len("unix:") :]
+    def __init__(self, address: str, machine: str, ca_pem: str = "") -> None:
         self._machine = machine
-        self._connection: _UnixConnection | None = None
+        self._connection: Union[_UnixConnection, _TlsConnection, None] = None
         self._silent = ""
         """The daemon that answered nothing when it was asked last."""
+        self._path = address[len("unix:") :] if address.startswith("unix:/") else ""
+        self._places = [] if self._path else _places(address)
+        self._context = None if self._path else _pinned(ca_pem)
 
     def call(self, method: str, request: Mapping[str, Any], wait_s: float = 0.0) -> dict[str, Any]:
         """Ask and wait for the reply.
@@ -98,7 +135,7 @@ class Door:
         except (OSError, http.client.HTTPException) as error:
             self._silent = self._connection.reached if self._connection is not None else ""
             self.close()
-            raise DoorUnreachable(f"{self._path}: {error or type(error).__name__}") from error
+            raise DoorUnreachable(f"{self._path or ' '.join(map(_told, self._places))}: {error or type(error).__name__}") from error
         try:
             reply = json.loads(answer.decode("utf-8"))
         except ValueError:
@@ -126,7 +163,7 @@ class Door:
 
     def _once(self, method: str, body: bytes, timeout: float) -> tuple[int, bytes]:
         if self._connection is None:
-            self._connection = _UnixConnection(self._path, timeout, self._silent)
+            self._connection = self._way(timeout)
         self._connection.timeout = timeout
         if self._connection.sock is not None:
             self._connection.sock.settimeout(timeout)
@@ -134,6 +171,11 @@ class Door:
         self._connection.request("POST", f"/v1/{method}", body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
+
+    def _way(self, timeout: float) -> Union[_UnixConnection, _TlsConnection]:
+        if self._context is None:
+            return _UnixConnection(self._path, timeout, self._silent)
+        return _TlsConnection(self._places, timeout, self._silent, self._context)
 
     @staticmethod
     def _refusal(status: int, reply: Any) -> Exception:
@@ -145,3 +187,46 @@ class Door:
             return DoorUnreachable(words)
         hint = str(error.get("hint", ""))
         return DoorRefused(code or f"http_{status}", f"{words} {hint}".strip())
+
+
+def _places(address: str) -> List[Tuple[str, int]]:
+    """Host and port of each place named.
+
+    Raises:
+        Fatal: it names none, or one that is no ``https://host:port``.
+    """
+    found = []
+    for one in address.split():
+        try:
+            parts = urlsplit(one)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme != "https" or not parts.hostname or not port or parts.path.strip("/") or parts.query or parts.username is not None:
+            raise Fatal(f"this agent cannot call at {one!r}: it knows unix:/path and https://host:port")
+        found.append((parts.hostname, port))
+    if not found:
+        raise Fatal(f"this agent cannot call at {address!r}: it knows unix:/path and https://host:port")
+    return found
+
+
+def _pinned(ca_pem: str) -> ssl.SSLContext:
+    """Believes certificates of one authority only; that the name fits is checked too.
+
+    Raises:
+        Fatal: there is no authority to believe, or it is none.
+    """
+    if not ca_pem:
+        raise Fatal("this agent was given no certificate of the fleet's authority, and calls nobody over the network without it")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cadata=ca_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise Fatal(f"the certificate of the fleet's authority cannot be read: {error}") from error
+    return context
+
+
+def _told(place: Tuple[str, int]) -> str:
+    host, port = place
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

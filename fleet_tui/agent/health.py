@@ -7,9 +7,9 @@ import ssl
 import threading
 import time
 
-from fleet_tui.agent import ports
+from fleet_tui.agent import ports, volume
 from fleet_tui.agent.application import PHASE, Application
-from fleet_tui.agent.disk import used_bytes
+from fleet_tui.agent.disk import use_of
 from fleet_tui.agent.failures import Failure
 from fleet_tui.agent.machine import Machine
 
@@ -94,7 +94,15 @@ class Watch:
     def _measure(self) -> None:
         while not self._ending.wait(self._disk_use_s):
             if self._machine.disk.signature.exists():
-                self._machine.standing.set_disk_used(used_bytes(self._machine.disk.folder))
+                self._grow()
+                self._machine.standing.set_disk_used(use_of(self._machine.disk.folder))
+
+    def _grow(self) -> None:
+        """A disk that was made larger meanwhile is used whole."""
+        try:
+            volume.grow(self._machine.disk.folder)
+        except (Failure, OSError) as error:
+            self._say(f"the data disk became larger, its file system did not: {error}", "warn")
 
     def _watch(self) -> None:
         while not self._ending.wait(min(0.5, self._interval)):

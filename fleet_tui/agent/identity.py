@@ -22,10 +22,11 @@ from fleet_tui.agent.layout import Layout, read_json, write_json
 class Identity:
     """One boot's name, key and orders."""
 
-    def __init__(self, layout: Layout, machine: str, door: str, token: str, state: Mapping[str, Any]) -> None:
+    def __init__(self, layout: Layout, machine: str, door: str, token: str, state: Mapping[str, Any], ca_pem: str = "") -> None:
         self._layout = layout
         self.machine = machine
         self.door = door
+        self.ca_pem = ca_pem
         self.token = token
         digest = hashlib.sha256(token.encode()).hexdigest() if token else str(state.get("token_sha256", ""))
         same = state.get("token_sha256") == digest
@@ -37,6 +38,8 @@ class Identity:
         """How often this boot's agent was started."""
         self.heartbeat_s = float(state.get("heartbeat_s", 30.0))
         self.disk_use_s = float(state.get("disk_use_s", 60.0))
+        self._given: Mapping[str, Any] = {"machine": machine, "door": door, "ca_pem": ca_pem}
+        """What the provider left."""
 
     @classmethod
     def load(cls, layout: Layout) -> Identity:
@@ -51,11 +54,21 @@ class Identity:
             raise Fatal(f"the agent's files cannot be read: {error}") from error
         if not given.get("machine") or not given.get("door"):
             raise Fatal(f"{layout.agent_file} names no machine and door; boot the machine through its provider")
-        identity = cls(layout, str(given["machine"]), str(given["door"]), str(given.get("token") or ""), state)
+        identity = cls(layout, str(given["machine"]), str(given["door"]), str(given.get("token") or ""), state, str(given.get("ca_pem") or ""))
+        identity._given = given
         if not identity.token and not identity.key:
             raise Fatal("there is neither a token nor a key; boot the machine through its provider")
         identity._save()
         return identity
+
+    @property
+    def data_serial(self) -> str:
+        """Of the data disk, where the machine has disks."""
+        return str(self._given.get("data_serial") or "")
+
+    def way(self) -> Door:
+        """A way to the door, for one thread."""
+        return Door(self.door, self.machine, self.ca_pem)
 
     def say_hello(self, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:
         """Exchange the token; go on with the key when there is none any more.
@@ -70,7 +83,7 @@ class Identity:
         if not self.token:
             say(f"going on as boot {self.boot[:8]}, which the door knows")
             return
-        door, pause = Door(self.door, self.machine), 1.0
+        door, pause = self.way(), 1.0
         request = {"machine": self.machine, "boot": self.boot, "token": self.token, "pid": os.getpid(), "agent_version": AGENT_VERSION}
         while True:
             try:
@@ -96,7 +109,7 @@ class Identity:
         self.disk_use_s = float(welcome.get("disk_use_s") or 60.0)
         self._save()
         # Only now, with the key safe, is the token worthless enough to lose.
-        write_json(self._layout.agent_file, {"machine": self.machine, "door": self.door})
+        write_json(self._layout.agent_file, {name: value for name, value in self._given.items() if name != "token"})
         self.token = ""
 
     def _save(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
 from typing import Any, Callable, List, Mapping
 
-from fleet_tui.agent import AGENT_VERSION, actions
+from fleet_tui.agent import AGENT_VERSION, actions, volume
 from fleet_tui.agent.application import PHASE, Application
 from fleet_tui.agent.commands import Commands
 from fleet_tui.agent.failures import Failure, Fatal
@@ -59,7 +60,8 @@ class Life:
             raise
         self._standing.phase("hello", "done")
         self._journal.say("hello", f"agent {AGENT_VERSION} on machine {self._identity.machine}, boot {self._identity.boot[:8]}")
-        self._machine = Machine(self._identity.machine, self._layout, self._identity.document, self._journal, self._standing)
+        identity = self._identity
+        self._machine = Machine(identity.machine, self._layout, identity.document, self._journal, self._standing, identity.data_serial)
         self._application = Application(self._machine)
         self._sequence = Sequence(self._machine, self._application)
         self._watch = Watch(self._machine, self._application, self._identity.disk_use_s)
@@ -117,7 +119,7 @@ class Life:
         return {
             "stop-app": self._stop_app, "start-app": self._start_app, "restart-app": self._restart_app,
             "replay-actions": self._replay_actions, "retry-startup": self._retry_startup, "freeze": self._freeze, "thaw": self._thaw,
-            "shutdown": self._stop_app,
+            "shutdown": self._stop_app, "grow-disk": self._grow_disk,
         }
 
     def _stop_app(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
@@ -157,7 +159,16 @@ class Life:
 
     def _freeze(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
         limit = float(arguments.get("limit_s") or _FREEZE_S)
-        return (f"frozen for at most {limit:.0f} s" if self._application.freeze(limit) else "it does not run"), None
+        frozen = self._application.freeze(limit)
+        if self._machine is not None and self._machine.data_serial:
+            os.sync()  # what was written is on the disk that is copied now, not in this machine's memory
+        return (f"frozen for at most {limit:.0f} s" if frozen else "it does not run"), None
+
+    def _grow_disk(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
+        """The disk has become larger; its file system takes what is new."""
+        assert self._machine is not None
+        volume.grow(self._machine.disk.folder)
+        return "the file system has all of the disk", None
 
     def _thaw(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
         return ("thawed" if self._application.thaw() else "it was not frozen"), None

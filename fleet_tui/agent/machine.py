@@ -20,8 +20,12 @@ _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHEL
 class Machine:
     """Orders, places, environment and the log. The environment is made anew by every start-up sequence."""
 
-    def __init__(self, name: str, layout: Layout, document: Mapping[str, Any], journal: Journal, standing: Standing) -> None:
+    def __init__(
+        self, name: str, layout: Layout, document: Mapping[str, Any], journal: Journal, standing: Standing, data_serial: str = "",
+    ) -> None:
         self.name = name
+        self.data_serial = data_serial
+        """By which the data disk is found among the machine's disks; empty where it is a folder."""
         self.layout = layout
         self.document = document
         self.journal = journal

@@ -52,7 +52,7 @@ class Reporter:
         self._sender.join(timeout_s)
 
     def _send_all(self) -> None:
-        door = Door(self._identity.door, self._identity.machine)
+        door = self._identity.way()
         beat, pause = 0.0, 0.25
         while True:
             if not self._has_news():
@@ -99,7 +99,7 @@ class Reporter:
         return progress
 
     def _poll(self) -> None:
-        door = Door(self._identity.door, self._identity.machine)
+        door = self._identity.way()
         pause = 0.5
         while not self._ending.is_set():
             try:

@@ -27,16 +27,24 @@ from sqlalchemy.exc import DBAPIError
 from fleet_tui import __version__
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.cloud_answers import CloudAnswers
+from fleet_tui.backend.api.cloud_images_answers import CloudImageAnswers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
+from fleet_tui.backend.api.listeners import AgentListener
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.registers_answers import RegisterAnswers
 from fleet_tui.backend.api.server import Server, UnixListener
+from fleet_tui.backend.authority.root import Authority
+from fleet_tui.backend.authority.root import any_sealed as authority_sealed
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.cloud import operations as cloud_operations
+from fleet_tui.backend.cloud.account import AWS, Account
+from fleet_tui.backend.cloud.account import any_sealed as account_sealed
 from fleet_tui.backend.errors import Busy, FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import access as host_access
@@ -51,6 +59,7 @@ from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances import templates
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.queries import stream_of
+from fleet_tui.backend.instances.specs import instances_of_cloud, regions_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.cards import NetworkTenants
@@ -69,8 +78,11 @@ from fleet_tui.backend.networks.wires import Wiring
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
-from fleet_tui.backend.providers import Provider, Providers
+from fleet_tui.backend.providers import Door, Provider, Providers
+from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.providers.own_ground import Ground
+from fleet_tui.backend.providers.own_hosts import OwnHosts
 from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
@@ -104,12 +116,13 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
+        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or account_sealed(self.store) or authority_sealed(self.store)
+        self.envelope = Envelope.from_file(places.master_key, sealed)
+        self.agent_listener = self._agent_listener()
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
-        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope)
         site = Site(self.store, self.clock, places, provider, self.envelope, options.site)
         prepare_site(site, simulated=options.simulate)
         with self.store.write() as tx:
@@ -120,6 +133,14 @@ class Daemon:
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
         self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
         self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
+        self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock)
+        self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
+        places_of_instances = [provider] if options.simulate else [provider, OwnHosts(self.ground)]
+        offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
+        self.drivers = Drivers(
+            Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
+            sealer=self.envelope, far_door=self._far_door(),
+        )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
@@ -130,11 +151,11 @@ class Daemon:
             (
                 *instance_operations.OPERATIONS, *host_operations.operations(self.host_drivers),
                 *network_operations.operations(self.networks), *machine_operations.operations(self.machines),
-                *maintenance_operations.operations(self.maintenance), *Upkeep.OPERATIONS,
+                *maintenance_operations.operations(self.maintenance), *cloud_operations.OPERATIONS, *Upkeep.OPERATIONS,
             ),
             {
                 Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
-                of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                of_maintenance.Drivers: self.maintenance, Account: self.account, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -150,7 +171,10 @@ class Daemon:
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
         collector = Collector(self.store, self.networks)
-        self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep)
+        sweeps = [watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep]
+        if self.agent_listener is not None:
+            sweeps.append(self.agent_listener.renew)
+        self.upkeep = Upkeep(site, *sweeps)
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
@@ -166,17 +190,16 @@ class Daemon:
         of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
+        of_images = CloudImageAnswers(self.store, self.clock)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
-        return Dispatcher(
-            {
-                **answers.table(), **of_registers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(),
-                **people.handlers(),
-            },
-            users, audit, of_machines.owners,
-        )
+        of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
+        tables = (answers, of_registers, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
+        handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
+        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
 
     def stop(self) -> None:
+        self.ground.leave()
         self.drained = self.engine.stop(GRACE_S)
         for close in reversed(self._closers):
             close()
@@ -200,6 +223,21 @@ class Daemon:
     def _door(self) -> str:
         """Where agents call. A pattern, so that an agent finds whichever slot answers."""
         return f"unix:{self.options.directories.runtime}/fleetd*.sock"
+
+    def _agent_listener(self) -> AgentListener | None:
+        """The door on the network, bound before anything begins: its place may be taken."""
+        wanted = self.options.agent_door
+        if wanted is None:
+            return None
+        authority = Authority(self.store, self.envelope, self.describe().name, clock=self.clock)
+        self.ca_pem = authority.certificate_pem()
+        listener = AgentListener(wanted.host, wanted.port, lambda: authority.issue(*wanted.hosts), authority.is_due)
+        listener.bind()
+        return listener
+
+    def _far_door(self) -> Door | None:
+        listener, wanted = self.agent_listener, self.options.agent_door
+        return Door(wanted.address(listener.port), self.ca_pem) if listener is not None and wanted is not None else None
 
     def _provider(self) -> Provider:
         if not self.options.simulate:
@@ -253,8 +291,11 @@ def _serve(daemon: Daemon) -> None:
         signal.signal(name, lambda *_: stopped.set())
     signal.signal(signal.SIGHUP, lambda *_: _reopen_logs())
     server = Server(daemon.dispatcher(), daemon.ailing, consoles=daemon.consoles)
-    server.start([UnixListener(daemon.options.socket, daemon.options.socket_mode)])
+    unix, afar = UnixListener(daemon.options.socket, daemon.options.socket_mode), daemon.agent_listener
+    server.start([unix] if afar is None else [unix, afar])
     log.info("fleetd %s answers at %s, pid %d", __version__, daemon.options.socket, os.getpid())
+    if afar is not None:
+        log.info("agents of other machines call at port %d of %s", afar.port, afar.host)
     stopped.wait()
     log.info("stopping: current steps get %.0f s", GRACE_S)
     # First the door: who comes now must find nobody, and wait for the next daemon, rather than one that is about to go.
@@ -300,7 +341,8 @@ def _configure_logs(file: Path, level: str, stderr: bool) -> None:
     for each in handlers:
         each.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
-    for noisy in ("aiohttp.access", "alembic", "asyncio"):
+    # The SDK of the cloud would tell whole requests at level debug: keys, tokens, what is sealed.
+    for noisy in ("aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -349,7 +391,8 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
                 os._exit(0)  # a step's thread is stuck in a far side; it can store nothing any more
         return 0
     except FleetError as error:
-        log.error("%s %s", error.message, error.hint)
+        if log.hasHandlers():  # before there is a log, it would come twice to standard error
+            log.error("%s %s", error.message, error.hint)
         print(f"fleetd: {error.message}{f'; {error.hint}' if error.hint else ''}", file=sys.stderr)
         return error.exit_code
 

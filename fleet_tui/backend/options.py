@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
@@ -17,6 +18,28 @@ from fleet_tui.backend.instances.drivers import Timeouts
 from fleet_tui.backend.maintenance.drivers import POLICIES, Mail, Policy, policy_of
 from fleet_tui.backend.networks.rules import RULES, Rules, rules_of
 from fleet_tui.backend.store import sqlite_url
+
+AGENT_PORT = 6978
+"""Where agents of other machines are listened to when nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDoor:
+    """Where agents on other machines call, over TCP with TLS."""
+
+    host: str
+    """Address to listen on."""
+    port: int
+    names: tuple[str, ...]
+    """What they may call it, ``host`` or ``host:port``, the best first. The certificate is made out to them."""
+
+    def address(self, port: int) -> str:
+        """What agents are told, given the port that is listened on."""
+        return " ".join(f"https://{_bracketed(host)}:{given or port}" for host, given in map(_host_and_port, self.names))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_host_and_port(name)[0] for name in self.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +62,8 @@ class Options:
     policy: Policy = field(default_factory=Policy)
     mail: Mail = field(default_factory=Mail)
     networks: Rules = field(default_factory=Rules)
+    agent_door: AgentDoor | None = None
+    """Off unless it is given."""
 
     @property
     def socket(self) -> Path:
@@ -82,6 +107,10 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
     parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
     parser.add_argument("--networks", default=env("FLEETD_NETWORKS", ""), help="name=value,… of: " + ", ".join(RULES))
+    parser.add_argument("--agent-listen", default=env("FLEETD_AGENT_LISTEN", ""),
+                        help=f"address[:port] where agents of other machines may call, with TLS; port {AGENT_PORT} when not told; nowhere when empty")
+    parser.add_argument("--agent-names", default=env("FLEETD_AGENT_NAMES", ""),
+                        help="name[:port],… by which those agents call this daemon, and others of its site; the address listened on when empty")
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
     if given.runtime_dir:
@@ -91,7 +120,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
         policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
-        networks=rules_of(given.networks),
+        networks=rules_of(given.networks), agent_door=_agent_door(given.agent_listen, given.agent_names),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
         raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")
@@ -106,3 +135,30 @@ def _timeouts(text: str) -> Timeouts:
             raise UsageError(f"there is no timeout {name!r}", hint="known: " + ", ".join(Timeouts.__dataclass_fields__))
         told[name] = float(value)
     return replace(Timeouts(), **told)
+
+
+def _agent_door(listen: str, names: str) -> AgentDoor | None:
+    if not listen:
+        if names:
+            raise UsageError("--agent-names says how agents call, but nothing says where to listen", hint="give --agent-listen too")
+        return None
+    host, port = _host_and_port(listen)
+    told = tuple(name.strip() for name in names.split(",") if name.strip())
+    if not told and host in ("", "0.0.0.0", "::"):
+        told = (socket.getfqdn(),)
+    return AgentDoor(host or "0.0.0.0", AGENT_PORT if port is None else port, told or (host,))
+
+
+def _host_and_port(text: str) -> tuple[str, int | None]:
+    """``host``, ``host:port``, ``[2001:db8::1]:port``; an IPv6 address without port needs no brackets."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, None
+    try:
+        parts = urlsplit(f"//{text}")
+        return parts.hostname or "", parts.port
+    except ValueError as problem:
+        raise UsageError(f"{text!r} is no address and port: {problem}", hint="as in 10.0.0.5:6978") from None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -37,6 +37,7 @@ VERBS: Mapping[str, Verb] = {
     "restart-app": Verb(i.RestartApplication, "restart the application, not the machine"),
     "replay-actions": Verb(i.ReplayActions, "run its setup actions again"),
     "retry": Verb(i.RetryStartup, "try a failed start-up again, from the phase that failed"),
+    "grow": Verb(i.GrowDisk, "make the data disk larger while it runs", ("size_gb",)),
     "snapshot": Verb(i.SnapshotDisk, "keep a copy of the data disk", ("reason",)),
     "delete": Verb(i.DeleteInstance, "remove it with its data disk", ("keep_disk", "keep_snapshots")),
 }

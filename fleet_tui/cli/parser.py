@@ -46,6 +46,7 @@ def build(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     premises.grow(tree)
     _profiles(tree)
     _registers(tree)
+    _cloud(tree)
     _people(tree)
     return top
 
@@ -122,6 +123,9 @@ def _instance(tree: Tree) -> None:
         one = named(verb(name, instances.operate, kind.help))
         for flag in kind.flags:
             option = f"--{flag.replace('_', '-')}"
+            if flag == "size_gb":
+                one.add_argument("--size", dest=flag, type=count, required=True, metavar="GIB")
+                continue
             if flag in ("snapshot", "reason"):
                 one.add_argument(option, default="", metavar="ID" if flag == "snapshot" else "TEXT")
             else:
@@ -204,6 +208,27 @@ def _registers(tree: Tree) -> None:
     events = tree.group("event", "what happened")("list", registers.list_events, "the newest events")
     events.add_argument("--follow", "-f", action="store_true")
     events.add_argument("--limit", type=count, default=200)
+
+
+def _cloud(tree: Tree) -> None:
+    from fleet_tui.cli import cloud
+
+    verb = tree.group("cloud", "the site's account with a cloud")
+    verb("show", cloud.show, "the account").add_argument("--steps", action="store_true", help="how to make key, role and secret")
+    setup = verb("setup", cloud.set_up, "register the account, or change it; it is tried before it is saved")
+    setup.add_argument("--region", metavar="REGION")
+    setup.add_argument("--auth", dest="authentication", choices=("same_as_control_plane", "iam_role", "keypair"), help="as whom fleetd calls")
+    setup.add_argument("--role", dest="role_arn", metavar="ARN", help="the role to take, with iam_role")
+    setup.add_argument("--access-key", dest="access_key_id", metavar="ID", help="with keypair; its secret is typed, or one line of standard input")
+    setup.add_argument("--secret", action="store_true", help="give another secret to the access key")
+    setup.add_argument("--cmk", dest="aws_cmk_id", metavar="KEY", help="id, ARN or alias of the key secrets are sealed under")
+    setup.add_argument("--machine-image", metavar="IMAGE", help="ami-… or resolve:ssm:/path, where machines have none of their own")
+    setup.add_argument("--machine-type", metavar="TYPE")
+    setup.add_argument("--endpoint", metavar="URL", help="another address than Amazon's, for every service")
+    verb("test-key", cloud.test_key, "encrypt and decrypt with a key; exit code 1 when that fails").add_argument(
+        "key", nargs="?", default="", metavar="KEY", help="the one that is set up when left out"
+    )
+    verb("rewrap", cloud.rewrap, "move every stored secret to the key that is set up")
 
 
 def _people(tree: Tree) -> None:

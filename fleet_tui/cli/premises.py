@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from fleet_tui.cli import branches, hosts, machines, maintenance, networks, serial
+from fleet_tui.cli import branches, cloud_images, hosts, machines, maintenance, networks, serial
 from fleet_tui.cli.tree import Tree, Verb, count, named, natural, ratio, seconds
 
 _SSH_PORT = 22
@@ -20,6 +20,7 @@ def grow(tree: Tree) -> None:
     _host(tree)
     _patch(tree)
     _offering(tree)
+    _cloud_image(tree)
     _vm(tree)
     _maintain(tree)
     _physnet(tree)
@@ -160,6 +161,15 @@ def _offering(tree: Tree) -> None:
     create.add_argument("--tag", action="append", default=[])
     verb("list", machines.list_offerings, "offerings by name").add_argument("--wide", action="store_true", help="every column")
     named(verb("delete", machines.delete_offering, "remove one that no VM has"))
+
+
+def _cloud_image(tree: Tree) -> None:
+    verb = tree.group("cloud-image", "operating systems that instances on own hosts start from")
+    take = named(verb("register", cloud_images.register, "a qcow2 with cloud-init, on storage that all hosts of a zone share"))
+    take.add_argument("--zone", required=True, metavar="ZONE")
+    take.add_argument("--path", required=True, metavar="FILE", help="on the hosts; machines and their disks will stand beside it")
+    verb("list", cloud_images.find, "cloud images by zone and name")
+    named(verb("remove", cloud_images.remove, "from the register; its file stays"))
 
 
 def _vm(tree: Tree) -> None:

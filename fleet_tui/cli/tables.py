@@ -100,6 +100,11 @@ AUDIT = (
     _column("RESULT", lambda r: r.result),
 )
 EVENTS = tuple(column for column in COLUMNS["events"] if column.name in ("time", "text", "user", "ref"))
+CLOUD_CHECKS = (
+    _column("TRIED", lambda r: r.name),
+    _column("VERDICT", lambda r: r.verdict),
+    _column("WHAT", lambda r: f"{r.text}{f'; {r.hint}' if r.hint else ''}"),
+)
 ZONES = (
     _column("ZONE", lambda r: r.name),
     _column("STATE", lambda r: r.allocation.value),
@@ -231,6 +236,11 @@ GUEST_NETWORKS = (
     _column("ID", lambda r: r.id),
 )
 """``NICS``: of VMs that run, of all."""
+CLOUD_IMAGES = (
+    _column("IMAGE", lambda r: r.name),
+    _column("ZONE", lambda r: r.zone),
+    _column("FILE", lambda r: r.path),
+)
 NETWORK_OFFERINGS = (
     _column("OFFERING", lambda r: r.name),
     _column("KIND", lambda r: r.guest_type.value),

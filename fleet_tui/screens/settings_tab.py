@@ -70,7 +70,7 @@ class SettingsTab(Vertical):
 
     async def _fill(self, settings: InstanceSettings) -> None:
         self._version = settings.version
-        fields = [field for field in FIELDS if not field.strategies or self._strategy in field.strategies]
+        fields = [field for field in FIELDS if (not field.strategies or self._strategy in field.strategies) and field.name not in settings.hidden]
         wants_focus = self.wants_focus or self.form.focused_row is not None
         await self.form.fill(fields, settings.values, locked=settings.locked, applied=settings.applied, choices=settings.choices)
         self.note("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.options import parse
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.store.schema import prepare
@@ -17,14 +19,20 @@ from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 
 
-def refused(home: Path) -> str:
+def refused(home: Path, *flags: str) -> str:
     """What ``fleetd`` says when it ends at once."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FLEET")}
-    command = [sys.executable, "-m", "fleet_tui.backend.daemon", "--state-dir", str(home)]
+    command = [sys.executable, "-m", "fleet_tui.backend.daemon", "--state-dir", str(home), *flags]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode not in (0, None) and "Traceback" not in done.stderr, done
     (line,) = done.stderr.splitlines()
     return line
+
+
+def test_a_site_without_a_cloud_loads_no_sdk_of_one() -> None:
+    program = "import sys, fleet_tui.backend.daemon; print(sorted({'boto3', 'botocore', 'acme'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("file", ["fleet.db", "engine.db"])
@@ -55,3 +63,30 @@ def test_a_master_key_that_does_not_belong_to_the_database(tmp_path: Path, key: 
     said = refused(tmp_path)
     assert "master key" in said and "back" in said
     assert file.exists() == bool(key), "none was made in its place"
+
+
+def test_a_place_to_listen_for_agents_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = refused(tmp_path, "--agent-listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "cannot start" in said and "in use" in said
+
+
+@pytest.mark.parametrize("flags", [("--agent-listen", "127.0.0.1:port"), ("--agent-names", "fleet.example.org"), ("--agent-listen", "127.0.0.1:99999")])
+def test_a_door_for_agents_that_is_none(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    assert "--agent-listen" in refused(tmp_path, *flags) or "no address and port" in refused(tmp_path, *flags)
+
+
+@pytest.mark.parametrize(("listen", "names", "told", "hosts"), [
+    ("10.0.0.5", "", "https://10.0.0.5:6978", ("10.0.0.5",)),
+    ("0.0.0.0:7000", "fleet.example.org,10.0.0.5", "https://fleet.example.org:7000 https://10.0.0.5:7000", ("fleet.example.org", "10.0.0.5")),
+    ("10.0.0.5", "10.0.0.5, 10.0.0.6:7001", "https://10.0.0.5:6978 https://10.0.0.6:7001", ("10.0.0.5", "10.0.0.6")),
+    ("[2001:db8::5]:7000", "", "https://[2001:db8::5]:7000", ("2001:db8::5",)),
+    ("2001:db8::5", "2001:db8::5", "https://[2001:db8::5]:6978", ("2001:db8::5",)),
+])
+def test_what_agents_of_other_machines_are_told(listen: str, names: str, told: str, hosts: tuple[str, ...]) -> None:
+    door = parse(["--agent-listen", listen, "--agent-names", names])[0].agent_door
+    assert door is not None and (door.address(door.port), door.hosts) == (told, hosts)
+
+
+def test_nobody_listens_on_the_network_unless_it_is_said() -> None:
+    assert parse([])[0].agent_door is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,44 +13,87 @@ import pytest
 from fleet_tui.backend import directories
 from fleet_tui.backend.errors import Busy, InvalidInput, NotFound, WrongState
 from fleet_tui.backend.instances.bundle import pack
-from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo, MachineSpec, MachineState, Provider
+from fleet_tui.backend.providers import BootConfiguration, DiskInfo, DiskSpec, MachineInfo, MachineSpec, MachineState, Placement, Provider
+from fleet_tui.backend.providers.aws import AwsProvider
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.store import Store, sqlite_url
 from tests.agent.stub_door import StubDoor
+from tests.backend.providers.own_yard import PLACEMENT, Yard
+from tests.cloud.account import cloud_account
 
 HELLO = Path(__file__).parents[2] / "examples/hello-app"
 
 
-def _local(folder: Path) -> Provider:
-    return LocalProvider(directories.find({"FLEET_HOME": str(folder)}))
+@dataclass
+class Ground:
+    """What a provider stands on: makes it, and again after a crash; and knows where a disk's content can be reached."""
+
+    make: Callable[[], Provider]
+    content: Callable[[DiskInfo], Path] = lambda disk: Path(disk.path)
+    placement: Placement = field(default_factory=Placement)
 
 
-def _fake(folder: Path) -> Provider:
-    return FakeProvider(folder, pace=0)
+@contextmanager
+def _local(folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    yield Ground(lambda: LocalProvider(directories.find({"FLEET_HOME": str(folder)})))
 
 
-FACTORIES: dict[str, Callable[[Path], Provider]] = {"local": _local, "fake": _fake}
-"""One line for each implementation: makes a provider on a folder, and again on the same folder after a crash."""
+@contextmanager
+def _fake(folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    yield Ground(lambda: FakeProvider(folder, pace=0))
+
+
+@contextmanager
+def _aws(folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """On moto, behind the proxy: everything comes in pages, takes two looks to happen, and one to be seen at all."""
+    with cloud_account(request.getfixturevalue("moto"), folder, f"site-{uuid.uuid4().hex[:8]}") as account:
+        account.proxy.page, account.proxy.lag, account.proxy.unseen = 1, 2, 1
+        placement = Placement(subnet_id=account.subnets[0], second_subnet_id=account.subnets[1], assign_public_ip=True)
+        yield Ground(lambda: AwsProvider(account.terms, pace=0.02), lambda disk: account.proxy.content / disk.path, placement)
+
+
+@contextmanager
+def _own_hosts(folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """On fake hosts; what they do for a machine is done by the real operations of VMs."""
+    store = Store(sqlite_url(folder / "fleet.db"))
+    store.create_all()
+    yard = Yard(store, folder / "contents")
+    storage = yard.fleet.links.hypervisor("h1").storage
+
+    def content(disk: DiskInfo) -> Path:
+        found = storage.content(disk.path)
+        assert found is not None
+        return found
+
+    yield Ground(lambda: yard.again().provider, content, PLACEMENT)
+    store.close()
+
+
+GROUNDS: dict[str, Callable[[Path, pytest.FixtureRequest], AbstractContextManager[Ground]]] = {
+    "local": _local, "fake": _fake, "aws": _aws, "own_hosts": _own_hosts,
+}
+"""One line for each implementation."""
 
 
 @dataclass
 class Place:
     """A provider, a door its machines can call at, and short words for what tests do again and again."""
 
-    make: Callable[[Path], Provider]
-    folder: Path
+    ground: Ground
     door: StubDoor
     bundle: Path
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.provider = self.make(self.folder)
+        self.provider = self.ground.make()
 
     def machine(self, name: str = "m-1", token: str = "t") -> MachineInfo:
-        return self.provider.create_machine(MachineSpec(name, "i-1", "web", token), self.said.append)
+        spec = MachineSpec(name, "i-1", "web", token, placement=self.ground.placement, ports=(8080,))
+        return self.provider.create_machine(spec, self.said.append)
 
-    def disk(self, name: str = "d-1", size_gb: int = 10) -> DiskInfo:
-        return self.provider.ensure_disk(name, size_gb, "t", self.said.append)
+    def disk(self, name: str = "d-1", size_gb: int = 10, token: str = "t") -> DiskInfo:
+        return self.provider.ensure_disk(name, size_gb, token, self.said.append, DiskSpec(placement=self.ground.placement))
 
     def boot(self, name: str = "m-1") -> None:
         self.provider.boot(name, BootConfiguration(name, self.door.token, self.door.address), str(self.bundle), self.said.append)
@@ -62,7 +107,7 @@ class Place:
         return disk.attached_to
 
 
-@pytest.fixture(params=sorted(FACTORIES))
+@pytest.fixture(params=sorted(GROUNDS))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     bundle = tmp_path / "bundle.tar"
     pack(HELLO, bundle)
@@ -70,21 +115,22 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     door.open()
     folder = tmp_path / "site"
     folder.mkdir()
-    place = Place(FACTORIES[request.param], folder, door, bundle)
-    try:
-        yield place
-    finally:
-        for machine in place.provider.machines():
-            place.provider.terminate(machine.id, place.said.append)
-        if isinstance(place.provider, FakeProvider):
-            place.provider.close()
-        door.shut()
+    with GROUNDS[request.param](folder, request) as ground:
+        place = Place(ground, door, bundle)
+        try:
+            yield place
+        finally:
+            for machine in place.provider.machines():
+                place.provider.terminate(machine.id, place.said.append)
+            if isinstance(place.provider, FakeProvider):
+                place.provider.close()
+            door.shut()
 
 
 def content(place: Place, name: str = "d-1") -> Path:
     disk = place.provider.find_disk(name)
     assert disk is not None
-    return Path(disk.path)
+    return place.ground.content(disk)
 
 
 def test_machine_goes_through_its_life(place: Place) -> None:
@@ -138,6 +184,8 @@ def test_what_is_not_there_is_said(place: Place) -> None:
         place.provider.snapshot_disk("d-9", "s-1", place.said.append)
     with pytest.raises(NotFound):
         place.provider.restore_disk("d-1", "s-9", place.said.append)
+    with pytest.raises(NotFound):
+        place.provider.grow_disk("d-9", 20, place.said.append)
     place.provider.detach_disk("m-9", "d-1")
     place.provider.detach_disk("m-1", "d-9")
 
@@ -161,6 +209,17 @@ def test_disk_is_made_once_and_only_grows(place: Place) -> None:
     assert place.disk(size_gb=5).size_gb == 20
     assert place.disk().path == first.path
     assert (content(place) / "kept").read_text() == "x"
+
+
+def test_attached_disk_grows_and_keeps_what_is_on_it(place: Place) -> None:
+    place.machine()
+    place.disk()
+    place.provider.attach_disk("m-1", "d-1")
+    place.boot()
+    (content(place) / "kept").write_text("x")
+    for size, becomes in ((20, 20), (20, 20), (15, 20)):
+        assert place.provider.grow_disk("d-1", size, place.said.append).size_gb == becomes
+    assert place.attached_to() == "m-1" and place.state() is MachineState.ON and (content(place) / "kept").read_text() == "x"
 
 
 def test_disk_is_attached_to_one_machine_only(place: Place) -> None:
@@ -200,7 +259,7 @@ def test_deleted_disk_is_gone_and_a_new_one_is_blank(place: Place) -> None:
     place.provider.delete_disk("d-1")
     place.provider.delete_disk("d-1")
     assert place.provider.find_disk("d-1") is None
-    place.disk()
+    place.disk(token="another")
     assert not list(content(place).iterdir())
 
 
@@ -258,7 +317,7 @@ def test_another_daemon_finds_what_is_there(place: Place) -> None:
     place.provider.snapshot_disk("d-1", "s-1", place.said.append)
     if isinstance(place.provider, FakeProvider):
         place.provider.close()
-    place.provider = place.make(place.folder)
+    place.provider = place.ground.make()
     assert place.state() is MachineState.OFF and place.attached_to() == "m-1"
     assert place.provider.snapshot_disk("d-1", "s-1", place.said.append).disk_id == "d-1"
 

@@ -133,6 +133,8 @@ def die_with_parent() -> None:
 if __name__ == "__main__":
     die_with_parent()
     hurry()
+    if os.environ.get("FLEET_TEST_CLOUD"):
+        import fleet_tui.backend.providers.aws  # noqa: F401  # what every life of a site with a cloud account would load
     if ports := os.environ.get("FLEET_TEST_PORTS"):
         first, _, last = ports.partition("-")
         document.FIRST_PORT, document.LAST_PORT = int(first), int(last)

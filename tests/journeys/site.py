@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -46,14 +46,16 @@ class Site:
     Args:
         database: URL; SQLite in the home when empty.
         flags: given to every daemon.
+        variables: of the environment of every program on it.
     """
 
-    def __init__(self, database: str = "", slots: Sequence[int] = (1,), flags: Sequence[str] = ()) -> None:
+    def __init__(self, database: str = "", slots: Sequence[int] = (1,), flags: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fleet-site-"))
         self.places = directories.find({"FLEET_HOME": str(self.home)})
         self.database = database or sqlite_url(self.places.database)
         self.slots = tuple(slots)
         self._flags = flags
+        self._variables = dict(variables or {})
         self._ports = _claim_ports()
         self._programs: dict[int, subprocess.Popen[bytes]] = {}
         self._clients: dict[int, Client] = {}
@@ -65,8 +67,8 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         """Of every program on this site."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEET", "PYTEST", "NO_COLOR"))}
-        return {**kept, "FLEET_HOME": str(self.home), "FLEET_TEST_PORTS": self._ports.words, "PYTHONPATH": str(ROOT)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEET", "PYTEST", "NO_COLOR", "AWS_"))}
+        return {**kept, **self._variables, "FLEET_HOME": str(self.home), "FLEET_TEST_PORTS": self._ports.words, "PYTHONPATH": str(ROOT)}
 
     def start(self, *slots: int) -> None:
         """Begin daemons, all at once, and their lives after each kill; returns when their doors are open."""
@@ -363,9 +365,11 @@ def tasks(name: str, run: str, stage: str = "before_install", *, enabled: bool =
 
 
 @contextmanager
-def site(database: str = "", slots: Sequence[int] = (1,), flags: Sequence[str] = ()) -> Iterator[Site]:
+def site(
+    database: str = "", slots: Sequence[int] = (1,), flags: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> Iterator[Site]:
     """A running site."""
-    found = Site(database, slots, flags)
+    found = Site(database, slots, flags, variables)
     try:
         found.start(*slots)
         yield found

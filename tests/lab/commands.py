@@ -11,13 +11,13 @@ class LabError(Exception):
     """The lab could not do what was asked."""
 
 
-def run(*command: str | Path, timeout: float = 60.0, input: str = "", cwd: Path | None = None) -> str:
+def run(*command: str | int | Path, timeout: float = 60.0, input: str = "", cwd: Path | None = None) -> str:
     """Standard output of a command that must succeed."""
     return finished(command, timeout=timeout, input=input, cwd=cwd).stdout
 
 
 def finished(
-    command: Sequence[str | Path], *, timeout: float = 60.0, input: str = "", cwd: Path | None = None, check: bool = True
+    command: Sequence[str | int | Path], *, timeout: float = 60.0, input: str = "", cwd: Path | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """A command that ended."""
     words = [str(word) for word in command]

@@ -155,6 +155,7 @@ def _changes() -> tuple[Method, ...]:
         Method("instance.restart-app", "instances.RestartApplication", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
         Method("instance.replay-actions", "instances.ReplayActions", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.retry", "instances.RetryStartup", sub, P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instance.grow", "instances.GrowDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.snapshot", "instances.SnapshotDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.delete", "instances.DeleteInstance", sub, P.INSTANCES_DELETE, False, danger="destructive"),
         Method("images.register", "instances.RegisterImage", "instances.ImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
@@ -168,6 +169,7 @@ def _changes() -> tuple[Method, ...]:
 def _agents() -> tuple[Method, ...]:
     return (
         Method("agent.hello", "telemetry.Hello", "telemetry.Welcome", P.AGENT, False),
+        Method("agent.fetch", "telemetry.Fetch", "telemetry.Fetched", P.AGENT, False),
         Method("agent.report", "telemetry.Report", "telemetry.Acknowledged", P.AGENT, False),
     )
 

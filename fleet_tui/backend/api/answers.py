@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend import instances
 from fleet_tui.backend.api import METHODS, DescribeSite, SiteRecord, Summarize, Summary
+from fleet_tui.backend.api.arrivals import fetch
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
@@ -65,6 +66,7 @@ class Answers:
             "operations.cancel": lambda caller, r: self._engine.cancel(r.id, caller.user),
             "operations.retry": lambda caller, r: self._engine.retry(r.id, r.request_id, caller.user),
             "agent.hello": lambda caller, r: self._agents.hello(r),
+            "agent.fetch": lambda caller, r: fetch(self._agents, self._bundles, r),
             "agent.report": lambda caller, r: self._agents.report(r),
         }
 

@@ -8,6 +8,10 @@ from fleet_tui.backend.identity import Permission as P
 _SUBMITTED = "operations.Submitted"
 
 METHODS: tuple[Method, ...] = (
+    Method("cloud.show", "cloud.ShowCloud", "cloud.CloudRecord", P.SETTINGS_READ, True),
+    Method("cloud.setup", "cloud.SetUpCloud", "cloud.CloudRecord", P.SITE_ADMIN, False, danger="changes"),
+    Method("cloud.test-key", "cloud.TestKey", "cloud.KeyVerdict", P.SITE_ADMIN, False, danger="changes"),
+    Method("kms.rewrap", "cloud.RewrapKeys", _SUBMITTED, P.SITE_ADMIN, False, danger="changes"),
     Method("zones.list", "hosts.ListZones", "hosts.ZoneRecord*", P.STATES_READ, True),
     Method("pods.list", "hosts.ListPods", "hosts.PodRecord*", P.STATES_READ, True),
     Method("clusters.list", "hosts.ListClusters", "hosts.ClusterRecord*", P.STATES_READ, True),
@@ -30,6 +34,9 @@ METHODS: tuple[Method, ...] = (
     Method("cluster.password", "hosts.SetClusterPassword", _SUBMITTED, P.SITE_ADMIN, False, danger="disruptive"),
     Method("cluster.manage", "hosts.ManageCluster", _SUBMITTED, P.HOSTS_EDIT, False, danger="disruptive"),
     Method("offerings.list", "machines.ListOfferings", "machines.OfferingRecord*", P.STATES_READ, True),
+    Method("cloud-images.list", "providers.ListCloudImages", "providers.CloudImageRecord*", P.STATES_READ, True),
+    Method("cloud-images.register", "providers.RegisterCloudImage", "providers.CloudImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
+    Method("cloud-images.remove", "providers.RemoveCloudImage", "api.Done", P.TEMPLATES_EDIT, False, danger="destructive"),
     Method("vms.list", "machines.ListVms", "machines.VmPage", P.STATES_READ, True),
     Method("vms.show", "machines.ShowVm", "machines.VmRecord", P.STATES_READ, True),
     Method("vms.log", "machines.ReadGuestLog", "machines.GuestLog", P.STATES_READ, True),

@@ -1,4 +1,4 @@
-"""Where the door listens, and how each place knows who comes in. TLS on TCP will be one more class here."""
+"""Where the door listens, and how each place knows who comes in."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import os
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from fleet_tui.backend.api.gate import Limits
 from fleet_tui.backend.api.sockets import short_name
+from fleet_tui.backend.authority import Issued
 
 _UCRED = struct.Struct("3i")
 BACKLOG = 512
@@ -23,6 +26,8 @@ class Listener(Protocol):
     """A place to listen. The server accepts on ``bind()``'s socket and asks ``identify`` about each connection."""
 
     tls: ssl.SSLContext | None
+    limits: Limits | None
+    """What strangers may do who come in here; ``None`` where only this machine's own users can."""
 
     def bind(self) -> socket.socket:
         """A listening socket. Raises ``OSError`` naming what is in the way."""
@@ -55,6 +60,7 @@ class UnixListener:
     mode: int = 0o600
     group: str = ""
     tls: ssl.SSLContext | None = field(default=None, init=False)
+    limits: Limits | None = field(default=None, init=False)
     _inode: tuple[int, int] | None = field(default=None, init=False)
 
     def bind(self) -> socket.socket:
@@ -97,3 +103,74 @@ class UnixListener:
             return
         if (found.st_dev, found.st_ino) == self._inode:
             self.path.unlink(missing_ok=True)
+
+
+STRANGER = -1
+"""Stands for the user id of one who comes over the network: nobody has it."""
+AGENT_BODIES = {"agent.hello": 64 * 1024, "agent.fetch": 4096, "agent.report": 2 * 1024 * 1024}
+"""All that can be called from the network, and bytes a request may have: an agent sends 256 KiB of lines at once, and what it has to answer."""
+
+
+class AgentListener:
+    """TCP with TLS, for agents on other machines. They know us by a certificate of the fleet's authority, we know them by token and key.
+
+    Args:
+        host: address to listen on.
+        issue: a server certificate with its key; asked for at :meth:`bind` and whenever it is to be renewed.
+        is_due: whether that one is to be renewed.
+    """
+
+    def __init__(
+        self, host: str, port: int, issue: Callable[[], Issued], is_due: Callable[[Issued], bool], limits: Limits | None = None,
+    ) -> None:
+        self.host, self.port = host, port
+        self.limits: Limits | None = limits or Limits(AGENT_BODIES)
+        self.tls: ssl.SSLContext | None = None
+        self._issue, self._is_due = issue, is_due
+        self._issued: Issued | None = None
+        self._listening: socket.socket | None = None
+
+    def bind(self) -> socket.socket:
+        if self._listening is None:
+            self.renew()
+            listening = socket.create_server(
+                (self.host, self.port), family=socket.AF_INET6 if ":" in self.host else socket.AF_INET, backlog=BACKLOG,
+                dualstack_ipv6=self.host == "::",
+            )
+            self.port = listening.getsockname()[1]
+            self._listening = listening
+        return self._listening
+
+    def renew(self) -> None:
+        """Serve with a new certificate from the next connection on, if the present one ends soon. May be called from any thread."""
+        if self._issued is None or self._is_due(self._issued):
+            issued = self._issue()
+            self.tls = _serving(issued)
+            self._issued = issued
+
+    def identify(self, transport: asyncio.BaseTransport) -> tuple[int, str]:
+        return STRANGER, f"tls {address_of(transport)}"
+
+    def is_gone(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else "somewhere"
+
+
+def _serving(issued: Issued) -> ssl.SSLContext:
+    """The key goes to OpenSSL through memory: no file ever holds it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    with os.fdopen(os.memfd_create("door", os.MFD_CLOEXEC), "wb") as file:
+        file.write((issued.key_pem + issued.certificate_pem).encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    return context

@@ -1,7 +1,7 @@
 """The HTTP side of the door: ``POST /v1/<method>``, streams as newline-delimited JSON, ``GET /healthz``.
 
 One thread runs the event loop; it only moves bytes. Everything that thinks or touches the database runs in other threads.
-A further listener (TLS on TCP) is one more entry in the list given to :meth:`Server.start`.
+A further listener is one more entry in the list given to :meth:`Server.start`; one with limits is for strangers (:mod:`gate`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -21,10 +23,11 @@ from aiohttp import web
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
-from fleet_tui.backend.api.listeners import BACKLOG, Listener, UnixListener
+from fleet_tui.backend.api.gate import Gate
+from fleet_tui.backend.api.listeners import BACKLOG, Listener, UnixListener, address_of
 from fleet_tui.backend.api.waiting import Waiters
 from fleet_tui.backend.api.wire import dump
-from fleet_tui.backend.errors import FleetError, InternalError, InvalidInput, NotFound, UsageError
+from fleet_tui.backend.errors import AuthFailed, FleetError, InternalError, InvalidInput, NotFound, TimedOut, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
 from fleet_tui.backend.identity.caller import Caller, Peer
 from fleet_tui.backend.telemetry import LineBatch, ReadLines
@@ -91,12 +94,16 @@ class Server:
             for listener in listeners:
                 bound.append((listener, listener.bind()))
             for listener, listening in tuple(bound):
+                gate = _gate(listener)
                 runner = web.AppRunner(
-                    self._application(listener), access_log=None, handler_cancellation=True, keepalive_timeout=3600.0,
-                    shutdown_timeout=self._grace_s,
+                    self._application(listener, gate), access_log=None, handler_cancellation=True, shutdown_timeout=self._grace_s,
+                    keepalive_timeout=gate.limits.idle_s if gate else 3600.0,
                 )
                 runners.append(runner)
                 await runner.setup()
+                if gate is not None:
+                    looking.append(asyncio.create_task(gate.run(listening, partial(_protocol, runner))))
+                    continue
                 await web.SockSite(runner, listening, ssl_context=listener.tls, backlog=BACKLOG).start()
                 looking.append(asyncio.create_task(_keep_findable(listener, runner, bound)))
             yield
@@ -141,9 +148,9 @@ class Server:
         self._thread.join(self._grace_s + 10.0)
         self._thread = None
 
-    def _application(self, listener: Listener) -> web.Application:
+    def _application(self, listener: Listener, gate: Gate | None) -> web.Application:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._handle(listener, request)
+            return await (self._handle(listener, request) if gate is None else self._from_afar(listener, gate, request))
 
         application = web.Application(client_max_size=MOST_BYTES)
         application.router.add_route("*", "/{path:.*}", handle)
@@ -166,9 +173,43 @@ class Server:
                 return await self._follow(request, peer, name, body)
             if name in _WAITING:
                 return _reply(await self._held(peer, name, body))
-            return _reply(await self._in_pool(lambda: _result(self._dispatcher.call(peer, name, body)), name))
+            return _reply(await self._told(peer, name, body))
         except FleetError as refusal:
             return _refusal(refusal)
+
+    async def _from_afar(self, listener: Listener, gate: Gate, request: web.Request) -> web.StreamResponse:
+        """A call of a stranger: the few methods that the listener names, small, and no longer than it allows."""
+        if request.transport is None:
+            raise ConnectionResetError
+        gate.asked(request.transport)
+        address, machine = address_of(request.transport), request.headers.get("Fleet-Agent", "")
+        try:
+            gate.admit(address, machine)
+            name = self._method(request)
+            most = gate.limits.bodies.get(name)
+            if most is None:
+                raise NotFound("there is nothing here", hint="only agents call here")
+            uid, source = listener.identify(request.transport)
+            async with asyncio.timeout(gate.limits.request_s):
+                body = await _bounded(request, most)
+            reply = _reply(await self._held(Peer(uid, source), name, body) if name in _WAITING else await self._told(Peer(uid, source), name, body))
+        except TimeoutError:
+            reply = _refusal(TimedOut("the request did not come in time"))
+            reply.force_close()
+        except FleetError as refusal:
+            if isinstance(refusal, AuthFailed):
+                gate.note_failure(address, machine)
+            reply = _refusal(refusal)
+            if not request.content.is_eof():
+                reply.force_close()  # what is left of it is not listened to
+        async with asyncio.timeout(gate.limits.request_s):
+            await reply.prepare(request)
+            await reply.write_eof()
+        return reply
+
+    async def _told(self, peer: Peer, name: str, body: bytes) -> bytes:
+        encoded: bytes = await self._in_pool(lambda: _result(self._dispatcher.call(peer, name, body)), name)
+        return encoded
 
     def _method(self, request: web.Request) -> str:
         if not request.path.startswith("/v1/"):
@@ -293,6 +334,36 @@ def _heard(done: asyncio.Future[Any]) -> None:
 def _refusal(refusal: FleetError) -> web.Response:
     body = dump({"error": refusal.as_json()})
     return web.Response(body=body, status=_STATUS.get(refusal.code, _REFUSED), content_type="application/json")
+
+
+def _gate(listener: Listener) -> Gate | None:
+    """In front of a listener for strangers."""
+
+    def tls() -> ssl.SSLContext:
+        if listener.tls is None:
+            raise InternalError("a listener for strangers has no certificate")
+        return listener.tls
+
+    return None if listener.limits is None else Gate(listener.limits, tls)
+
+
+def _protocol(runner: web.AppRunner) -> asyncio.Protocol:
+    if runner.server is None:
+        raise ConnectionResetError("the door is being closed")
+    return runner.server()
+
+
+async def _bounded(request: web.Request, most: int) -> bytes:
+    """A body of at most so many bytes; no more of a longer one is taken."""
+    parts, size = [], 0
+    if (request.content_length or 0) <= most:
+        async for part in request.content.iter_any():
+            parts.append(part)
+            if (size := size + len(part)) > most:
+                break
+        else:
+            return b"".join(parts)
+    raise InvalidInput(f"the request is larger than {most // 1024} KiB", hint="send less at once", most_bytes=most)
 
 
 async def _keep_findable(listener: Listener, runner: web.AppRunner, bound: list[tuple[Listener, socket.socket]]) -> None:

@@ -265,10 +265,16 @@ def delete_branch(tx: Session, request: DeleteBranch, user: str) -> str:
         )
     if request.confirm != row.name:
         raise ConfirmationRequired(f"deleting {request.kind} {row.name} cannot be undone", hint=f"type its name: --confirm {row.name}")
+    name, ref = row.name, f"{request.kind}:{row.id}"
     tx.delete(row)
-    tx.flush()
-    text = f"{request.kind} {row.name} deleted"
-    append(tx, type=f"{request.kind}.deleted", ref=f"{request.kind}:{row.id}", text=text, user=user)
+    try:
+        tx.flush()
+    except IntegrityError:  # rows of slices above this one name it
+        raise InUse(
+            f"{request.kind} {name} still has VMs, networks, or data disks of instances on record", hint="remove those first", users=[]
+        ) from None
+    text = f"{request.kind} {name} deleted"
+    append(tx, type=f"{request.kind}.deleted", ref=ref, text=text, user=user)
     return text
 
 

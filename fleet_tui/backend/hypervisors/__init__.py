@@ -75,6 +75,10 @@ class Disk:
     format: str = "qcow2"
     is_local: bool = False
     """On the host's own storage: moving the guest means copying it."""
+    is_kept: bool = False
+    """A thing for itself: it is not erased with the guest."""
+    serial: str = ""
+    """By which the guest finds it, at most 20 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,59 @@ class MoveOptions:
     """Its cards as they are plugged in at the destination; empty when it has none."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDisk:
+    """A disk's file as a host sees it."""
+
+    path: str
+    size_bytes: int
+    """What a guest sees."""
+    used_bytes: int
+    """What it takes."""
+
+
+class Storage(Protocol):
+    """Disks on a host's storage, and which of them a guest has. Repeatable; what is made is whole or not there."""
+
+    def find(self, path: str) -> StoredDisk | None: ...
+
+    def make(self, disk: Disk) -> StoredDisk:
+        """Unless it is there. ``NoCapacity`` when there is no room."""
+        ...
+
+    def grow(self, path: str, size_bytes: int) -> None:
+        """A disk that no guest uses now; never smaller. ``NotFound`` when it is gone."""
+        ...
+
+    def copy(self, source: str, target: str) -> StoredDisk:
+        """The content of a disk that no guest writes to; nothing happens when the target is there."""
+        ...
+
+    def copy_of_running(self, guest_id: str, path: str, target: str) -> StoredDisk:
+        """The content, as it is at one moment, of a disk that a running guest has. ``Busy`` while the guest moves."""
+        ...
+
+    def grow_of_running(self, guest_id: str, path: str, size_bytes: int) -> None:
+        """A disk that a running guest has, which sees it at once. ``Busy`` while the guest moves."""
+        ...
+
+    def replace(self, source: str, target: str) -> None:
+        """Make ``target`` a copy of ``source``: all of it, or nothing whatever fails."""
+        ...
+
+    def erase(self, path: str) -> None:
+        """Nothing happens when it is gone. ``WrongState`` while it is in use."""
+        ...
+
+    def put(self, path: str, content: bytes) -> None:
+        """A file, readable by nobody else; what was there is replaced."""
+        ...
+
+    def fit(self, guest_id: str, disks: Sequence[Disk]) -> None:
+        """Give a guest that is off these disks, and no others. Nothing happens where it is not known."""
+        ...
+
+
 class Console(Protocol):
     """A guest's serial line."""
 
@@ -181,6 +238,9 @@ class Hypervisor(Protocol):
     ``Unreachable`` (details ``reason`` of spec 7.4), ``TimedOut``, ``NotFound``, ``WrongState``, ``Busy``, ``NoCapacity``."""
 
     kind: str
+
+    @property
+    def storage(self) -> Storage: ...
 
     def ping(self) -> None:
         """Cheap sign of life, bounded by the keepalive."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
-from fleet_tui.backend.hypervisors import GuestSpec, Nic
+from fleet_tui.backend.hypervisors import Disk, GuestSpec, Nic
 
 NAMESPACE = "https://fleet-tui.dev/libvirt/1"
 SERIAL_LOG = "/var/log/libvirt/qemu/{id}.serial.log"
 """Where a host keeps what a guest says on its serial line: a folder that every distribution's confinement lets QEMU write."""
 _PERIOD_US = 100_000
+_LOCAL, _KEPT = f"{{{NAMESPACE}}}local", f"{{{NAMESPACE}}}kept"
+"""Marks of disks, by their target: on the host's own storage; not erased with the guest."""
 ET.register_namespace("fleet", NAMESPACE)
 
 
@@ -40,6 +42,7 @@ class Volume:
     path: str
     format: str
     is_local: bool
+    is_kept: bool
 
 
 def defined(spec: GuestSpec, tuning: Tuning) -> str:
@@ -63,13 +66,7 @@ def defined(spec: GuestSpec, tuning: Tuning) -> str:
         _text(domain, event, action)
     devices = ET.SubElement(domain, "devices")
     for number, disk in enumerate(spec.disks):
-        target = f"vd{chr(ord('a') + number)}"
-        place = ET.SubElement(devices, "disk", type="file", device="disk")
-        ET.SubElement(place, "driver", name="qemu", type=disk.format, cache="none")  # another host's cache would be stale
-        ET.SubElement(place, "source", file=disk.path)
-        ET.SubElement(place, "target", dev=target, bus="virtio")
-        if disk.is_local:
-            ET.SubElement(_own(domain), f"{{{NAMESPACE}}}local", target=target)
+        devices.append(_disk(domain, number, disk))
     for nic in spec.nics:
         devices.append(_card(nic))
     serial = ET.SubElement(devices, "serial", type="pty")
@@ -114,10 +111,41 @@ def plugged(xml: str, nics: Sequence[Nic]) -> str:
     return ET.tostring(domain, encoding="unicode")
 
 
+def fitted(xml: str, disks: Sequence[Disk]) -> str:
+    """A definition with these disks and no others."""
+    domain = ET.fromstring(xml)
+    devices, own = domain.find("devices"), _own(domain)
+    assert devices is not None
+    for old in devices.findall("./disk"):
+        devices.remove(old)
+    for mark in [mark for mark in own if mark.tag in (_LOCAL, _KEPT)]:
+        own.remove(mark)
+    for number, disk in enumerate(disks):
+        devices.insert(number, _disk(domain, number, disk))
+    return ET.tostring(domain, encoding="unicode")
+
+
+def has_disks(xml: str, disks: Sequence[Disk]) -> bool:
+    """Whether a definition has these disks already, in this order."""
+    serials = [disk.findtext("serial", "") for disk in ET.fromstring(xml).iterfind("./devices/disk[@type='file'][@device='disk']")]
+    there = [(volume.path, volume.format, volume.is_local, volume.is_kept) for volume in volumes(xml)]
+    wanted = [(disk.path, disk.format, disk.is_local, disk.is_kept) for disk in disks]
+    return there == wanted and serials[:len(wanted)] == [disk.serial for disk in disks]
+
+
+def backup(target: str, path: str) -> str:
+    """The order to copy one disk of a running guest, as it is at that moment, to a file."""
+    order = Element("domainbackup", mode="push")
+    disk = ET.SubElement(ET.SubElement(order, "disks"), "disk", name=target, backup="yes", type="file")
+    ET.SubElement(disk, "driver", type="qcow2")
+    ET.SubElement(disk, "target", file=path)
+    return ET.tostring(order, encoding="unicode")
+
+
 def volumes(xml: str) -> list[Volume]:
     """Disks that are files and may be written."""
     domain = ET.fromstring(xml)
-    local = {found.get("target") for found in domain.iter(f"{{{NAMESPACE}}}local")}
+    local, kept = ({found.get("target") for found in domain.iter(mark)} for mark in (_LOCAL, _KEPT))
     found = []
     for disk in domain.iterfind("./devices/disk[@type='file'][@device='disk']"):
         source, target, driver = disk.find("source"), disk.find("target"), disk.find("driver")
@@ -125,7 +153,7 @@ def volumes(xml: str) -> list[Volume]:
             continue
         name = target.get("dev", "")
         kind = driver.get("type", "raw") if driver is not None else "raw"
-        found.append(Volume(name, source.get("file", ""), kind, name in local))
+        found.append(Volume(name, source.get("file", ""), kind, name in local, name in kept))
     return found
 
 
@@ -154,6 +182,20 @@ def cpu(xml: str) -> tuple[str, str, str, str, str]:
     arch, machine = (kind.get("arch", ""), kind.get("machine", "")) if kind is not None else ("", "")
     text = ET.tostring(element, encoding="unicode") if element is not None else ""
     return domain.findtext("./devices/emulator", ""), arch, machine, domain.get("type", ""), text
+
+
+def _disk(domain: Element, number: int, disk: Disk) -> Element:
+    target = f"vd{chr(ord('a') + number)}"
+    place = Element("disk", type="file", device="disk")
+    ET.SubElement(place, "driver", name="qemu", type=disk.format, cache="none")  # another host's cache would be stale
+    ET.SubElement(place, "source", file=disk.path)
+    ET.SubElement(place, "target", dev=target, bus="virtio")
+    if disk.serial:
+        _text(place, "serial", disk.serial)
+    for mark, is_so in ((_LOCAL, disk.is_local), (_KEPT, disk.is_kept)):
+        if is_so:
+            ET.SubElement(_own(domain), mark, target=target)
+    return place
 
 
 def _card(nic: Nic) -> Element:

@@ -59,6 +59,8 @@ class FakeWorld:
         """Guests that were started while they ran elsewhere: what must never be."""
         self.missing: set[str] = set()
         """Images that are not there, although somebody may ask for them; all others are."""
+        self.contents: Path | None = None
+        """Where disks apart from guests have real folders; nowhere when ``None``."""
         self._connections: set[FakeHypervisor] = set()
         self._logs: dict[str, tuple[int, deque[str]]] = {}
         """What each hypervisor said last, and how many bytes before that are forgotten."""

@@ -23,6 +23,7 @@ from fleet_tui.backend.hypervisors import (
 from fleet_tui.backend.hypervisors.fake_console import FakeConsole, serial_log
 from fleet_tui.backend.hypervisors.fake_ledger import File, Guest, Host, made, plugged
 from fleet_tui.backend.hypervisors.fake_moves import Flight
+from fleet_tui.backend.hypervisors.fake_storage import FakeStorage
 
 if TYPE_CHECKING:
     from fleet_tui.backend.hypervisors.fake import FakeWorld
@@ -44,7 +45,7 @@ class FakeHypervisor:
     def __init__(self, world: FakeWorld, host: Host, lost: Callable[[str], None]) -> None:
         self.world, self.host = world, host
         self.kind = host.kind
-        self._lost, self._reason = lost, ""
+        self._lost, self._reason, self.storage = lost, "", FakeStorage(self)
 
     # --- the connection itself ---------------------------------------------------------------------------------------
 
@@ -65,11 +66,11 @@ class FakeHypervisor:
         self.forget()
 
     def ping(self) -> None:
-        with self._verb("ping"):
+        with self.verb("ping"):
             pass
 
     def facts(self) -> HostFacts:
-        with self._verb("facts"):
+        with self.verb("facts"):
             host = self.host
             return HostFacts(
                 host.id, host.kind, host.version, host.arch, host.serial, host.cores, host.mhz, host.memory_bytes, host.is_accelerated,
@@ -77,25 +78,25 @@ class FakeHypervisor:
             )
 
     def figures(self) -> HostFigures:
-        with self._verb("figures"):
+        with self.verb("figures"):
             used = sum(guest.memory_bytes for guest in self._all() if guest.state not in HALTED) + _BASE_MEMORY
             return HostFigures(max(0, self.host.memory_bytes - used), self.host.load, self.host.disk_bytes, self.host.disk_used_bytes)
 
     # --- guests ------------------------------------------------------------------------------------------------------
 
     def guests(self) -> Sequence[GuestInfo]:
-        with self._verb("guests"):
+        with self.verb("guests"):
             self.world.moves.look_all(self.host.id)
             return tuple(self._info(guest) for guest in sorted(self._all(), key=lambda guest: guest.name))
 
     def find(self, guest_id: str) -> GuestInfo:
-        with self._verb("find", guest_id):
+        with self.verb("find", guest_id):
             self.world.moves.look(guest_id)
             guest = self._guest(guest_id)
             return self._info(guest) if guest is not None else GuestInfo(guest_id, "", GuestState.ABSENT)
 
     def create(self, spec: GuestSpec) -> None:
-        with self._verb("create", spec.id, spec.name):
+        with self.verb("create", spec.id, spec.name):
             if self._guest(spec.id) is not None:
                 return
             self._refuse_in_mode(f"create {spec.name}")
@@ -110,12 +111,12 @@ class FakeHypervisor:
                         raise NotFound(f"{self.host.id} has no disk {disk['path']}", hint="give its size, or an image, to have it made")
                     if disk["source"] in self.world.missing:
                         raise NotFound(f"{self.host.id} has no image {disk['source']}", hint="look at the path")
-                    files.append(File(identity, disk["size_bytes"]))
+                    files.append(File(identity, disk["size_bytes"], disk["source"]))
             self.world.ledger.put(guest, *files)
             self.world.say(self.host.id, f"{spec.name}: defined")
 
     def start(self, guest_id: str) -> None:
-        with self._verb("start", guest_id):
+        with self.verb("start", guest_id):
             guest = self._known(guest_id)
             if guest.state == RUNNING:
                 return
@@ -130,7 +131,7 @@ class FakeHypervisor:
             self._put(guest, "started")
 
     def shut_down(self, guest_id: str, grace_s: float) -> bool:
-        with self._verb("shut_down", guest_id):
+        with self.verb("shut_down", guest_id):
             guest = self._known(guest_id)
             if guest.state in HALTED:
                 return True
@@ -141,7 +142,7 @@ class FakeHypervisor:
             return listens
 
     def kill(self, guest_id: str) -> None:
-        with self._verb("kill", guest_id):
+        with self.verb("kill", guest_id):
             guest = self._known(guest_id)
             if guest.state not in HALTED:
                 self._refuse_in_flight(guest)
@@ -149,7 +150,7 @@ class FakeHypervisor:
                 self._put(guest, "killed")
 
     def reboot(self, guest_id: str) -> None:
-        with self._verb("reboot", guest_id):
+        with self.verb("reboot", guest_id):
             guest = self._known(guest_id)
             self._refuse_in_flight(guest)
             if guest.state != RUNNING:
@@ -158,7 +159,7 @@ class FakeHypervisor:
             self._put(guest, "rebooted")
 
     def resume(self, guest_id: str) -> None:
-        with self._verb("resume", guest_id):
+        with self.verb("resume", guest_id):
             guest = self._known(guest_id)
             if guest.state == RUNNING:
                 return
@@ -168,7 +169,7 @@ class FakeHypervisor:
             self._put(guest, "resumed")
 
     def resize(self, guest_id: str, cores: int, memory_bytes: int, minimum_memory_bytes: int, cpu_weight: int) -> None:
-        with self._verb("resize", guest_id):
+        with self.verb("resize", guest_id):
             guest = self._known(guest_id)
             if guest.state not in HALTED:
                 raise WrongState(f"{guest.name} is {guest.state}; its size changes only while it is off", hint="stop it first", state=guest.state)
@@ -177,7 +178,7 @@ class FakeHypervisor:
             self._put(guest, "resized")
 
     def plug(self, guest_id: str, nics: Sequence[Nic]) -> None:
-        with self._verb("plug", guest_id):
+        with self.verb("plug", guest_id):
             guest = self._known(guest_id)
             if guest.nics == plugged(nics):
                 return
@@ -187,26 +188,26 @@ class FakeHypervisor:
             self._put(guest, "plugged in anew")
 
     def remove(self, guest_id: str, *, with_disks: bool) -> None:
-        with self._verb("remove", guest_id):
+        with self.verb("remove", guest_id):
             guest = self._guest(guest_id)
             if guest is None:
                 return
             if guest.state not in HALTED:
                 raise WrongState(f"{guest.name} is {guest.state} on {self.host.id}", hint="stop it first", state=guest.state)
             ledger = self.world.ledger
-            files = [ledger.files.get(ledger.file_id(self.host, disk)) for disk in guest.disks] if with_disks else []
+            files = [ledger.files.get(ledger.file_id(self.host, disk)) for disk in guest.disks if with_disks and not disk.get("is_kept")]
             ledger.drop(guest, *(file for file in files if file is not None))
             self.world.say(self.host.id, f"{guest.name}: undefined")
 
     def console(self, guest_id: str) -> FakeConsole:
-        with self._verb("console", guest_id):
+        with self.verb("console", guest_id):
             guest = self._known(guest_id)
             if guest.state != RUNNING:
                 raise WrongState(f"{guest.name} is {guest.state} on {self.host.id}", hint="start it", state=guest.state)
             return FakeConsole(guest, self.world.now, lambda: guest.state in (RUNNING, PAUSED) and not self._reason)
 
     def log_of(self, guest_id: str, after: int, limit: int = 65_536) -> tuple[int, str]:
-        with self._verb("log_of", guest_id):
+        with self.verb("log_of", guest_id):
             guest = self._guest(guest_id)
             if guest is None or not guest.booted:
                 return after, ""
@@ -214,7 +215,7 @@ class FakeHypervisor:
             return serial_log(guest, now, after, limit)
 
     def log(self, after: int, limit: int = 65_536) -> tuple[int, str]:
-        with self._verb("log"):
+        with self.verb("log"):
             return self.world.log_of(self.host.id, after, limit)
 
     # --- moving ------------------------------------------------------------------------------------------------------
@@ -276,19 +277,19 @@ class FakeHypervisor:
             self.world.moves.end(flight, error)
 
     def migration(self, guest_id: str) -> Progress | None:
-        with self._verb("migration", guest_id):
+        with self.verb("migration", guest_id):
             self.world.moves.look(guest_id)
             flight = self._flight(guest_id)
             return self.world.moves.progress(flight) if flight is not None else None
 
     def abort(self, guest_id: str) -> None:
-        with self._verb("abort", guest_id):
+        with self.verb("abort", guest_id):
             flight = self._flight(guest_id)
             if flight is not None:
                 self._give_up(flight, WrongState("the migration was aborted", hint="it runs on at the source", state="aborted"))
 
     def drop_incoming(self, guest_id: str) -> None:
-        with self._verb("drop_incoming", guest_id):
+        with self.verb("drop_incoming", guest_id):
             guest = self._guest(guest_id)
             if guest is None:
                 return
@@ -302,7 +303,7 @@ class FakeHypervisor:
     # --- the hypervisor's own mode (spec 8.6) ------------------------------------------------------------------------
 
     def enter_maintenance(self) -> None:
-        with self._verb("enter_maintenance"):
+        with self.verb("enter_maintenance"):
             if self.kind != "xenserver" or self.host.in_mode:
                 return
             if self.host.is_master:
@@ -312,7 +313,7 @@ class FakeHypervisor:
             self.world.say(self.host.id, "maintenance mode is on")
 
     def leave_maintenance(self) -> None:
-        with self._verb("leave_maintenance"):
+        with self.verb("leave_maintenance"):
             if self.kind == "xenserver" and self.host.in_mode:
                 self.host.in_mode = False
                 self.world.ledger.put(self.host)
@@ -327,13 +328,13 @@ class FakeHypervisor:
         return self.host.is_master
 
     def elect_master(self) -> str:
-        with self._verb("elect_master"):
+        with self.verb("elect_master"):
             return self.world.elect(self.host)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _verb(self, verb: str, guest_id: str = "", name: str = "") -> Iterator[None]:
+    def verb(self, verb: str, guest_id: str = "", name: str = "") -> Iterator[None]:
         self._check()
         self.world.pause(_SECONDS.get(verb, 0.0))
         guest = self._guest(guest_id) if guest_id else None

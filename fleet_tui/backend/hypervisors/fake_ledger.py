@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_tui.backend.errors import WrongState
-from fleet_tui.backend.hypervisors import GuestSpec, GuestState, Nic
+from fleet_tui.backend.hypervisors import Disk, GuestSpec, GuestState, Nic
 from fleet_tui.backend.journal import Entry, Journal
 from fleet_tui.backend.remote.fake import Machine
 
@@ -131,6 +131,8 @@ class File:
     id: str
     """``pool:path``, or ``host:path`` on local storage."""
     size_bytes: int
+    content: str = ""
+    """A word for what is on it; copies have the same."""
 
 
 class WorldLedger(Journal):
@@ -183,6 +185,14 @@ def plugged(nics: Iterable[Nic]) -> list[dict[str, Any]]:
     return [{"mac": nic.mac, "bridge": nic.bridge, "ovs": nic.ovs, "tag": nic.tag, "port": nic.port} for nic in nics]
 
 
+def kept(disk: Disk) -> dict[str, Any]:
+    """A disk, likewise."""
+    return {
+        "path": disk.path, "size_bytes": disk.size_bytes, "source": disk.source, "format": disk.format, "is_local": disk.is_local,
+        "is_kept": disk.is_kept, "serial": disk.serial,
+    }
+
+
 _DIRTY = re.compile(r"\bdirty=(\d+)\b")
 
 
@@ -192,8 +202,6 @@ def made(spec: GuestSpec, host: str) -> Guest:
     return Guest(
         f"{spec.id}@{host}", spec.id, spec.name, host, cores=spec.cores, memory_bytes=spec.memory_bytes,
         minimum_memory_bytes=spec.minimum_memory_bytes, cpu_weight=spec.cpu_weight, cpu_limit_mhz=spec.cpu_limit_mhz, kernel=spec.kernel,
-        initrd=spec.initrd, cmdline=spec.cmdline, disks=[
-            {"path": disk.path, "size_bytes": disk.size_bytes, "source": disk.source, "format": disk.format, "is_local": disk.is_local}
-            for disk in spec.disks
-        ], nics=plugged(spec.nics), dirty_rate=int(dirty[1]) * 8 * 1024.0**2 if dirty else 0.0,
+        initrd=spec.initrd, cmdline=spec.cmdline, disks=[kept(disk) for disk in spec.disks], nics=plugged(spec.nics),
+        dirty_rate=int(dirty[1]) * 8 * 1024.0**2 if dirty else 0.0,
     )

@@ -22,9 +22,12 @@ from fleet_tui.backend.faults import Vocabulary
 
 GUEST_VERBS = (
     "find", "create", "start", "shut_down", "kill", "reboot", "resume", "resize", "remove", "console", "log_of", "abort", "drop_incoming",
-    "migration",
+    "migration", "fit", "copy_disk", "grow_disk",
 )
-HOST_VERBS = ("open", "ping", "facts", "figures", "guests", "log", "enter_maintenance", "leave_maintenance", "elect_master")
+HOST_VERBS = (
+    "open", "ping", "facts", "figures", "guests", "log", "enter_maintenance", "leave_maintenance", "elect_master", "find_disk", "make_disk",
+    "grow_disk", "copy_disk", "replace_disk", "erase_disk", "put_file",
+)
 MOVE_PHASES = ("check", "copy", "switch", "cleanup")
 
 VOCABULARY = Vocabulary(

@@ -48,6 +48,22 @@ else exit 45; fi
 mv -n "$made" "$disk"
 rm -f "$made"
 """
+_GROW = """\
+set -e
+if [ ! -e {path} ]; then exit 44; fi
+has=$(qemu-img info -U --output=json {path} | sed -n 's/.*"virtual-size": \\([0-9]*\\).*/\\1/p')
+if [ "$has" -lt {size} ]; then qemu-img resize -q {path} {size}; fi
+"""
+_COPY = """\
+set -e
+target={target} made={target}.fleet-making
+if [ ! -e {source} ]; then exit 44; fi
+if [ -e "$target" ] && [ -z "{replace}" ]; then exit 0; fi
+if [ -n "{replace}" ] && [ -e "$target" ]; then qemu-img info "$target" >/dev/null; fi
+rm -f "$made"
+qemu-img convert -O qcow2 {source} "$made"
+mv -f "$made" "$target"
+"""
 _TAIL = """\
 file={path}
 size=$(stat -c %s "$file" 2>/dev/null) || exit 44
@@ -159,6 +175,28 @@ class HostShell:
                 )
             self._demand(self._shell.run(f"rm -f -- {quoted} {quoted}.fleet-making", timeout_s=120.0), f"erase {path}")
 
+    def grow(self, path: str, size_bytes: int) -> None:
+        """Raises NotFound when it is gone, WrongState while it is in use."""
+        answer = self._shell.run(_GROW.format(path=shlex.quote(path), size=int(size_bytes)), timeout_s=120.0)
+        self._demand_there(answer, path, f"grow {path}")
+
+    def copy(self, source: str, target: str, *, replace: bool = False) -> None:
+        """Written beside its place. Without ``replace`` nothing happens when the target is there.
+
+        Raises:
+            NotFound: there is no source.
+            WrongState: one of them is in use.
+            NoCapacity: there is no room.
+        """
+        script = _COPY.format(source=shlex.quote(source), target=shlex.quote(target), replace="yes" if replace else "")
+        self._demand_there(self._shell.run(script, timeout_s=_COPY_S), source, f"copy {source}")
+
+    def settle(self, made: str, target: str) -> None:
+        self._demand(self._shell.run(f"mv -f -- {shlex.quote(made)} {shlex.quote(target)}"), f"put {target} in place")
+
+    def put(self, path: str, content: bytes) -> None:
+        self._shell.write(path, content, mode=0o600)
+
     def virtual_size(self, path: str) -> int:
         """Of a disk, in bytes, also while it is in use."""
         said = self._shell.run(f"qemu-img info -U --output=json {shlex.quote(path)}")
@@ -242,6 +280,11 @@ class HostShell:
             return self._shell.run(command, timeout_s=15.0).exit_code == 0
         except FleetError:
             return False
+
+    def _demand_there(self, answer: Answer, path: str, what: str) -> None:
+        if answer.exit_code == 44:
+            raise NotFound(f"{self._address} has no disk {clean(path, 200)}", hint="look at the path")
+        self._demand(answer, what)
 
     def _demand(self, answer: Answer, what: str) -> None:
         if answer.exit_code:

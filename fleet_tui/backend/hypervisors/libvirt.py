@@ -33,6 +33,7 @@ from fleet_tui.backend.hypervisors.libvirt_arrivals import Arrivals
 from fleet_tui.backend.hypervisors.libvirt_console import LibvirtConsole
 from fleet_tui.backend.hypervisors.libvirt_link import Link
 from fleet_tui.backend.hypervisors.libvirt_moves import Moves
+from fleet_tui.backend.hypervisors.libvirt_storage import HostStorage
 from fleet_tui.backend.remote import Login
 from fleet_tui.backend.remote.ssh import SshReach
 from fleet_tui.backend.text import clean
@@ -67,7 +68,7 @@ class LibvirtHost:
         self.link = link
         self.libvirt = link.libvirt
         self.shell = HostShell(link.shell)
-        self.moves, self.arrivals = Moves(self), Arrivals(self)
+        self.moves, self.arrivals, self.storage = Moves(self), Arrivals(self), HostStorage(self)
 
     # --- the host ----------------------------------------------------------------------------------------------------
 
@@ -219,15 +220,15 @@ class LibvirtHost:
         self.link.call(domain.resume, what=f"let {found.name} go on")
 
     def resize(self, guest_id: str, cores: int, memory_bytes: int, minimum_memory_bytes: int, cpu_weight: int) -> None:
-        domain, name = self._off(guest_id, "its size changes")
+        domain, name = self.off(guest_id, "its size changes")
         xml = domain_xml.resized(self.definition(domain), cores, memory_bytes, minimum_memory_bytes, cpu_weight, self.tuning)
         self.link.call(self.link.connection.defineXML, xml, what=f"resize {name}")
 
     def plug(self, guest_id: str, nics: Sequence[Nic]) -> None:
-        domain, name = self._off(guest_id, "its cards change")
+        domain, name = self.off(guest_id, "its cards change")
         self.link.call(self.link.connection.defineXML, domain_xml.plugged(self.definition(domain), nics), what=f"plug in {name}")
 
-    def _off(self, guest_id: str, what: str) -> tuple[Any, str]:
+    def off(self, guest_id: str, what: str) -> tuple[Any, str]:
         domain = self.known(guest_id)
         found = self._info(domain)
         if found.state not in HALTED:
@@ -242,7 +243,7 @@ class LibvirtHost:
         if found.state not in HALTED:
             raise self._stands_wrong(found, "stop it first")
         disks = domain_xml.volumes(self.definition(domain)) if with_disks else []
-        self.forget(domain, [disk.path for disk in disks])
+        self.forget(domain, [disk.path for disk in disks if not disk.is_kept])
 
     def forget(self, domain: Any, paths: Sequence[str]) -> None:
         """Files first: with the definition goes the knowledge of them."""
@@ -293,11 +294,8 @@ class LibvirtHost:
 
     # --- KVM has no maintenance mode of its own, and no pool ------------------------------------------------------------
 
-    def enter_maintenance(self) -> None:
-        return
-
-    def leave_maintenance(self) -> None:
-        return
+    def enter_maintenance(self) -> None: ...
+    def leave_maintenance(self) -> None: ...
 
     def in_maintenance(self) -> bool:
         return False

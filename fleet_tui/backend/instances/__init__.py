@@ -157,6 +157,8 @@ class InstanceSettings:
     """Field -> what may be chosen now (templates, networks, images)."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Field that waits for a reprovision -> why: what it was, or what of the template or virtual network was changed."""
+    hidden: tuple[str, ...] = ()
+    """Fields that mean nothing where this instance runs."""
 
 
 # Requests that become operations; each is one kind in the catalogue.
@@ -203,6 +205,12 @@ class ReplayActions(OperationRequest):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryStartup(OperationRequest):
     pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowDisk(OperationRequest):
+    size_gb: int = 0
+    """GiB the data disk is to have: more than now, and no more than its settings allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

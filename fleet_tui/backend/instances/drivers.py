@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fleet_tui.backend.clock import Clock, SystemClock
-from fleet_tui.backend.providers import Providers
+from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
@@ -34,10 +35,27 @@ class Drivers:
     agents: Agents
     lines: Lines
     door: str
-    """Where agents call: ``unix:/path``."""
+    """Where agents on this machine call: ``unix:/path``."""
     clock: Clock = field(default_factory=SystemClock)
     timeouts: Timeouts = field(default_factory=Timeouts)
     sealer: Sealer = field(kw_only=True)
     """For secrets of templates and instances."""
     disk_warning: float = 0.80
     disk_critical: float = 0.90
+    far_door: Door | None = None
+    """Where agents on other machines call; ``None`` where this site has no such door."""
+
+    def door_for(self, provider: Provider) -> Door:
+        """Where the agents of a provider's machines call.
+
+        Raises:
+            WrongState: they are elsewhere, and there is no door for such.
+        """
+        if not provider.is_elsewhere:
+            return Door(self.door)
+        if self.far_door is None:
+            raise WrongState(
+                f"machines of {provider.name} could not call home: this daemon has no door on the network",
+                hint="start fleetd with --agent-listen ADDRESS (FLEETD_AGENT_LISTEN)", state="no-door",
+            )
+        return self.far_door

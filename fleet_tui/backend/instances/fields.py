@@ -49,6 +49,8 @@ class Field:
     """HTTPS strategies of the virtual network under which the field means anything; empty for all."""
     is_needed: bool = False
     """Whether it must not be empty."""
+    providers: tuple[str, ...] = ()
+    """Providers of the virtual network under which the field means anything; empty for all."""
 
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
@@ -101,6 +103,25 @@ def _tags(values: list[str]) -> str:
     return f"{bad[0]!r}: a tag is 1 to 63 letters, digits or _.:=/-" if bad else ""
 
 
+def _machine_type(value: str) -> str:
+    """In a cloud's words, or an offering's name."""
+    return "" if not value or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value) else f"{value!r} is no machine type such as t3.medium"
+
+
+def _cloud_tags(values: list[str]) -> str:
+    if len(values) > 40:
+        return f"{len(values)} tags; a cloud's resource has room for 40 of yours"
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            return f"{value[:60]!r} is not of the form key=value"
+        if len(key) > 128 or len(text) > 256:
+            return f"{key[:60]!r}: a key has at most 128 characters, a value 256"
+        if key.lower().startswith(("aws:", "fleet:")):
+            return f"{key[:60]!r}: names that begin with aws: or fleet: are taken"
+    return ""
+
+
 FIELDS: tuple[Field, ...] = (
     Field("label", "Label", "General", "text", "L", "", "1 to 63 letters, digits, '-', '_', space; unique", check=_label),
     Field("kind", "Kind", "General", "choice", "P", "design", choices=("design", "execution", "deployer")),
@@ -109,6 +130,17 @@ FIELDS: tuple[Field, ...] = (
     Field("image", "Image", "General", "choice", "R", "", "a registered image, or empty for the newest", choices=(),
           help="empty: the newest of the template's application"),
     Field("allow_downgrade", "Allow downgrade", "General", "bool", "R", False, help="accept an image older than the data"),
+    Field("machine_type", "Machine type", "Machine", "text", "R", "", "such as t3.medium", maximum=63, check=_machine_type,
+          help="empty: the template's, else the site's; on own hosts an offering", providers=("aws", "own_hosts")),
+    Field("root_disk.size_gb", "Size of OS disk", "Machine", "int", "R", 50, "20 to 1024", 20, 1024, unit="GiB", providers=("aws", "own_hosts")),
+    Field("cloud_tags", "Cloud tags", "Machine", "list", "R", (), "at most 40 of key=value", check=_cloud_tags, providers=("aws",)),
+    Field("data_disk.type", "Type of data disk", "Data disk", "choice", "P", "", choices=("", "gp3", "gp2", "io1", "io2", "st1", "sc1"),
+          help="empty: gp3", providers=("aws",)),
+    Field("data_disk.iops", "IOPS", "Data disk", "int", "L", 0, "0 to 256000; 0 leaves it to the type", 0, 256000, providers=("aws",)),
+    Field("data_disk.encryption", "Encryption", "Data disk", "choice", "P", "default_key", choices=("none", "default_key", "tenant", "custom"),
+          help="tenant: the key of Cloud Setup", providers=("aws",)),
+    Field("data_disk.encryption_key", "Its key", "Data disk", "text", "P", "", "id, ARN or alias of a key, with custom only", maximum=2048,
+          providers=("aws",)),
     Field("data_disk.size_gb", "Size of data disk", "Data disk", "int", "L", 50, "10 to 65536, grow only", 10, 65536, unit="GiB"),
     Field("data_disk.size_max_gb", "At most", "Data disk", "int", "L", 50, "not less than the size", 10, 65536, unit="GiB"),
     Field("ssl.sans", "Extra host names", "HTTPS", "list", "R", (), "host names or IP addresses", check=_sans,
@@ -210,6 +242,8 @@ def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem
     size, most = parsed.get("data_disk.size_gb"), parsed.get("data_disk.size_max_gb")
     if isinstance(size, int) and isinstance(most, int) and most < size:
         problems.append(Problem("data_disk.size_max_gb", f"{most} is less than the size of the disk ({size})"))
+    if "data_disk.encryption" in parsed and (parsed["data_disk.encryption"] == "custom") != bool(parsed.get("data_disk.encryption_key")):
+        problems.append(Problem("data_disk.encryption_key", "is needed with custom, and only with it"))
     return parsed, problems
 
 

@@ -150,6 +150,14 @@ def deprovisioned(tx: Session, row: InstanceRow, op: OperationFacts, results: Re
     row.health_detail, row.pending = "", []
 
 
+def grown(tx: Session, row: InstanceRow, op: OperationFacts, results: Results) -> None:
+    """What the disk has is what the settings say from now on, and what its machine runs with."""
+    size = {"data_disk.size_gb": int(results["grow-disk"]["size_gb"])}
+    row.settings = {**row.settings, **size}
+    row.applied = {**row.applied, **size} if row.applied is not None else None
+    row.version += 1
+
+
 def snapshot_taken(tx: Session, row: InstanceRow, op: OperationFacts, results: Results) -> None:
     size = results["copy"]["size_bytes"]
     append(tx, type="snapshot.taken", ref=f"instance:{row.id}", operation_id=op.id, text=f"snapshot of {row.label} taken, {size / 1024**2:.1f} MiB")

@@ -17,7 +17,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
-from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, prune_automatic, restore_disk, thaw
+from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, grow_disk, prune_automatic, restore_disk, thaw
 from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
 from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
@@ -76,6 +76,17 @@ def _snapshot_exists(tx: Session, row: InstanceRow, request: face.ReprovisionIns
             yield NotFound(f"{row.label} has no snapshot {request.snapshot!r}", hint=f"`fleet snapshot list {row.label}` shows them")
 
 
+def _larger(tx: Session, row: InstanceRow, request: face.GrowDisk) -> Iterable[FleetError]:
+    now, most = row.settings["data_disk.size_gb"], row.settings["data_disk.size_max_gb"]
+    if request.size_gb <= now:
+        why = f"{request.size_gb} GiB is not more than it has ({now}); a disk only grows"
+    elif request.size_gb > most:
+        why = f"{request.size_gb} GiB is more than its settings allow ({most}); raise data_disk.size_max_gb first"
+    else:
+        return
+    yield InvalidInput(f"the data disk of {row.label} cannot become that large: {why}", problems=[Problem("size_gb", why)])
+
+
 def _reason(tx: Session, row: InstanceRow, request: face.SnapshotDisk) -> Iterable[FleetError]:
     if len(request.reason) > 200:
         yield InvalidInput("the reason is too long", problems=[Problem("reason", f"{len(request.reason)} characters; 200 are allowed")])
@@ -94,6 +105,11 @@ def _second_deployer(tx: Session, row: InstanceRow, request: Any) -> Iterable[st
 def _made(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
     yield f"a machine for {row.label}, running {row.image or 'the newest image'}"
     yield "its data disk, kept from before" if row.disk_made else f"a data disk of {row.settings['data_disk.size_gb']} GiB"
+
+
+def _grown(tx: Session, row: InstanceRow, request: face.GrowDisk) -> Iterable[str]:
+    yield f"the data disk of {row.label} grows from {row.settings['data_disk.size_gb']} to {request.size_gb} GiB, for good"
+    yield "its application goes on meanwhile"
 
 
 def _removed(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
@@ -183,6 +199,10 @@ OPERATIONS: tuple[OperationKind, ...] = (
           face.ReplayActions, _prepare("replay-actions", _says("the setup actions of {} run again"))),
     _kind("retry", "retry start-up", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2), *_STARTUP), face.RetryStartup,
           _prepare("retry", _says("{} goes through its start-up again, on the same machine")), hooks.applied),
+    _kind("grow", "grow data disk", (
+              Step("grow-disk", grow_disk, attempts=2),
+              Step("grow-file-system", s.tell_agent("grow-disk", lambda d: 300.0, needed=False))),
+          face.GrowDisk, _prepare("grow", _grown, rule=_larger, keep=("size_gb",)), hooks.grown),
     _kind("snapshot", "snapshot", (
               Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row, drivers: {"limit_s": 600}, needed=False), undo=thaw),
               Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),

@@ -122,10 +122,13 @@ def show(tx: Session, target: str) -> InstanceSettings:
     """Everything a form needs; with no target, a new instance's."""
     row = find_row(tx, target) if target else None
     strategy = _strategy(tx, row.network_id) if row else None
+    provider = tx.scalar(select(NetworkRow.provider).where(NetworkRow.id == row.network_id)) if row else None
+    elsewhere = tuple(f.name for f in FIELDS if f.providers and provider not in f.providers)
     hidden = {f.name: "" for f in FIELDS if row and f.strategies and strategy not in f.strategies}
     values = {**defaults(), **(row.settings if row else {})}
     locked = locked_fields(row)
     locked.update(dict.fromkeys(hidden, f"means nothing on this virtual network (HTTPS strategy {strategy})"))
+    locked.update(dict.fromkeys(elsewhere, f"means nothing on this virtual network (it runs on {provider})") if row else {})
     applied = {name: row.applied.get(name) for name in row.pending if row.applied} if row else {}
     return InstanceSettings(
         target=row.label if row else "", version=row.version if row else 0, values=values, applied=applied, locked=locked,
@@ -135,6 +138,7 @@ def show(tx: Session, target: str) -> InstanceSettings:
             "virtual_network": tuple(tx.scalars(select(NetworkRow.label).order_by(NetworkRow.label))),
             "image": ("", *(f"{image.name} {image.version}" for image in list_images(tx))),
         },
+        hidden=elsewhere,
     )
 
 

@@ -1,4 +1,4 @@
-"""Steps that copy data disks, set them back, and remove them."""
+"""Steps that copy data disks, set them back, let them grow, and remove them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,15 @@ def copy_disk(ctx: StepContext) -> Result:
             ))
     ctx.say(f"snapshot {snapshot_id}: {info.size_bytes / 1024**2:.1f} MiB")
     return {"snapshot": snapshot_id, "size_bytes": info.size_bytes}
+
+
+def grow_disk(ctx: StepContext) -> Result:
+    """Larger for the machine that has it; its file system follows when the agent is told."""
+    provider, disk_id, _ = _places(ctx)
+    size = int(ctx.operation.parameters["size_gb"])
+    ctx.progress(f"to {size} GiB")
+    disk = provider.grow_disk(disk_id, size, ctx.say)
+    return {"size_gb": disk.size_gb}
 
 
 def prune_automatic(ctx: StepContext) -> Result:

@@ -19,6 +19,7 @@ def boot(ctx: StepContext) -> Result:
     """Start the machine's agent and wait for its first word."""
     drivers = ctx.use(Drivers)
     provider = provider_of(ctx)
+    door = drivers.door_for(provider)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         machine = known(row.machine)
@@ -30,7 +31,7 @@ def boot(ctx: StepContext) -> Result:
         runs = {} if held else what_runs(tx, row)
     ctx.progress("waiting for the agent's hello")
     if not _said_hello(ctx, machine):
-        provider.boot(machine, BootConfiguration(machine=machine, token=token, door=drivers.door), bundle, ctx.say)
+        provider.boot(machine, BootConfiguration(machine, token, door.address, door.ca_pem), bundle, ctx.say)
     lost = Lost(drivers, provider, machine)
 
     def hello() -> bool:

@@ -17,11 +17,12 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, network_copy, template_copy
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import check_image
+from fleet_tui.backend.instances.specs import disk_spec, machine_spec
 from fleet_tui.backend.instances.templates import find_template, refuse_unfit
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import LEFT, StepContext
 from fleet_tui.backend.operations.overview import outcome
-from fleet_tui.backend.providers import MachineSpec, MachineState, Provider
+from fleet_tui.backend.providers import MachineState, Provider
 
 LOST_S = 5.0
 """How long a machine may be seen without its agent before the start-up is given up: its last words may be on the way."""
@@ -65,7 +66,7 @@ def validate(ctx: StepContext) -> Result:
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        drivers.providers.named(network.provider)
+        drivers.door_for(drivers.providers.named(network.provider))
         refuse_unfit(find_template(tx, row.settings["template"]), network)
         size = row.settings["data_disk.size_gb"]
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
@@ -87,13 +88,13 @@ def ensure_disk(ctx: StepContext) -> Result:
     provider = provider_of(ctx)
     with ctx.read() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        disk_id, size, kept = row.disk_id, row.settings["data_disk.size_gb"], row.disk_made
+        disk_id, size, kept, spec = row.disk_id, row.settings["data_disk.size_gb"], row.disk_made, disk_spec(tx, row)
     found = provider.find_disk(disk_id)
     if kept and found is None:
         raise NotFound(f"the data disk {disk_id} is gone from {provider.name}", hint="restore it from a backup; nothing was made in its place")
     if found is not None and found.attached_to not in (None, _machine_id(ctx)):
         raise Busy(f"the data disk {disk_id} is attached to {found.attached_to}", hint="deprovision that machine first", holders=[found.attached_to])
-    disk = provider.ensure_disk(disk_id, size, ctx.token, ctx.say)
+    disk = provider.ensure_disk(disk_id, size, ctx.token, ctx.say, spec)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.disk_made, row.disk_path = True, disk.path
@@ -126,7 +127,7 @@ def create_machine(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.machine = machine
-        spec = MachineSpec(id=machine, instance_id=row.id, label=row.label, token=ctx.token)
+        spec = machine_spec(tx, row, machine, ctx.token)
     provider.create_machine(spec, ctx.say)
     return {"machine": machine}
 
@@ -192,7 +193,7 @@ def assign_address(ctx: StepContext) -> Result:
 
 
 class Lost:
-    """Asks the provider, at most once a second, whether a machine has been without its agent for too long."""
+    """Asks the provider, now and then, whether a machine has been without its agent for too long."""
 
     def __init__(self, drivers: Drivers, provider: Provider, machine: str) -> None:
         self._clock, self._provider, self._machine = drivers.clock, provider, machine
@@ -201,7 +202,7 @@ class Lost:
 
     def __call__(self) -> bool:
         now = self._clock.monotonic()
-        if now - self._asked >= 1.0:
+        if now - self._asked >= self._provider.look_s:
             self._asked = now
             if self._provider.find_machine(self._machine).state is MachineState.ON:
                 self._since = None

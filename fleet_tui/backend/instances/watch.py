@@ -12,6 +12,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.instances.steps import changed
+from fleet_tui.backend.providers import Roaming
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.agents import Change
 from fleet_tui.backend.telemetry.rows import AgentRow
@@ -43,7 +44,8 @@ class Watch:
             self._tell(tx, row, was)
 
     def sweep(self) -> None:
-        """Find agents that fell silent."""
+        """Find agents that fell silent, and machines that stand on another host than they did."""
+        self._follow()
         limit = self._drivers.clock.now() - timedelta(seconds=self._drivers.timeouts.silent_s)
         quiet = (
             select(InstanceRow.id).join(AgentRow, AgentRow.machine == InstanceRow.machine)
@@ -62,6 +64,23 @@ class Watch:
                 self._judge(row, agent, silent=True)
                 if row.health != was:
                     self._tell(tx, row, was)
+
+    def _follow(self) -> None:
+        """A machine moves while it runs; the instance is shown where it is."""
+        for provider in self._drivers.providers.all():
+            if not isinstance(provider, Roaming):
+                continue
+            places = provider.whereabouts()
+            with self._store.read() as tx:
+                rows = tx.execute(select(InstanceRow.id, InstanceRow.machine, InstanceRow.host).where(InstanceRow.machine.in_(places))).all()
+            for instance_id, machine, host in rows:
+                now = places.get(machine or "", host)
+                if now != host:
+                    with self._store.write() as tx:
+                        row = tx.get(InstanceRow, instance_id)
+                        if row is not None and row.machine == machine:
+                            row.host = now
+                            changed(tx, row)
 
     def _judge(self, row: InstanceRow, agent: AgentRow, silent: bool) -> None:
         """The overlay beside the state: the worst that is known (spec 4.3)."""

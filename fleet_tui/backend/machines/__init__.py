@@ -292,6 +292,8 @@ class CreateVm(OperationRequest):
     """So long it waits for room when it fits nowhere now."""
     networks: tuple[str, ...] = ()
     """Guest networks, by name or id; it gets a card on each, in this order."""
+    ips: tuple[str, ...] = ()
+    """Addresses it will give itself, as far as they are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +337,26 @@ class ResizeVm(OperationRequest):
     """To another offering; the VM must be stopped."""
 
     offering: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachDisk(OperationRequest):
+    """A disk that is there, for a VM that is stopped. The last one it gets is the last one it sees."""
+
+    path: str
+    """At the same place on every host of its cluster."""
+    format: str = "qcow2"
+    serial: str = ""
+    """By which it finds the disk; at most 20 characters."""
+    kept: bool = True
+    """Whether it outlives the VM, rather than being erased with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachDisk(OperationRequest):
+    """From a VM that is stopped; what is on it stays."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,8 +50,8 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
         cpu_hundredths=cluster.cpu_hundredths, ram_hundredths=cluster.ram_hundredths,
         boot={"kernel": request.kernel, "initrd": request.initrd, "cmdline": request.cmdline} if request.kernel else {},
         disks=_disks(request), tags=list(request.tags), exclusion_tags=list(request.exclusion_tags), owners=list(request.owners) or [user],
-        account=request.account, destroy_protected=request.destroy_protected, ha=offering.ha, has_local_disk=request.local_disk, version=0,
-        created_at=now, updated_at=now, error="",
+        account=request.account, ips=list(request.ips), destroy_protected=request.destroy_protected, ha=offering.ha,
+        has_local_disk=request.local_disk, version=0, created_at=now, updated_at=now, error="",
     )
     tx.add(vm)
     tx.flush()

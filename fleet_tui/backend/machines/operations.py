@@ -15,7 +15,7 @@ from fleet_tui.backend import machines as face
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, Problem, WrongState
 from fleet_tui.backend.hosts.hierarchy import find_host
-from fleet_tui.backend.machines import creation, hooks, ratios, refusals, steps, vms, waiting
+from fleet_tui.backend.machines import creation, hooks, ratios, refusals, steps, vms, volumes, waiting
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.offerings import find_offering
 from fleet_tui.backend.machines.rows import VmRow
@@ -159,6 +159,10 @@ OPERATIONS: tuple[OperationKind, ...] = (
           _prepare("migrate", _goes, rule=_movable, keep=("copy_local_disks", "bandwidth_mib_s"), names_host=True), hooks.ends("migrate"),
           undo_text="move it back"),
     _kind("vm.resize", (_firm("resize", steps.resize),), face.ResizeVm, _prepare_resize, hooks.ends("resize")),
+    _kind("vm.attach-disk", (_firm("fit", volumes.fit),), face.AttachDisk, volumes.prepare_attach, hooks.ends("attach-disk"),
+          undo_text="detach it again"),
+    _kind("vm.detach-disk", (_firm("fit", volumes.fit),), face.DetachDisk, volumes.prepare_detach, hooks.ends("detach-disk"),
+          undo_text="attach it again"),
     ratios.OPERATION,
 )
 """Every kind this slice adds to the catalogue, but for what :func:`operations` adds to them."""

@@ -34,6 +34,8 @@ ALLOWED: Mapping[str, frozenset[VmState]] = {
     "reboot": frozenset({S.RUNNING}),
     "destroy": frozenset({S.STOPPED, S.FAILED_TO_START, S.EXPORTING, S.CRASHED, S.RUNNING}),
     "resize": frozenset({S.STOPPED, S.FAILED_TO_START, S.CRASHED}),
+    "attach-disk": frozenset({S.STOPPED, S.FAILED_TO_START, S.CRASHED}),
+    "detach-disk": frozenset({S.STOPPED, S.FAILED_TO_START, S.CRASHED}),
     "migrate": frozenset({S.RUNNING, S.STOPPED}),
 }
 

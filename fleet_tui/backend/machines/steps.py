@@ -153,6 +153,7 @@ def define(ctx: StepContext) -> Result:
             ctx.say("defined on its host")
         elif hypervisor.find(spec.id).state in HALTED:
             hypervisor.resize(spec.id, spec.cores, spec.memory_bytes, spec.minimum_memory_bytes, spec.cpu_weight)
+            hypervisor.storage.fit(spec.id, spec.disks)
             if nics:
                 hypervisor.plug(spec.id, nics)
     return None

@@ -7,6 +7,8 @@ token never makes a second machine. Verbs block; they are called from worker thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +31,47 @@ class MachineState(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where in a cloud a machine and its disk stand and how they are reached, as the virtual network has it. Empty fields: the account's own."""
+
+    zone: str = ""
+    """Of our own hosts."""
+    network: str = ""
+    """Guest network of our own hosts, by name."""
+    region: str = ""
+    vpc_id: str = ""
+    subnet_id: str = ""
+    second_subnet_id: str = ""
+    """In another zone of the same region; taken when the data disk stands there."""
+    security_groups: tuple[str, ...] = ()
+    """Empty: one is made for the machine, and goes with it."""
+    internet_access: str = "yes"
+    """``yes``, ``no`` or ``egress_only``."""
+    assign_public_ip: bool = False
+    private_zone_id: str = ""
+    """DNS zone of private addresses."""
+    public_zone_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """What a data disk is made as, where there is a choice."""
+
+    placement: Placement = field(default_factory=Placement)
+    kind: str = ""
+    """Type of disk in the provider's own words (``gp3``); empty for its usual one."""
+    iops: int | None = None
+    encryption: str = "default_key"
+    """``none``, ``default_key``, ``tenant`` or ``custom``."""
+    encryption_key: str = ""
+    """The key that is meant; with ``custom`` only."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """A person's own."""
+    instance_id: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """A machine to be made. ``id`` is chosen by the caller and stays the same over repeats."""
 
@@ -40,6 +83,23 @@ class MachineSpec:
     host: str = "localhost"
     machine_type: str = ""
     root_disk_gb: int = 50
+    placement: Placement = field(default_factory=Placement)
+    image: str = ""
+    """Of the operating system, in the provider's own words; empty for its usual one."""
+    disk_id: str = ""
+    """The data disk it is to stand beside."""
+    ports: tuple[int, ...] = ()
+    """Which its application listens on."""
+    host_name: str = ""
+    """First part of its names in the zones of its placement."""
+    public_ip_allocation: str = ""
+    """A reserved public address; empty for one that comes and goes with the machine, if any."""
+    profile: str = ""
+    """What it may do there: an instance profile."""
+    restrict_metadata: bool = True
+    """Whether only the machine itself, and nothing it hosts, may ask the cloud's metadata service."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """A person's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +110,7 @@ class DiskInfo:
     size_gb: int
     used_bytes: int | None
     path: str
+    """Its folder, or what the provider calls it."""
     attached_to: str | None
 
 
@@ -83,8 +144,20 @@ class BootConfiguration:
     machine: str
     token: str
     door: str
-    """Where the agent calls: ``unix:/path`` (or ``https://host:port`` later)."""
+    """Where the agent calls: ``unix:/path``, or ``https://host:port``, several with spaces between them."""
     ca_pem: str = ""
+    """The authority whose certificate the door shows; needed with ``https``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where agents call."""
+
+    address: str
+    ca_pem: str = ""
+
+
+ANY_DISK = DiskSpec()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +175,40 @@ class NetworkPlace:
     public_zone_id: str = ""
     zone: str = ""
     guest_network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudImageRecord:
+    """An operating system that machines on our own hosts start from: a qcow2 with cloud-init and its NoCloud datasource."""
+
+    id: str
+    name: str
+    zone: str
+    path: str
+    """At the same place on every host of the zone."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListCloudImages:
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterCloudImage:
+    """Its folder must be on storage that all hosts of the zone share: machines made from it, and data disks, stand beside it."""
+
+    name: str
+    zone: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveCloudImage:
+    """From the register; the file stays where it is."""
+
+    target: str
+    confirm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +231,15 @@ class Surveyor(Protocol):
         ...
 
 
+@runtime_checkable
+class Roaming(Protocol):
+    """A provider whose machines change hosts while they run."""
+
+    def whereabouts(self) -> Mapping[str, str]:
+        """Machine -> name of the host it stands on now; asks nobody but the database."""
+        ...
+
+
 class Provider(Protocol):
     """A place where instances run. All verbs raise :class:`FleetError` kinds, never the SDK's own.
 
@@ -131,9 +247,17 @@ class Provider(Protocol):
     """
 
     name: str
+    is_elsewhere: bool
+    """Its machines are not this one: their agents call over the network."""
+    look_s: float
+    """Seconds between two looks at a machine that starts up: what is far away is not asked every second."""
 
-    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
+    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None], spec: DiskSpec = ANY_DISK) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""
+        ...
+
+    def grow_disk(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
+        """Make it larger, attached or not; never smaller. ``NotFound`` if there is none."""
         ...
 
     def find_disk(self, disk_id: str) -> DiskInfo | None: ...
@@ -190,17 +314,23 @@ class Provider(Protocol):
 
 
 class Providers:
-    """The providers of this site, by name."""
+    """The providers of this site, by name.
 
-    def __init__(self, *providers: Provider) -> None:
+    Args:
+        offered: those that come and go with what is set up; each is asked for when it is wanted, and gives ``None`` while there is none.
+    """
+
+    def __init__(self, *providers: Provider, offered: Mapping[str, Callable[[], Provider | None]] | None = None) -> None:
         self._by_name = {provider.name: provider for provider in providers}
+        self._offered = dict(offered or {})
 
     def named(self, name: str) -> Provider:
         """Raises :class:`NotFound` when the site has none of that name."""
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise NotFound(f"this site has no provider {name!r}", hint="choose another virtual network") from None
+        found = self._by_name.get(name) or self._offered.get(name, lambda: None)()
+        if found is None:
+            hint = "set its account up: `fleet cloud setup`" if name in self._offered else "choose another virtual network"
+            raise NotFound(f"this site has no provider {name!r}", hint=hint)
+        return found
 
     def all(self) -> tuple[Provider, ...]:
-        return tuple(self._by_name.values())
+        return (*self._by_name.values(), *(found for offer in self._offered.values() if (found := offer()) is not None))

@@ -66,6 +66,13 @@ class Disks:
         record = self._record(disk_id)
         return None if record is None else self._info(record)
 
+    def grow(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
+        before = self._existing(disk_id)
+        record = self._change(before, lambda now: replace(now, size_gb=max(size_gb, now.size_gb)))
+        if record.size_gb > before.size_gb:
+            say(f"data disk {disk_id} grows from {before.size_gb} to {record.size_gb} GB")
+        return self._info(record)
+
     def delete(self, disk_id: str) -> None:
         record = self._records.newest(disk_id)
         if record is None:

@@ -19,7 +19,17 @@ from typing import Any
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import Busy, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.faults import Faults
-from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo, MachineSpec, MachineState, SnapshotInfo, folders
+from fleet_tui.backend.providers import (
+    ANY_DISK,
+    BootConfiguration,
+    DiskInfo,
+    DiskSpec,
+    MachineInfo,
+    MachineSpec,
+    MachineState,
+    SnapshotInfo,
+    folders,
+)
 from fleet_tui.backend.providers.faults import VOCABULARY
 from fleet_tui.backend.providers.ledger import Disk, Ledger, Machine, Snapshot
 from fleet_tui.backend.providers.simulated_agents import REPORTS_PER_S, REST_S, SimulatedAgents
@@ -47,6 +57,8 @@ class FakeProvider:
     """
 
     name = "fake"
+    is_elsewhere = False
+    look_s = 1.0
 
     def __init__(self, directory: Path | None = None, agents: Agents | None = None, faults: Faults | None = None, *, pace: float = 1.0,
                  clock: Clock | None = None, seed: int = 7, reports_per_s: float = REPORTS_PER_S,
@@ -110,7 +122,7 @@ class FakeProvider:
 
     # --- disks -----------------------------------------------------------------------------------------------------
 
-    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Say) -> DiskInfo:
+    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Say, spec: DiskSpec = ANY_DISK) -> DiskInfo:
         with self._verb("ensure_disk", _checked(disk_id), self.label_of(disk_id)), self._lock:
             disk = self._ledger.disks.get(disk_id)
             if disk is None:
@@ -125,6 +137,15 @@ class FakeProvider:
             folders.settle(self._ledger.folder_of(disk))
             folders.make(disk, self._ledger.folder_of(disk))
             self._ledger.put(disk)
+            return self._disk_info(disk)
+
+    def grow_disk(self, disk_id: str, size_gb: int, say: Say) -> DiskInfo:
+        with self._verb("grow_disk", _checked(disk_id), self.label_of(disk_id)), self._lock:
+            disk = self._disk(disk_id)
+            if size_gb > disk.size_gb:
+                say(f"data disk {disk_id} grows from {disk.size_gb} to {size_gb} GB")
+                disk.size_gb = size_gb
+                self._ledger.put(disk)
             return self._disk_info(disk)
 
     def find_disk(self, disk_id: str) -> DiskInfo | None:

@@ -19,10 +19,10 @@ PHASES = (
 )
 """What an agent goes through, in order (spec 4.7)."""
 VERBS = (
-    "ensure_disk", "find_disk", "delete_disk", "create_machine", "find_machine", "attach_disk", "detach_disk", "boot", "shut_down",
+    "ensure_disk", "grow_disk", "find_disk", "delete_disk", "create_machine", "find_machine", "attach_disk", "detach_disk", "boot", "shut_down",
     "terminate", "snapshot_disk", "restore_disk", "delete_snapshot", "machines", "measure_host",
 )
-COMMANDS = ("stop-app", "start-app", "restart-app", "replay-actions", "retry-startup", "freeze", "thaw", "shutdown")
+COMMANDS = ("stop-app", "start-app", "restart-app", "replay-actions", "retry-startup", "freeze", "thaw", "grow-disk", "shutdown")
 
 VOCABULARY = Vocabulary(
     points=(*VERBS, *(f"phase:{name}" for name in PHASES), *(f"command:{name}" for name in COMMANDS), "health", "agent"),

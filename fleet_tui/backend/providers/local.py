@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -29,15 +28,15 @@ from fleet_tui.agent import processes
 from fleet_tui.agent.layout import Layout
 from fleet_tui.agent.spool import Spool
 from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import Busy, InternalError, InvalidInput, NotFound, Problem, WrongState
-from fleet_tui.backend.providers import BootConfiguration, DiskInfo, MachineInfo, MachineSpec, MachineState, SnapshotInfo
+from fleet_tui.backend.errors import Busy, InternalError, NotFound, WrongState
+from fleet_tui.backend.providers import ANY_DISK, BootConfiguration, DiskInfo, DiskSpec, MachineInfo, MachineSpec, MachineState, SnapshotInfo
 from fleet_tui.backend.providers.archive import place, place_agent
 from fleet_tui.backend.providers.disks import Disks
+from fleet_tui.backend.providers.ids import FORM, checked_id
 from fleet_tui.backend.telemetry import AgentLine
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 """What a machine sees of the daemon's environment; the rest may hold secrets."""
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,100}\Z")
 _BOOT_S = 20.0
 """How long the agent's process may take to hold its lock."""
 _TERMINATE_GRACE_S = 10.0
@@ -53,6 +52,8 @@ class LocalProvider:
     """
 
     name = "local"
+    is_elsewhere = False
+    look_s = 1.0
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines
@@ -62,8 +63,11 @@ class LocalProvider:
 
     # --- disks -------------------------------------------------------------------------------------------------
 
-    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
+    def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None], spec: DiskSpec = ANY_DISK) -> DiskInfo:
         return self._disks.ensure(checked_id(disk_id), size_gb, token, say)
+
+    def grow_disk(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
+        return self._disks.grow(checked_id(disk_id), size_gb, say)
 
     def find_disk(self, disk_id: str) -> DiskInfo | None:
         return self._disks.find(checked_id(disk_id))
@@ -188,7 +192,7 @@ class LocalProvider:
     def machines(self) -> Sequence[MachineInfo]:
         if not self._machines.exists():
             return ()
-        return tuple(self.find_machine(entry.name) for entry in sorted(self._machines.iterdir()) if _ID.match(entry.name))
+        return tuple(self.find_machine(entry.name) for entry in sorted(self._machines.iterdir()) if FORM.match(entry.name))
 
     def measure_host(self) -> Mapping[str, Any]:
         cores = psutil.cpu_count() or 1
@@ -293,13 +297,6 @@ class LocalProvider:
         fresh = target.with_name(f".{target.name}.new")
         shutil.copyfile(source, fresh)
         fresh.rename(target)
-
-
-def checked_id(name: str) -> str:
-    """The id itself, if it can be a folder's name."""
-    if not _ID.match(name):
-        raise InvalidInput(f"{name!r} cannot be an id here", problems=[Problem("id", "letters, digits, dash, underscore")])
-    return name
 
 
 def remove(*folders: Path) -> None:

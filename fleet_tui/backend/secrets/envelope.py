@@ -43,13 +43,14 @@ class Envelope:
             AuthFailed: others can read the file, or it is gone or another one than that.
             InternalError: it is not a key.
         """
-        if sealed and not path.exists():
+        key_id = _key_id(sealed)
+        if key_id and not path.exists():
             raise AuthFailed(
                 f"the master key {path} is gone, and secrets were sealed under it", hint="restore it from a backup; nothing was made in its place"
             )
         envelope = cls(read_or_create_key(path))
-        if sealed:
-            envelope._check_key(sealed.split(".")[1] if sealed.count(".") else "")
+        if key_id:
+            envelope._check_key(key_id)
         return envelope
 
     def _check_key(self, key_id: str) -> None:
@@ -76,6 +77,12 @@ class Envelope:
             return _decrypt(AESGCM(key), _bytes(body), bound)
         except (ValueError, InvalidTag) as problem:
             raise AuthFailed("a sealed secret cannot be opened: it was changed, or belongs to something else") from problem
+
+
+def _key_id(sealed: str) -> str:
+    """The master key that something was sealed under, by itself or within what a vault made; empty for what is under a cloud's key."""
+    parts = sealed.split(".")
+    return parts[parts.index(_VERSION) + 1] if _VERSION in parts[:-1] else ""
 
 
 def read_or_create_key(path: Path) -> bytes:

@@ -99,6 +99,29 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bytes that a machine far away needs before its agent can say hello; its token is not used up by that."""
+
+    machine: str
+    token: str
+    part: str
+    """``agent``: its archive; ``bundle``: the application's."""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A piece of what was asked for; ask again behind it until ``size`` is reached."""
+
+    content: str
+    """Base64."""
+    size: int
+    """Bytes of the whole."""
+    sha256: str
+    """Of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentLine:
     seq: int
     """Number within the boot, from 1."""
@@ -161,7 +184,8 @@ class Command:
 
     id: str
     verb: str
-    """``stop-app``, ``start-app``, ``restart-app``, ``replay-actions``, ``retry-startup``, ``freeze``, ``thaw``, ``shutdown``."""
+    """``stop-app``, ``start-app``, ``restart-app``, ``replay-actions``, ``retry-startup``, ``freeze``, ``thaw``, ``grow-disk``,
+    ``shutdown``."""
     arguments: Mapping[str, Any]
 
 

@@ -189,6 +189,19 @@ class Agents:
             self.observe(tx, row, Change(hello=True))
         return Welcome(key=key, document=document, heartbeat_s=self.heartbeat_s, disk_use_s=self.disk_use_s)
 
+    def expected(self, machine: str, token: str) -> Mapping[str, Any]:
+        """Start-up document of a machine whose agent is still to come.
+
+        Raises:
+            AuthFailed: unknown machine, or not the token that it was given.
+        """
+        with self._store.read() as tx:
+            row = tx.get(AgentRow, machine)
+        if row is None or not hmac.compare_digest(row.token_hash, _hash(token)):
+            raise AuthFailed("the token is not the one this machine was given", hint="provision the instance again")
+        document: Mapping[str, Any] = json.loads(self._envelope.open(row.document, f"agent:{machine}"))
+        return document
+
     def report(self, request: Report) -> Acknowledged:
         """Store what an agent says; then, with ``wait_s``, hold the answer until there is a command for it."""
         acknowledged = self._store_report(request)

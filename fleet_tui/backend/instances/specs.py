@@ -1,0 +1,70 @@
+"""What a provider is told to make: settings, template and virtual network of an instance, in a provider's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.templates import find_template
+from fleet_tui.backend.instances.virtual_networks import find_network
+from fleet_tui.backend.providers import DiskSpec, MachineSpec, Placement
+from fleet_tui.backend.store import Store
+
+CLOUD = "aws"
+HTTP, HTTPS = 80, 443
+_OPEN = "letsencrypt"
+"""The HTTPS strategy under which somebody outside must reach plain HTTP."""
+
+
+def placement_of(network: NetworkRow) -> Placement:
+    """Where it is and how it is reached; empty fields leave the choice to the provider."""
+    groups = () if network.security_groups == ["auto"] else tuple(network.security_groups)
+    has_names = network.dns_strategy == "cloud_dns"
+    return Placement(
+        region=network.region, vpc_id=network.vpc_id, subnet_id=network.subnet_id, second_subnet_id=network.second_subnet_id,
+        zone=network.zone, network=network.guest_network, security_groups=groups, internet_access=network.internet_access,
+        assign_public_ip=network.assign_public_ip and network.internet_access != "no",
+        private_zone_id=network.private_zone_id if has_names else "", public_zone_id=network.public_zone_id if has_names else "",
+    )
+
+
+def disk_spec(tx: Session, row: InstanceRow) -> DiskSpec:
+    settings: Mapping[str, Any] = row.settings
+    return DiskSpec(
+        placement=placement_of(find_network(tx, settings["virtual_network"])), kind=settings.get("data_disk.type", ""),
+        iops=settings.get("data_disk.iops") or None, encryption=settings.get("data_disk.encryption", "default_key"),
+        encryption_key=settings.get("data_disk.encryption_key", ""), tags=_tags(settings), instance_id=row.id, label=row.label,
+    )
+
+
+def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> MachineSpec:
+    settings: Mapping[str, Any] = row.settings
+    network, template = find_network(tx, settings["virtual_network"]), find_template(tx, settings["template"])
+    ports = (row.port or 0, HTTP, HTTPS) if network.https_strategy == _OPEN else (row.port or 0,)
+    return MachineSpec(
+        id=machine, instance_id=row.id, label=row.label, token=token, machine_type=settings.get("machine_type") or template.machine_type,
+        root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(network), disk_id=row.disk_id,
+        ports=tuple(port for port in ports if port), host_name=row.label, public_ip_allocation=settings.get("public_ip_allocation", ""),
+        profile=template.runtime_profile_arn or template.startup_profile_arn, restrict_metadata=template.restrict_metadata_access,
+        tags=_tags(settings),
+    )
+
+
+def instances_of_cloud(tx: Session) -> Sequence[str]:
+    """Labels of instances that have something in the site's cloud account."""
+    query = select(InstanceRow.label).join(NetworkRow, NetworkRow.id == InstanceRow.network_id).where(NetworkRow.provider == CLOUD)
+    return tx.scalars(query.where(InstanceRow.disk_made | InstanceRow.machine.is_not(None)).order_by(InstanceRow.label)).all()
+
+
+def regions_of_cloud(store: Store) -> Sequence[str]:
+    """Regions that virtual networks of the cloud name."""
+    with store.read() as tx:
+        return tx.scalars(select(NetworkRow.region).where(NetworkRow.provider == CLOUD, NetworkRow.region != "").distinct()).all()
+
+
+def _tags(settings: Mapping[str, Any]) -> dict[str, str]:
+    return dict(tag.split("=", 1) for tag in settings.get("cloud_tags", ()) if "=" in tag)

@@ -1,0 +1,247 @@
+"""The cloud account: tried before it is saved, its secret sealed, its key changed without losing a secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_tui.backend.api.cloud_answers import CloudAnswers
+from fleet_tui.backend.api.requests import parameters_of
+from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.cloud import DEFAULT_MACHINE_TYPE, SetUpCloud, operations
+from fleet_tui.backend.cloud.account import Account
+from fleet_tui.backend.cloud.sealed import MASTER, columns
+from fleet_tui.backend.errors import InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.identity import Role
+from fleet_tui.backend.identity.caller import Caller
+from fleet_tui.backend.instances.rows import TemplateRow
+from fleet_tui.backend.operations import OperationState
+from fleet_tui.backend.secrets.envelope import Envelope
+from fleet_tui.backend.secrets.kms import key_of
+from fleet_tui.backend.store import Store
+from tests.backend.operations.bench import Bench
+from tests.cloud.account import ACCOUNT, IMAGE, KEY_ID, REGION, SECRET, CloudAccount, cloud_account
+
+OWN = Envelope(b"k" * 32)
+
+
+@pytest.fixture
+def aws(moto: int, tmp_path: Path) -> Iterator[CloudAccount]:
+    with cloud_account(moto, tmp_path / "content") as found:
+        yield found
+
+
+KEPT = tuple(TemplateRow.__table__.c[name] for name in ("license_sealed", "setup_actions"))
+"""A text and a JSON column that the vault of these tests seals."""
+
+
+@pytest.fixture
+def account(store: Store) -> Account:
+    return Account(store, OWN, SystemClock(), columns=KEPT)
+
+
+def wanted(aws: CloudAccount, **more: Any) -> SetUpCloud:
+    told = {"region": REGION, "authentication": "keypair", "access_key_id": KEY_ID, "secret_access_key": SECRET, "endpoint": aws.proxy.endpoint}
+    return SetUpCloud(**{**told, "machine_image": IMAGE, **more})
+
+
+def test_what_was_tried_is_saved_and_no_secret_is_told(account: Account, aws: CloudAccount, store: Store) -> None:
+    assert not account.show().provider and account.show().machine_type == DEFAULT_MACHINE_TYPE
+    with pytest.raises(NotFound, match="no cloud account"):
+        account.session()
+    assert account.set_up(wanted(aws)) is False
+    record = account.show()
+    assert (record.provider, record.account, record.region, record.has_secret_key) == ("aws", ACCOUNT, REGION, True)
+    assert record.identity.startswith("arn:aws") and record.site.startswith("site-") and record.steps and "ec2:RunInstances" in record.permissions
+    account.set_up(SetUpCloud(machine_type="m5.large"))
+    assert (account.show().machine_type, account.show().site, account.show().version) == ("m5.large", record.site, 2)
+    row = account.existing()
+    held = repr([getattr(row, column.key) for column in row.__table__.columns]) + repr(account.show()) + repr(wanted(aws))
+    assert SECRET not in held and SECRET not in json.dumps(parameters_of(wanted(aws)))
+    assert account.session().client("sts").call("get_caller_identity")["Account"] == ACCOUNT
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("region", "Ireland"), ("region", ""), ("authentication", "password"), ("access_key_id", "short"), ("endpoint", "ftp://x"),
+    ("machine_image", "debian"), ("machine_type", "large"), ("aws_cmk_id", "two words"),
+])
+def test_a_field_that_cannot_be_right_is_refused_before_aws_is_asked(account: Account, aws: CloudAccount, field: str, value: str) -> None:
+    aws.proxy.calls.clear()
+    with pytest.raises(InvalidInput) as refused:
+        account.set_up(wanted(aws, **{field: value}))
+    assert field in {problem.field for problem in refused.value.problems} and not aws.proxy.calls and not account.show().provider
+
+
+def test_every_field_at_fault_is_named_at_once(account: Account, aws: CloudAccount) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        account.set_up(wanted(aws, region="x", secret_access_key="", machine_type="x"))
+    assert {problem.field for problem in refused.value.problems} == {"region", "secret_access_key", "machine_type"}
+
+
+def test_what_aws_refuses_is_not_saved(account: Account, aws: CloudAccount) -> None:
+    aws.proxy.denied.add("ec2:DescribeAvailabilityZones")
+    with pytest.raises(PermissionDenied, match="ec2:DescribeAvailabilityZones"):
+        account.set_up(wanted(aws))
+    aws.proxy.calm()
+    with pytest.raises(NotFound):
+        account.set_up(wanted(aws, aws_cmk_id="alias/nobody"))
+    with pytest.raises(Unreachable):
+        account.set_up(wanted(aws, endpoint="http://127.0.0.1:9"))
+    assert not account.show().provider
+
+
+def test_a_role_is_taken_and_its_call_is_what_is_refused(account: Account, aws: CloudAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    role = f"arn:aws:iam::{ACCOUNT}:role/fleet"
+    account.set_up(wanted(aws, authentication="iam_role", role_arn=role))
+    record = account.show()
+    assert "assumed-role/fleet" in record.identity and not record.access_key_id and not record.has_secret_key and aws.proxy.calls["sts:AssumeRole"]
+    account.set_up(SetUpCloud(authentication="same_as_control_plane"))
+    assert "assumed-role" not in account.show().identity and not account.show().role_arn
+    aws.proxy.denied.add("sts:AssumeRole")
+    with pytest.raises(PermissionDenied, match="sts:AssumeRole"):
+        account.set_up(SetUpCloud(authentication="iam_role", role_arn=f"{role}2"))
+
+
+def test_two_who_save_at_once_do_not_overwrite_each_other(account: Account, aws: CloudAccount) -> None:
+    account.set_up(wanted(aws))
+    account.set_up(SetUpCloud(machine_type="m5.large", version=1))
+    with pytest.raises(WrongState, match="version 2"):
+        account.set_up(SetUpCloud(machine_type="c5.large", version=1))
+
+
+def test_another_account_or_region_is_refused_while_instances_are_there(store: Store, aws: CloudAccount) -> None:
+    account = Account(store, OWN, SystemClock(), users=lambda tx: ["web-1", "web-2"])
+    account.set_up(wanted(aws))
+    with pytest.raises(InUse, match="2 instances") as refused:
+        account.set_up(SetUpCloud(region="us-east-1"))
+    assert refused.value.details["users"] == ["web-1", "web-2"] and account.show().region == REGION
+    account.set_up(SetUpCloud(machine_type="m5.large"))
+
+
+def test_a_simulated_site_touches_no_cloud(account: Account, aws: CloudAccount) -> None:
+    answers = CloudAnswers(account, Any, simulated=True)  # type: ignore[arg-type]
+    with pytest.raises(WrongState, match="simulated"):
+        answers.table()["cloud.setup"](Caller("ada", Role.ROOT_ADMIN, 0, "test"), wanted(aws))
+
+
+# --- the key ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_is_tested_and_what_it_does_not_pass_is_told(account: Account, aws: CloudAccount) -> None:
+    account.set_up(wanted(aws))
+    with pytest.raises(InvalidInput, match="no key"):
+        account.test_key("")
+    arn = aws.key()
+    verdict = account.test_key(arn)
+    assert verdict.passed and verdict.key == arn and [check.verdict for check in verdict.checks] == ["ok"] * 3
+    aws.sdk("kms").disable_key(KeyId=arn.rpartition("/")[2])
+    verdict = account.test_key(arn)
+    assert not verdict.passed and "Disabled" in verdict.checks[0].text and verdict.checks[0].hint
+    with pytest.raises(WrongState, match="Disabled"):
+        account.set_up(SetUpCloud(aws_cmk_id=arn))
+
+
+def _keep(store: Store, account: Account, number: int) -> None:
+    """Templates with a secret in a column of its own, and one deep in their actions."""
+    with store.write() as tx:
+        for n in range(number):
+            tx.add(TemplateRow(
+                id=f"t-{n}", label=f"t{n}", application="hello-app", license_sealed=account.vault.seal(f"license {n}".encode(), f"t-{n}:license"),
+                setup_actions=[{"kind": "k", "parameters": {"deep": {"password": account.vault.seal(f"password {n}".encode(), f"t-{n}:password")}}}],
+            ))
+
+
+def _check_all(store: Store, account: Account, number: int) -> None:
+    with store.read() as tx:
+        for n in range(number):
+            row = tx.get_one(TemplateRow, f"t-{n}")
+            assert account.vault.open(row.license_sealed, f"t-{n}:license") == f"license {n}".encode()
+            deep = row.setup_actions[0]["parameters"]["deep"]["password"]
+            assert account.vault.open(deep, f"t-{n}:password") == f"password {n}".encode()
+
+
+def _bench(store: Store, account: Account) -> Bench:
+    return Bench(store, *operations.OPERATIONS, resources={Account: account})
+
+
+def _rewrap(bench: Bench) -> Any:
+    submitted = bench.submission.submit("kms.rewrap", operations.RewrapKeys(), "ada")
+    assert submitted.operation is not None and submitted.operation.id in bench.claim().started
+    return bench.run(submitted.operation.id)
+
+
+def test_every_secret_moves_to_the_first_key_and_to_the_next(account: Account, aws: CloudAccount, store: Store) -> None:
+    account.set_up(wanted(aws))
+    _keep(store, account, 3)
+    assert account.show().sealed == {MASTER: 6}
+    bench = _bench(store, account)
+    with pytest.raises(WrongState, match="no cloud's key"):
+        _rewrap(bench)
+    for _ in range(2):
+        arn = aws.key()
+        assert account.set_up(SetUpCloud(aws_cmk_id=arn)) is True, "there is something to move"
+        _check_all(store, account, 3)
+        assert _rewrap(bench).state is OperationState.SUCCEEDED
+        assert account.show().sealed == {arn: 6} and account.set_up(SetUpCloud()) is False
+        _check_all(store, account, 3)
+    with pytest.raises(InUse, match="6 secrets"):
+        account.set_up(SetUpCloud(aws_cmk_id=""))
+
+
+def test_columns_of_secrets_are_found_by_their_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KEPT[0].info, "sealed", True)
+    assert KEPT[0] in columns() and KEPT[1] not in columns()
+
+
+def test_a_move_cut_short_loses_nothing_and_goes_on_where_it_was(account: Account, aws: CloudAccount, store: Store) -> None:
+    first, second = aws.key(), aws.key()
+    account.set_up(wanted(aws, aws_cmk_id=first))
+    _keep(store, account, 3)
+    account.set_up(SetUpCloud(aws_cmk_id=second))
+    bench = _bench(store, account)
+    ordered = [("AccessDeniedException", "not now")] * 9
+    aws.proxy.done = lambda action: action == "kms:ReEncrypt" and aws.proxy.failing.update({"kms:ReEncrypt": ordered}) is not None
+    ended = _rewrap(bench)
+    assert ended.state is OperationState.FAILED and ended.error is not None and "kms:ReEncrypt" in ended.error.message
+    assert account.show().sealed == {first: 5, second: 1} or account.show().sealed == {second: 1, first: 5}
+    _check_all(store, account, 3)
+    aws.proxy.calm()
+    aws.proxy.done = lambda action: False
+    assert _rewrap(bench).state is OperationState.SUCCEEDED and account.show().sealed == {second: 6}
+    _check_all(store, account, 3)
+
+
+def test_a_secret_saved_while_it_is_moved_is_the_one_that_stays(account: Account, aws: CloudAccount, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.set_up(wanted(aws, aws_cmk_id=aws.key()))
+    _keep(store, account, 1)
+    account.set_up(SetUpCloud(aws_cmk_id=aws.key()))
+    move, saved = account.vault.move, []
+
+    def move_late(sealed: str) -> str:
+        if not saved:
+            saved.append(account.vault.seal(b"newer", "t-0:license"))
+            with store.write() as tx:
+                tx.get_one(TemplateRow, "t-0").license_sealed = saved[0]
+        return move(sealed)
+
+    monkeypatch.setattr(account.vault, "move", move_late)
+    assert _rewrap(_bench(store, account)).state is OperationState.SUCCEEDED
+    with store.read() as tx:
+        text = tx.get_one(TemplateRow, "t-0").license_sealed
+    assert account.vault.open(text, "t-0:license") == b"newer" and key_of(text) == account.existing().cmk_arn
+
+
+def test_the_answer_to_another_key_names_the_move_it_began(account: Account, aws: CloudAccount, store: Store) -> None:
+    account.set_up(wanted(aws, aws_cmk_id=aws.key()))
+    _keep(store, account, 1)
+    bench = _bench(store, account)
+    answers = CloudAnswers(account, bench.submission, simulated=False)  # type: ignore[arg-type]
+    told = answers.table()["cloud.setup"](Caller("ada", Role.ROOT_ADMIN, 0, "test"), replace(SetUpCloud(), aws_cmk_id=aws.key()))
+    assert told.rewrap_id and bench.show(told.rewrap_id).kind == "kms.rewrap"

@@ -1,0 +1,359 @@
+"""What makes AWS hard to be right with, on moto behind the proxy; what every provider must do is in the contract."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_tui.backend.cloud import session as cloud_session
+from fleet_tui.backend.errors import Busy, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, NetworkPlace, Placement
+from fleet_tui.backend.providers.aws import AwsProvider
+from fleet_tui.backend.providers.user_data import LIMIT, orders_in, user_data
+from tests.cloud.account import IMAGE, REGION, SECRET, CloudAccount, cloud_account
+
+
+class Desk:
+    """A provider on an account of its own."""
+
+    def __init__(self, account: CloudAccount) -> None:
+        self.account, self.proxy, self.ec2 = account, account.proxy, account.ec2
+        self.provider = AwsProvider(account.terms, pace=0.02)
+        self.placement = Placement(subnet_id=account.subnets[0], second_subnet_id=account.subnets[1])
+        self.said: list[str] = []
+
+    def disk(self, **more: Any) -> Any:
+        return self.provider.ensure_disk("d-1", 10, "o-1:disk", self.said.append, DiskSpec(placement=self.placement, **more))
+
+    def spec(self, **more: Any) -> MachineSpec:
+        return replace(
+            MachineSpec("vm-1", "i-1", "Web 1", "o-1:create-machine", placement=self.placement, disk_id="d-1", ports=(8080,)), **more
+        )
+
+    def machine(self, **more: Any) -> Any:
+        return self.provider.create_machine(self.spec(**more), self.said.append)
+
+    def boot(self, token: str = "one-time") -> None:
+        self.provider.boot("vm-1", BootConfiguration("vm-1", token, "https://127.0.0.1:6978", "pem"), "", self.said.append)
+
+    def run(self) -> None:
+        self.disk()
+        self.machine()
+        self.provider.attach_disk("vm-1", "d-1")
+        self.boot()
+
+    def instance(self) -> Any:
+        (name,) = self.account.census()["instances"]
+        return self.ec2.describe_instances(InstanceIds=[name])["Reservations"][0]["Instances"][0]
+
+
+@pytest.fixture
+def desk(moto: int, tmp_path: Path) -> Iterator[Desk]:
+    with cloud_account(moto, tmp_path / "content", f"site-{uuid.uuid4().hex[:8]}") as account:
+        yield Desk(account)
+
+
+# --- made once -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["CreateVolume", "CreateNetworkInterface", "RunInstances", "AllocateAddress", "CreateSecurityGroup", "CreateSnapshot"])
+def test_what_was_made_by_a_call_whose_answer_got_lost_is_not_made_again(desk: Desk, action: str) -> None:
+    desk.placement = replace(desk.placement, assign_public_ip=True)
+    desk.proxy.lost[f"ec2:{action}"] = 1
+    desk.run()
+    desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
+    assert desk.proxy.lost[f"ec2:{action}"] == 0, "it was lost, and the call repeated"
+    desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
+    counted = {kind: len(names) for kind, names in desk.account.census().items()}
+    assert counted == {"instances": 1, "volumes": 1, "others": 1, "cards": 1, "groups": 1, "addresses": 1, "snapshots": 1}
+
+
+def test_the_same_token_with_other_words_is_refused_by_aws_and_said(desk: Desk) -> None:
+    desk.run()
+    desk.proxy.failing["ec2:RunInstances/dry"] = [("IdempotentParameterMismatch", "inconsistent")]
+    desk.provider.terminate("vm-1", desk.said.append)
+    with pytest.raises(WrongState, match="inconsistent"):
+        desk.machine()
+    assert not desk.account.census().get("cards")
+
+
+def test_two_cards_never_get_one_instance_each(desk: Desk) -> None:
+    """Booted by two daemons at once, of which one was frozen: both say the same token, and there is one instance."""
+    desk.disk()
+    desk.machine()
+    desk.provider.attach_disk("vm-1", "d-1")
+    desk.proxy.unseen = 4
+    desk.boot()
+    other = AwsProvider(desk.account.terms, pace=0.02)
+    other.boot("vm-1", BootConfiguration("vm-1", "one-time", "https://127.0.0.1:6978", "pem"), "", desk.said.append)
+    desk.proxy.calm()
+    assert len(desk.account.census()["instances"]) == 1
+
+
+# --- patience --------------------------------------------------------------------------------------------------------------
+
+
+def test_throttled_calls_are_repeated_until_they_pass(desk: Desk) -> None:
+    desk.proxy.throttle_every = 3
+    desk.run()
+    assert desk.provider.find_machine("vm-1").state is MachineState.ON and desk.proxy.throttled > 3
+
+
+def test_who_is_throttled_for_ever_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_session, "ATTEMPTS", 2)
+    desk.account.session = cloud_session.Session(desk.account.session.access)
+    desk.proxy.throttle_every = 1
+    with pytest.raises(Busy, match="after 2 tries") as refused:
+        desk.provider.find_machine("vm-1")
+    assert refused.value.details["action"] == "ec2:DescribeNetworkInterfaces"
+
+
+def test_everything_is_found_on_whatever_page_it_is(desk: Desk) -> None:
+    for number in range(1, 6):
+        desk.provider.create_machine(desk.spec(id=f"vm-{number}", disk_id="", token=f"o-{number}:create-machine"), desk.said.append)
+    desk.proxy.page = 2
+    assert [machine.id for machine in desk.provider.machines()] == [f"vm-{number}" for number in range(1, 6)]
+    assert desk.provider.find_machine("vm-5").state is MachineState.OFF and desk.proxy.pages
+
+
+def test_what_nobody_answers_for_is_unreachable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_session, "ATTEMPTS", 1)
+    desk.account.session = cloud_session.Session(replace(desk.account.session.access, endpoint="http://127.0.0.1:9"))
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        desk.provider.find_machine("vm-1")
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["ec2:RunInstances", "ec2:CreateNetworkInterface", "ec2:CreateSecurityGroup", "ec2:DescribeImages"])
+def test_a_missing_permission_is_named_and_nothing_is_left(desk: Desk, action: str) -> None:
+    desk.disk()
+    desk.proxy.denied.add(action)
+    with pytest.raises(PermissionDenied, match=action) as refused:
+        desk.machine()
+    assert refused.value.details["permission"] == action and action in refused.value.hint
+    desk.proxy.calm()
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert set(desk.account.census()) == {"volumes"}
+
+
+def test_a_permission_needed_besides_is_the_one_that_is_named(desk: Desk) -> None:
+    said = "You are not authorized to perform: iam:PassRole on resource: arn. Encoded authorization failure message: AbCdEf"
+    desk.proxy.failing["ec2:RunInstances/dry"] = [("UnauthorizedOperation", said)]
+    with pytest.raises(PermissionDenied) as refused:
+        desk.machine(profile="arn:aws:iam::123456789012:instance-profile/run")
+    assert refused.value.details["permission"] == "iam:PassRole" and "AbCdEf" not in refused.value.message
+
+
+def test_no_room_is_no_room_and_the_boot_can_be_tried_again(desk: Desk) -> None:
+    desk.disk()
+    desk.machine()
+    desk.provider.attach_disk("vm-1", "d-1")
+    desk.proxy.failing["ec2:RunInstances"] = [("InsufficientInstanceCapacity", "We currently do not have sufficient t3.medium capacity")]
+    with pytest.raises(NoCapacity, match=r"t3\.medium"):
+        desk.boot()
+    assert desk.provider.find_machine("vm-1").state is MachineState.OFF
+    desk.boot("another")
+    assert desk.provider.find_machine("vm-1").state is MachineState.ON
+
+
+def test_no_secret_of_the_account_is_in_what_is_said(desk: Desk) -> None:
+    desk.proxy.failing["ec2:DescribeVolumes"] = [("AuthFailure", "AWS was not able to validate AKIATESTTESTTESTTEST")]
+    with pytest.raises(Exception, match="validate") as refused:
+        desk.provider.find_disk("d-1")
+    assert "AKIA" not in str(refused.value) and SECRET not in repr(desk.account.session.access)
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_somebody_else_holds_is_left_alone(desk: Desk) -> None:
+    desk.disk()
+    desk.machine()
+    stranger = desk.ec2.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1, SubnetId=desk.account.subnets[0])["Instances"][0]["InstanceId"]
+    volume = desk.disk().path
+    desk.ec2.attach_volume(VolumeId=volume, InstanceId=stranger, Device="/dev/sdf")
+    for act in (lambda: desk.provider.attach_disk("vm-1", "d-1"), lambda: desk.provider.delete_disk("d-1"), desk.disk):
+        with pytest.raises(Busy) as refused:
+            act()
+        assert refused.value.details["holders"] == [stranger]
+    desk.provider.detach_disk("vm-1", "d-1")
+    assert desk.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"][0]["InstanceId"] == stranger
+    desk.ec2.terminate_instances(InstanceIds=[stranger])
+
+
+def test_the_data_disk_survives_a_machine_told_to_take_it_along(desk: Desk) -> None:
+    desk.run()
+    name = desk.instance()["InstanceId"]
+    mapping = [{"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}]
+    desk.ec2.modify_instance_attribute(InstanceId=name, BlockDeviceMappings=mapping)
+    desk.proxy.calls.clear()
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert desk.disk().attached_to is None and set(desk.account.census()) == {"volumes"}
+
+
+def test_a_disk_in_another_zone_takes_the_machine_there_or_is_refused(desk: Desk) -> None:
+    first, second = desk.account.subnets
+    desk.placement = Placement(subnet_id=second)
+    desk.disk()
+    desk.placement = Placement(subnet_id=first)
+    with pytest.raises(WrongState, match=f"{REGION}b"):
+        desk.machine()
+    desk.placement = Placement(subnet_id=first, second_subnet_id=second)
+    assert desk.machine().host == f"{REGION}b"
+
+
+def test_disks_are_sealed_as_the_settings_say(desk: Desk) -> None:
+    key = desk.account.key()
+    desk.disk(kind="io2", iops=400, encryption="custom", encryption_key=key, tags={"team": "core", "fleet:site": "forged"}, label="web")
+    volume = desk.ec2.describe_volumes(VolumeIds=[desk.account.census()["volumes"][0]])["Volumes"][0]
+    tags = {tag["Key"]: tag["Value"] for tag in volume["Tags"]}
+    assert (volume["VolumeType"], volume["Iops"], volume["Encrypted"]) == ("io2", 400, True) and volume["KmsKeyId"].endswith(key.rpartition("/")[2])
+    assert tags["team"] == "core" and tags["fleet:site"] == desk.account.site and tags["fleet:operation"] == "o-1:disk"
+
+
+def test_a_restore_cut_short_leaves_the_old_disk_or_the_new_one(desk: Desk) -> None:
+    desk.disk()
+    folder = desk.proxy.content / desk.disk().path
+    (folder / "a").write_text("before")
+    desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
+    (folder / "a").write_text("after")
+    for action, content in (("ec2:CreateVolume", "after"), ("ec2:CreateTags", "after"), ("ec2:DeleteTags", "before"), ("ec2:DeleteVolume", "before")):
+        desk.proxy.failing[action] = [("InternalError", "cut short")] * 9
+        with pytest.raises(Exception, match="cut short"):
+            desk.provider.restore_disk("d-1", "s-1", desk.said.append)
+        desk.proxy.calm()
+        assert (desk.proxy.content / desk.provider.find_disk("d-1").path / "a").read_text() == content, action  # type: ignore[union-attr]
+    desk.provider.restore_disk("d-1", "s-1", desk.said.append)
+    assert len(desk.account.census()["volumes"]) == 1 and "others" not in desk.account.census()
+
+
+# --- how a machine is made -------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_is_begun_as_it_was_asked_for(desk: Desk) -> None:
+    iam = desk.account.sdk("iam")
+    name = f"profile-{uuid.uuid4().hex[:6]}"
+    arn = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
+    desk.disk()
+    desk.machine(machine_type="m5.large", root_disk_gb=80, profile=arn, tags={"team": "core"})
+    desk.provider.attach_disk("vm-1", "d-1")
+    desk.boot()
+    instance = desk.instance()
+    assert instance["InstanceType"] == "m5.large" and instance["IamInstanceProfile"]["Arn"] == arn
+    assert instance["MetadataOptions"]["HttpTokens"] == "required" and instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
+    assert tags == {
+        "Name": "Web 1", "team": "core", "fleet:site": desk.account.site, "fleet:machine": "vm-1", "fleet:instance": "i-1",
+        "fleet:operation": "o-1:create-machine",
+    }
+    disks = {one["DeviceName"]: one["Ebs"] for one in instance["BlockDeviceMappings"]}
+    assert disks.pop("/dev/sdf")["DeleteOnTermination"] is False
+    (root,) = disks.values()
+    volume = desk.ec2.describe_volumes(VolumeIds=[root["VolumeId"]])["Volumes"][0]
+    assert (volume["Size"], volume["Encrypted"], root["DeleteOnTermination"]) == (80, True, True)
+    told = desk.ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")["UserData"]["Value"]
+    orders = orders_in(base64.b64decode(told).decode())
+    assert orders["token"] == "one-time" and orders["volume"] == desk.account.census()["volumes"][0]
+
+
+def test_orders_that_are_too_long_for_aws_are_refused_before_it_is_asked() -> None:
+    configuration = BootConfiguration("vm-1", "t", "https://127.0.0.1:6978", "pem")
+    assert len(user_data(configuration, "vol-1").encode()) < LIMIT * 3 // 4, "there is room for a certificate and several doors"
+    with pytest.raises(Exception, match="AWS takes"):
+        user_data(replace(configuration, ca_pem="x" * LIMIT), "vol-1")
+
+
+def test_groups_are_those_that_are_given_or_one_that_comes_and_goes(desk: Desk) -> None:
+    given = desk.ec2.create_security_group(GroupName=f"own-{uuid.uuid4().hex[:6]}", Description="own", VpcId=desk.account.vpc)["GroupId"]
+    desk.placement = replace(desk.placement, security_groups=(given,))
+    desk.disk()
+    desk.machine()
+    card = desk.ec2.describe_network_interfaces(NetworkInterfaceIds=desk.account.census()["cards"])["NetworkInterfaces"][0]
+    assert [group["GroupId"] for group in card["Groups"]] == [given] and "groups" not in desk.account.census()
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert desk.ec2.describe_security_groups(GroupIds=[given])["SecurityGroups"], "one that a person made stays"
+
+
+@pytest.mark.parametrize(("access", "into", "out"), [("yes", "0.0.0.0/0", "0.0.0.0/0"), ("egress_only", "10.20.0.0/16", "0.0.0.0/0"), ("no", "10.20.0.0/16", "10.20.0.0/16")])
+def test_its_own_group_lets_in_and_out_what_the_network_says(desk: Desk, access: str, into: str, out: str) -> None:
+    desk.placement = replace(desk.placement, internet_access=access)
+    desk.disk()
+    for _ in range(2):
+        desk.machine()
+    (group,) = desk.ec2.describe_security_groups(GroupIds=desk.account.census()["groups"])["SecurityGroups"]
+    assert [(rule["FromPort"], [r["CidrIp"] for r in rule["IpRanges"]]) for rule in group["IpPermissions"]] == [(8080, [into])]
+    assert [r["CidrIp"] for rule in group["IpPermissionsEgress"] for r in rule["IpRanges"]] == [out]
+
+
+def test_a_reserved_address_stays_and_one_of_somebody_else_is_refused(desk: Desk) -> None:
+    reserved = desk.ec2.allocate_address(Domain="vpc")
+    desk.disk()
+    assert desk.machine(public_ip_allocation=reserved["AllocationId"]).public_ip == reserved["PublicIp"]
+    with pytest.raises(Busy, match=reserved["PublicIp"]):
+        desk.machine(id="vm-2", public_ip_allocation=reserved["AllocationId"])
+    desk.provider.terminate("vm-2", desk.said.append)
+    desk.provider.terminate("vm-1", desk.said.append)
+    (address,) = desk.ec2.describe_addresses(AllocationIds=[reserved["AllocationId"]])["Addresses"]
+    assert "AssociationId" not in address or not address["AssociationId"]
+    assert desk.machine(id="vm-3", token="o-3:create-machine", public_ip_allocation=reserved["PublicIp"]).public_ip == reserved["PublicIp"], "by itself too"
+
+
+def test_names_lead_to_the_machine_and_go_with_it(desk: Desk) -> None:
+    names = desk.account.sdk("route53")
+    zones = [
+        names.create_hosted_zone(Name=f"{word}-{uuid.uuid4().hex[:6]}.example", CallerReference=uuid.uuid4().hex)["HostedZone"] for word in ("in", "out")
+    ]
+    private, public = (zone["Id"].rpartition("/")[2] for zone in zones)
+    desk.placement = replace(desk.placement, private_zone_id=private, public_zone_id=public, assign_public_ip=True)
+    desk.disk()
+    for _ in range(2):
+        machine = desk.machine(host_name="Web 1")
+    assert machine.host_name == f"web-1.{zones[1]['Name']}".rstrip(".")
+    assert _records(names, private) == {f"web-1.{zones[0]['Name']}": machine.private_ip}
+    assert _records(names, public) == {f"web-1.{zones[1]['Name']}": machine.public_ip}
+    with pytest.raises(WrongState, match="leads to"):
+        desk.machine(id="vm-2", token="o-2:create-machine", host_name="web_1")
+    desk.provider.terminate("vm-2", desk.said.append)
+    assert _records(names, public), "the name of another machine stays"
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert not _records(names, private) and not _records(names, public) and set(desk.account.census()) == {"volumes"}
+
+
+def _records(client: Any, zone: str) -> dict[str, str]:
+    found = client.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    return {record["Name"]: record["ResourceRecords"][0]["Value"] for record in found if record["Type"] == "A"}
+
+
+# --- a network's place -----------------------------------------------------------------------------------------------------
+
+
+def test_a_survey_names_everything_amiss_at_once(desk: Desk) -> None:
+    first, second = desk.account.subnets
+    fine = NetworkPlace(region=REGION, vpc_id=desk.account.vpc, subnet_id=first, second_subnet_id=second)
+    assert not desk.provider.survey(fine)
+    broken = replace(fine, vpc_id="vpc-0123456789abcdef0", second_subnet_id="subnet-0123456789abcdef0", security_groups=("sg-0123456789abcdef0",), public_zone_id="Z0")
+    found = {amiss.field: amiss.text for amiss in desk.provider.survey(broken)}
+    assert set(found) == {"vpc_id", "subnet_id", "second_subnet_id", "security_groups", "public_zone_id"}, found
+    assert "zone" in {a.field: a.text for a in desk.provider.survey(replace(fine, second_subnet_id=first))}["second_subnet_id"]
+    desk.proxy.denied.add("ec2:DescribeSubnets")
+    with pytest.raises(PermissionDenied):
+        desk.provider.survey(fine)
+
+
+def test_machines_of_another_site_are_not_ours(desk: Desk) -> None:
+    desk.run()
+    desk.account.site, own = "site-other", desk.account.site
+    assert not desk.provider.machines() and desk.provider.find_disk("d-1") is None
+    with pytest.raises(NotFound):
+        desk.provider.attach_disk("vm-1", "d-1")
+    desk.provider.terminate("vm-1", desk.said.append)
+    desk.account.site = own
+    assert desk.provider.find_machine("vm-1").state is MachineState.ON
