@@ -59,12 +59,8 @@ class RegisterAnswers:
         return self._network(lambda tx: virtual_networks.edit_network(tx, request, providers, findings, self._drivers.clock.now()))
 
     def _check_network(self, caller: Caller, request: profiles.CheckVirtualNetwork) -> profiles.VirtualNetworkRecord:
-        def look(tx: Session) -> tuple[dict[str, Any], tuple[profiles.NetworkFinding, ...]]:
-            values = virtual_networks.values_of(virtual_networks.find_network(tx, request.target))
-            return values, virtual_networks.own_findings(tx, values)
-
-        values, own = self._query(look)
-        findings = (*own, *virtual_networks.survey(self._drivers.providers, values))
+        values = self._query(lambda tx: virtual_networks.values_of(virtual_networks.find_network(tx, request.target)))
+        findings = virtual_networks.survey(self._drivers.providers, values)
         return self._network(lambda tx: virtual_networks.note_findings(tx, request.target, findings, self._drivers.clock.now()))
 
     def _export(self, caller: Caller, request: profiles.ExportBlueprint) -> profiles.BlueprintFile:

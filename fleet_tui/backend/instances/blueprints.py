@@ -123,9 +123,8 @@ def parse(text: str) -> Blueprint:
 def _said(fields: tuple[Field, ...], values: Mapping[str, Any], omitted: list[str]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for field in fields:
-        value = values.get(field.name, field.default)
-        default = list(field.default) if field.kind == "list" else field.default
-        if field.name in _DERIVED or value == default:
+        value = values.get(field.name, field.initial)
+        if field.name in _DERIVED or value == field.initial:
             continue
         if field.kind == "secret":
             omitted.append(f"template: {field.title}")
@@ -145,8 +144,7 @@ def _action(action: SetupAction, omitted: list[str]) -> dict[str, Any]:
         around[place[-1]] = SECRET
         omitted.append(f"action {action.name}: {'.'.join(place)}")
     for field in kind.parameters if kind is not None else ():
-        default = list(field.default) if field.kind == "list" else field.default
-        if not field.is_needed and parameters.get(field.name) == default:
+        if not field.is_needed and parameters.get(field.name) == field.initial:
             parameters.pop(field.name, None)
     said: dict[str, Any] = {"kind": action.kind, "name": action.name}
     if kind is None or kind.stage is None:

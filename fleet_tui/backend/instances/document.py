@@ -126,7 +126,7 @@ def image_of(tx: Session, row: InstanceRow, held: bool = False) -> ImageRow:
 def standing(row: InstanceRow) -> dict[str, Any]:
     """Settings of a machine that exists: what was saved since and waits for a reprovision is left out (INS-2)."""
     applied = row.applied or {}
-    waiting = {f.name: applied[f.name] for f in FIELDS if f.change_class == "R" and f.name in applied}
+    waiting = {f.name: applied.get(f.name, f.initial) for f in FIELDS if f.change_class == "R"} if applied else {}
     return {**applied, **row.settings, **waiting, "image": row.image}
 
 

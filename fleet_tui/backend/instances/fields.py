@@ -52,6 +52,11 @@ class Field:
     providers: tuple[str, ...] = ()
     """Providers of the virtual network under which the field means anything; empty for all."""
 
+    @property
+    def initial(self) -> Any:
+        """The default, as a value that may be kept and changed."""
+        return list(self.default) if self.kind == "list" else self.default
+
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
 _ID = re.compile(r"i-[0-9a-z]{8}\Z", re.IGNORECASE)
@@ -158,7 +163,7 @@ BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
 
 def defaults() -> dict[str, Any]:
     """Values a new instance starts with."""
-    return {field.name: list(field.default) if field.kind == "list" else field.default for field in FIELDS}
+    return {field.name: field.initial for field in FIELDS}
 
 
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})

@@ -59,10 +59,9 @@ def reasons(row: InstanceRow, template: TemplateRow, network: NetworkRow) -> dic
     if row.applied is None:
         return {}
     applied = row.applied
-    found = {
-        f.name: f"was {_word(applied.get(f.name, f.default))}, will be {_word(row.settings.get(f.name))}"
-        for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != applied.get(f.name, f.default)
-    }
+    # What an instance was saved without, because its program knew no such field, is what the field begins with.
+    values = {f.name: (applied.get(f.name, f.initial), row.settings.get(f.name, f.initial)) for f in FIELDS if f.change_class == "R"}
+    found = {name: f"was {_word(was)}, will be {_word(now)}" for name, (was, now) in values.items() if was != now}
     if "template" not in found and (changes := template_changes(applied, template)):
         found["template"] = f"{template.label} was changed: {', '.join(changes)}"
     if "virtual_network" not in found and (changes := network_changes(applied, network)):
@@ -90,7 +89,7 @@ def _differing(fields: Sequence[Any], copy: Mapping[str, Any], row: Any) -> list
     words = []
     for field in fields:
         now = getattr(row, column_of(field.name))
-        before = copy.get(field.name, list(field.default) if field.kind == "list" else field.default)
+        before = copy.get(field.name, field.initial)
         if field.change_class == "R" and field.name not in SEALED and before != now:
             words.append(field.title if field.kind == "multiline" else f"{field.title} was {_word(before)}, is {_word(now)}")
     return words

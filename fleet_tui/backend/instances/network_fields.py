@@ -96,7 +96,7 @@ PLACE = tuple(field.name for field in FIELDS if field.change_class == "P")
 
 def defaults() -> dict[str, Any]:
     """Values a new virtual network starts with."""
-    return {field.name: list(field.default) if field.kind == "list" else field.default for field in FIELDS}
+    return {field.name: field.initial for field in FIELDS}
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _together(values: Mapping[str, Any]) -> list[Problem]:
     is_cloud = provider not in ("local", OWN_HOSTS)
     for field in FIELDS:
         foreign = (field.group == CLOUD and not is_cloud) or (field.group == OWN and provider != OWN_HOSTS)
-        if foreign and values.get(field.name) not in (None, field.default, list(field.default) if field.kind == "list" else field.default):
+        if foreign and values.get(field.name) not in (None, field.initial):
             complain(field.name, f"means nothing on {provider}; leave it empty")
     if provider == OWN_HOSTS:
         if values.get("account") != OWN_ACCOUNT:

@@ -177,7 +177,7 @@ def _kept(action: SetupAction, before: SetupAction | None) -> dict[tuple[str, ..
 
 def _parameters(kind: ActionKind, given: Mapping[str, Any], kept: Mapping[tuple[str, ...], Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Parameters parsed by their fields, with defaults for those not said."""
-    defaults = {field.name: list(field.default) if field.kind == "list" else field.default for field in kind.parameters}
+    defaults = {field.name: field.initial for field in kind.parameters}
     said = dict(given)
     tasks = said.pop("tasks") if kind.name == "run_tasks" and isinstance(said.get("tasks"), list) else None
     by_name = {name: field for name, field in kind.by_name.items() if (name,) not in kept and not (name == "tasks" and tasks is not None)}

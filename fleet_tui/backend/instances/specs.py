@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.instances.templates import find_template
-from fleet_tui.backend.instances.virtual_networks import find_network
-from fleet_tui.backend.providers import DiskSpec, MachineSpec, Placement
+from fleet_tui.backend.instances.virtual_networks import find_network, placement_of, values_of
+from fleet_tui.backend.providers import DiskSpec, MachineSpec
 from fleet_tui.backend.store import Store
 
 CLOUD = "aws"
@@ -20,22 +20,10 @@ _OPEN = "letsencrypt"
 """The HTTPS strategy under which somebody outside must reach plain HTTP."""
 
 
-def placement_of(network: NetworkRow) -> Placement:
-    """Where it is and how it is reached; empty fields leave the choice to the provider."""
-    groups = () if network.security_groups == ["auto"] else tuple(network.security_groups)
-    has_names = network.dns_strategy == "cloud_dns"
-    return Placement(
-        region=network.region, vpc_id=network.vpc_id, subnet_id=network.subnet_id, second_subnet_id=network.second_subnet_id,
-        zone=network.zone, network=network.guest_network, security_groups=groups, internet_access=network.internet_access,
-        assign_public_ip=network.assign_public_ip and network.internet_access != "no",
-        private_zone_id=network.private_zone_id if has_names else "", public_zone_id=network.public_zone_id if has_names else "",
-    )
-
-
 def disk_spec(tx: Session, row: InstanceRow) -> DiskSpec:
     settings: Mapping[str, Any] = row.settings
     return DiskSpec(
-        placement=placement_of(find_network(tx, settings["virtual_network"])), kind=settings.get("data_disk.type", ""),
+        placement=placement_of(values_of(find_network(tx, settings["virtual_network"]))), kind=settings.get("data_disk.type", ""),
         iops=settings.get("data_disk.iops") or None, encryption=settings.get("data_disk.encryption", "default_key"),
         encryption_key=settings.get("data_disk.encryption_key", ""), tags=_tags(settings), instance_id=row.id, label=row.label,
     )
@@ -47,7 +35,7 @@ def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> Mac
     ports = (row.port or 0, HTTP, HTTPS) if network.https_strategy == _OPEN else (row.port or 0,)
     return MachineSpec(
         id=machine, instance_id=row.id, label=row.label, token=token, machine_type=settings.get("machine_type") or template.machine_type,
-        root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(network), disk_id=row.disk_id,
+        root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(values_of(network)), disk_id=row.disk_id,
         ports=tuple(port for port in ports if port), host_name=row.label, public_ip_allocation=settings.get("public_ip_allocation", ""),
         profile=template.runtime_profile_arn or template.startup_profile_arn, restrict_metadata=template.restrict_metadata_access,
         tags=_tags(settings),

@@ -21,7 +21,7 @@ from fleet_tui.backend.hosts.rows import ZoneRow
 from fleet_tui.backend.instances.fields import field_words
 from fleet_tui.backend.instances.images import known_names
 from fleet_tui.backend.instances.links import column_of, counts, linked_to, links, mark, refuse_linked, renamed
-from fleet_tui.backend.instances.network_fields import BY_NAME, FIELDS, OWN_HOSTS, PLACE, completed, defaults, problems_of
+from fleet_tui.backend.instances.network_fields import BY_NAME, FIELDS, PLACE, completed, defaults, problems_of
 from fleet_tui.backend.instances.profiles import (
     CloneVirtualNetwork,
     CreateVirtualNetwork,
@@ -34,7 +34,7 @@ from fleet_tui.backend.instances.profiles import (
 )
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.networks import rows as fabric
-from fleet_tui.backend.providers import NetworkPlace, Providers, Surveyor
+from fleet_tui.backend.providers import Placement, Providers, Surveyor
 from fleet_tui.backend.store import new_id
 
 _SURVEYED = frozenset({*PLACE, "security_groups", "dns_strategy", "private_zone_id", "public_zone_id"})
@@ -93,14 +93,14 @@ def values_of(row: NetworkRow) -> dict[str, Any]:
     return {field.name: getattr(row, column_of(field.name)) for field in FIELDS}
 
 
-def network_place(values: Mapping[str, Any]) -> NetworkPlace:
+def placement_of(values: Mapping[str, Any]) -> Placement:
     """What a virtual network of these values names, for the provider that runs its instances."""
-    groups = values["security_groups"]
-    return NetworkPlace(
-        account=values["account"], region=values["region"], vpc_id=values["vpc_id"], subnet_id=values["subnet_id"],
+    groups, has_names = values["security_groups"], values["dns_strategy"] == "cloud_dns"
+    return Placement(
+        zone=values["zone"], guest_network=values["guest_network"], region=values["region"], vpc_id=values["vpc_id"], subnet_id=values["subnet_id"],
         second_subnet_id=values["second_subnet_id"], security_groups=() if groups == ["auto"] else tuple(groups),
-        private_zone_id=values["private_zone_id"], public_zone_id=values["public_zone_id"], zone=values["zone"],
-        guest_network=values["guest_network"],
+        internet_access=values["internet_access"], assign_public_ip=values["assign_public_ip"] and values["internet_access"] != "no",
+        private_zone_id=values["private_zone_id"] if has_names else "", public_zone_id=values["public_zone_id"] if has_names else "",
     )
 
 
@@ -117,23 +117,7 @@ def survey(providers: Providers, values: Mapping[str, Any]) -> tuple[NetworkFind
     provider = providers.named(values["provider"])
     if not isinstance(provider, Surveyor):
         return ()
-    return tuple(NetworkFinding(amiss.field, amiss.text, amiss.is_error) for amiss in provider.survey(network_place(values)))
-
-
-def own_findings(tx: Session, values: Mapping[str, Any]) -> tuple[NetworkFinding, ...]:
-    """What is amiss with zone and guest network of own hosts, which the site itself knows."""
-    if values["provider"] != OWN_HOSTS:
-        return ()
-    zone = tx.scalar(select(ZoneRow).where(ZoneRow.name == values["zone"]))
-    if zone is None:
-        return (NetworkFinding("zone", f"there is no zone {values['zone']!r}"),)
-    guest = tx.scalar(select(fabric.NetworkRow).where(fabric.NetworkRow.name == values["guest_network"]))
-    if guest is None:
-        return (NetworkFinding("guest_network", f"there is no guest network {values['guest_network']!r}"),)
-    physical = tx.get(fabric.PhysicalNetworkRow, guest.physical_id)
-    if physical is None or physical.zone_id != zone.id:
-        return (NetworkFinding("guest_network", f"{guest.name} is not in the zone {zone.name}"),)
-    return ()
+    return tuple(NetworkFinding(amiss.field, amiss.text, amiss.is_error) for amiss in provider.survey(placement_of(values)))
 
 
 # --- changing ------------------------------------------------------------------------------------------------------
@@ -274,8 +258,6 @@ def _accepted(tx: Session, values: dict[str, Any], problems: list[Problem], prov
     if provider not in known and not any(problem.field == "provider" for problem in problems):
         problems.append(Problem("provider", f"this site has no provider {provider!r}; there are {', '.join(known)}"))
     problems += _taken(tx, values.get("label", ""), but)
-    if not problems:
-        problems += [Problem(found.field, found.text) for found in own_findings(tx, values)]
     if problems:
         raise InvalidInput(field_words(deed, problems, BY_NAME), problems=problems)
     return values

@@ -32,12 +32,12 @@ class MachineState(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where in a cloud a machine and its disk stand and how they are reached, as the virtual network has it. Empty fields: the account's own."""
+    """Where machines and their disks stand and how they are reached, as the virtual network has it. Empty fields leave the choice to the provider."""
 
     zone: str = ""
     """Of our own hosts."""
-    network: str = ""
-    """Guest network of our own hosts, by name."""
+    guest_network: str = ""
+    """Of our own hosts, by name."""
     region: str = ""
     vpc_id: str = ""
     subnet_id: str = ""
@@ -160,23 +160,6 @@ class Door:
 ANY_DISK = DiskSpec()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkPlace:
-    """What a virtual network names. Empty where it leaves the choice to the provider."""
-
-    account: str = ""
-    region: str = ""
-    vpc_id: str = ""
-    subnet_id: str = ""
-    second_subnet_id: str = ""
-    security_groups: tuple[str, ...] = ()
-    """Empty: the provider makes one."""
-    private_zone_id: str = ""
-    public_zone_id: str = ""
-    zone: str = ""
-    guest_network: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class CloudImageRecord:
     """An operating system that machines on our own hosts start from: a qcow2 with cloud-init and its NoCloud datasource."""
@@ -226,7 +209,7 @@ class Amiss:
 class Surveyor(Protocol):
     """A provider that can tell whether what a virtual network names is there. Those that have nothing to look at are none."""
 
-    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
+    def survey(self, placement: Placement) -> Sequence[Amiss]:
         """Everything amiss at once; looks only. ``Unreachable``, ``AuthFailed`` or ``PermissionDenied`` when it cannot look."""
         ...
 

@@ -22,7 +22,7 @@ from fleet_tui.backend.providers import (
     MachineInfo,
     MachineSpec,
     MachineState,
-    NetworkPlace,
+    Placement,
     SnapshotInfo,
 )
 from fleet_tui.backend.providers.aws_cards import Cards, made_by
@@ -247,8 +247,8 @@ class AwsProvider:
     def measure_host(self) -> Mapping[str, Any]:
         return {}
 
-    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
-        return survey(self._region(place.region), place)
+    def survey(self, placement: Placement) -> Sequence[Amiss]:
+        return survey(self._region(placement.region), placement)
 
     # --- inside --------------------------------------------------------------------------------------------------------
 

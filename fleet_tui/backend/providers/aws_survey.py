@@ -6,24 +6,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fleet_tui.backend.errors import InvalidInput, NotFound, WrongState
-from fleet_tui.backend.providers import Amiss, NetworkPlace
+from fleet_tui.backend.providers import Amiss, Placement
 from fleet_tui.backend.providers.aws_region import Region
 
 _MISSING = (NotFound, InvalidInput, WrongState)
 
 
-def survey(region: Region, place: NetworkPlace) -> Sequence[Amiss]:
+def survey(region: Region, placement: Placement) -> Sequence[Amiss]:
     """Everything amiss at once; looks only."""
-    return tuple(_network(region, place))
+    return tuple(_network(region, placement))
 
 
-def _network(region: Region, place: NetworkPlace) -> Iterator[Amiss]:
+def _network(region: Region, placement: Placement) -> Iterator[Amiss]:
     ec2 = region.ec2
-    vpc = place.vpc_id
+    vpc = placement.vpc_id
     if vpc and not _there(lambda: ec2.call("describe_vpcs", VpcIds=[vpc])["Vpcs"]):
         yield Amiss("vpc_id", f"there is no VPC {vpc} in {region.name}")
     subnets: dict[str, dict[str, Any]] = {}
-    for name, wanted in (("subnet_id", place.subnet_id), ("second_subnet_id", place.second_subnet_id)):
+    for name, wanted in (("subnet_id", placement.subnet_id), ("second_subnet_id", placement.second_subnet_id)):
         if not wanted:
             continue
         found = _there(lambda: ec2.call("describe_subnets", SubnetIds=[wanted])["Subnets"])  # noqa: B023
@@ -42,17 +42,17 @@ def _network(region: Region, place: NetworkPlace) -> Iterator[Amiss]:
         if first["AvailabilityZone"] == second["AvailabilityZone"]:
             yield Amiss("second_subnet_id", f"both subnets are in {first['AvailabilityZone']}; the second one is for another zone")
     home = vpc or next((one["VpcId"] for one in subnets.values()), "")
-    for group in place.security_groups:
+    for group in placement.security_groups:
         groups = _there(lambda: ec2.call("describe_security_groups", GroupIds=[group])["SecurityGroups"])  # noqa: B023
         if not groups:
             yield Amiss("security_groups", f"there is no security group {group} in {region.name}")
         elif home and groups[0].get("VpcId") != home:
             yield Amiss("security_groups", f"security group {group} is in {groups[0].get('VpcId')}, not in {home}")
-    yield from _zones(region, place)
+    yield from _zones(region, placement)
 
 
-def _zones(region: Region, place: NetworkPlace) -> Iterator[Amiss]:
-    for name, zone, is_private in (("private_zone_id", place.private_zone_id, True), ("public_zone_id", place.public_zone_id, False)):
+def _zones(region: Region, placement: Placement) -> Iterator[Amiss]:
+    for name, zone, is_private in (("private_zone_id", placement.private_zone_id, True), ("public_zone_id", placement.public_zone_id, False)):
         if not zone:
             continue
         found = _there(lambda: [region.terms.session.client("route53").call("get_hosted_zone", Id=zone)["HostedZone"]])  # noqa: B023

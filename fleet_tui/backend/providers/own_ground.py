@@ -70,11 +70,11 @@ class Ground:
             InvalidInput: one is not told, or the network is of another zone.
             NotFound: one is gone.
         """
-        for name, value in (("zone", placement.zone), ("guest_network", placement.network)):
+        for name, value in (("zone", placement.zone), ("guest_network", placement.guest_network)):
             if not value:
                 problem = Problem(name, "is needed where instances run on own hosts")
                 raise InvalidInput(f"the virtual network names no {name.replace('_', ' ')}", problems=[problem])
-        zone, network = find_zone(tx, placement.zone), guest.find(tx, placement.network)
+        zone, network = find_zone(tx, placement.zone), guest.find(tx, placement.guest_network)
         if tx.get_one(PhysicalNetworkRow, network.physical_id).zone_id != zone.id:
             told = f"guest network {network.name} is not in zone {zone.name}"
             raise InvalidInput(told, problems=[Problem("guest_network", "is of another zone")])

@@ -25,7 +25,7 @@ from fleet_tui.backend.providers import (
     MachineInfo,
     MachineSpec,
     MachineState,
-    NetworkPlace,
+    Placement,
     SnapshotInfo,
 )
 from fleet_tui.backend.providers.addresses import card_of, free_address
@@ -176,8 +176,8 @@ class OwnHosts:
         with self._ground.store.read() as tx:
             return {row.id: row.name for row in tx.execute(query)}
 
-    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
-        return survey(self._ground, place)
+    def survey(self, placement: Placement) -> Sequence[Amiss]:
+        return survey(self._ground, placement)
 
     def measure_host(self) -> Mapping[str, Any]:
         return {}

@@ -14,18 +14,18 @@ from fleet_tui.backend.hosts.rows import ZoneRow
 from fleet_tui.backend.machines.rows import OfferingRow
 from fleet_tui.backend.networks import guest
 from fleet_tui.backend.networks.rows import NetworkRow, PhysicalNetworkRow
-from fleet_tui.backend.providers import Amiss, NetworkPlace
+from fleet_tui.backend.providers import Amiss, Placement
 from fleet_tui.backend.providers.own_ground import Ground
 
 T = TypeVar("T")
 
 
-def survey(ground: Ground, place: NetworkPlace) -> Sequence[Amiss]:
+def survey(ground: Ground, placement: Placement) -> Sequence[Amiss]:
     """Everything amiss at once. Looks at what is on record; nobody is asked."""
     found: list[Amiss] = []
     with ground.store.read() as tx:
-        zone = _tried(found, "zone", lambda: find_zone(tx, place.zone))
-        network = _tried(found, "guest_network", lambda: guest.find(tx, place.guest_network))
+        zone = _tried(found, "zone", lambda: find_zone(tx, placement.zone))
+        network = _tried(found, "guest_network", lambda: guest.find(tx, placement.guest_network))
         if zone is not None:
             _tried(found, "zone", lambda: ground.image(tx, zone, ""))
         if network is not None and not network.cidr:

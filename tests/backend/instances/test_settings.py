@@ -94,6 +94,21 @@ def test_change_classes(site: Store) -> None:
     assert "fixed since" in refused.value.problems[0].message
 
 
+def test_what_an_earlier_program_knew_no_field_for_waits_for_nothing(site: Store) -> None:
+    create(site)
+    provisioned(site, "web-1")
+    with site.write() as tx:
+        row = saved.find_row(tx, "web-1")
+        for name in ("cloud_tags", "root_disk.size_gb"):
+            row.settings = {key: value for key, value in row.settings.items() if key != name}
+            row.applied = {key: value for key, value in (row.applied or {}).items() if key != name}
+    assert edit(site, "web-1", 1, notes="n").pending == []
+    with site.write() as tx:
+        row = saved.find_row(tx, "web-1")
+        row.settings = {**row.settings, "cloud_tags": [], "root_disk.size_gb": 50}
+    assert edit(site, "web-1", 2, notes="m").pending == []
+
+
 def test_a_disk_only_grows(site: Store) -> None:
     create(site)
     provisioned(site, "web-1")

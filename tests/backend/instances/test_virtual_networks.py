@@ -21,11 +21,9 @@ from fleet_tui.backend.instances.profiles import (
     NetworkFinding,
     VirtualNetworkRecord,
 )
-from fleet_tui.backend.networks import rows as fabric
-from fleet_tui.backend.providers import Amiss, NetworkPlace, Providers, Surveyor
+from fleet_tui.backend.providers import Amiss, Placement, Providers, Surveyor
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store
-from tests.backend.networks import ground
 
 CLOCK = SystemClock()
 CLOUD = {"provider": "cloud"}
@@ -38,12 +36,12 @@ class Named:
     def __init__(self, name: str) -> None:
         self.name = name
         self.amiss: tuple[Amiss, ...] = ()
-        self.asked: list[NetworkPlace] = []
+        self.asked: list[Placement] = []
 
 
 class Sky(Named):
-    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
-        self.asked.append(place)
+    def survey(self, placement: Placement) -> Sequence[Amiss]:
+        self.asked.append(placement)
         return self.amiss
 
 
@@ -173,24 +171,16 @@ def test_a_check_keeps_what_it_found(site: Store, providers: Providers, sky: Sky
     assert record.findings == found and record.version == 1, "drift is no edit"
 
 
-def test_own_hosts_need_their_zone_and_a_guest_network_in_it(site: Store, providers: Providers) -> None:
-    own = {"provider": "own_hosts", "zone": "z1", "guest_network": "shop"}
-    with pytest.raises(InvalidInput, match="no zone 'z1'"):
-        create(site, providers, **own)
-    with site.write() as tx:
-        ground.zone(tx, "z2")
-        ground.network(tx, ground.physnet(tx), "shop")
+def test_own_hosts_are_asked_for_zone_and_guest_network(site: Store) -> None:
+    own = Sky("own_hosts")
+    own.amiss = (Amiss("guest_network", "there is no guest network 'market'"),)
+    providers = Providers(own)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="no guest network 'market'"):
-        create(site, providers, **{**own, "guest_network": "market"})
-    with pytest.raises(InvalidInput, match="shop is not in the zone z2"):
-        create(site, providers, **{**own, "zone": "z2"})
-    record = create(site, providers, **own)
+        create(site, providers, provider="own_hosts", zone="z1", guest_network="market")
+    own.amiss = ()
+    record = create(site, providers, provider="own_hosts", zone="z1", guest_network="shop")
     assert (record.place, record.values["account"]) == ("z1/shop", "own-hosts")
-    with site.write() as tx:
-        tx.delete(tx.get_one(fabric.NetworkRow, "gn-shop"))
-        tx.flush()
-        (finding,) = virtual_networks.own_findings(tx, record.values)
-    assert finding == NetworkFinding("guest_network", "there is no guest network 'shop'")
+    assert [(asked.zone, asked.guest_network) for asked in own.asked] == [("z1", "market"), ("z1", "shop")]
 
 
 def test_changes_mark_those_that_run_and_say_why(site: Store, providers: Providers) -> None:

@@ -24,7 +24,7 @@ from tests.backend.machines.cabling import CabledDesk, CabledFleet
 from tests.backend.machines.yard import START
 
 IMAGE = "/shared/images/debian.qcow2"
-PLACEMENT = Placement(zone="z", network="shop")
+PLACEMENT = Placement(zone="z", guest_network="shop")
 
 
 class Yard:

@@ -13,7 +13,7 @@ import pytest
 
 from fleet_tui.backend.cloud import session as cloud_session
 from fleet_tui.backend.errors import Busy, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
-from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, NetworkPlace, Placement
+from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
 from fleet_tui.backend.providers.user_data import LIMIT, orders_in, user_data
 from tests.cloud.account import IMAGE, REGION, SECRET, CloudAccount, cloud_account
@@ -337,7 +337,7 @@ def _records(client: Any, zone: str) -> dict[str, str]:
 
 def test_a_survey_names_everything_amiss_at_once(desk: Desk) -> None:
     first, second = desk.account.subnets
-    fine = NetworkPlace(region=REGION, vpc_id=desk.account.vpc, subnet_id=first, second_subnet_id=second)
+    fine = Placement(region=REGION, vpc_id=desk.account.vpc, subnet_id=first, second_subnet_id=second)
     assert not desk.provider.survey(fine)
     broken = replace(fine, vpc_id="vpc-0123456789abcdef0", second_subnet_id="subnet-0123456789abcdef0", security_groups=("sg-0123456789abcdef0",), public_zone_id="Z0")
     found = {amiss.field: amiss.text for amiss in desk.provider.survey(broken)}

@@ -24,7 +24,6 @@ from fleet_tui.backend.providers import (
     DiskSpec,
     MachineSpec,
     MachineState,
-    NetworkPlace,
     Placement,
     RegisterCloudImage,
     RemoveCloudImage,
@@ -102,7 +101,7 @@ def test_each_machine_has_an_address_of_its_own_until_it_is_terminated(yard: Yar
 
 
 def test_a_network_without_free_addresses_or_without_any_is_said(yard: Yard) -> None:
-    narrow = Placement(zone="z", network="blog")  # a /30: two addresses, one of them the gateway's
+    narrow = Placement(zone="z", guest_network="blog")  # a /30: two addresses, one of them the gateway's
     machine(yard, "m-1", narrow)
     with pytest.raises(NoCapacity, match="every address"):
         machine(yard, "m-2", narrow)
@@ -113,8 +112,8 @@ def test_a_network_without_free_addresses_or_without_any_is_said(yard: Yard) -> 
 
 
 @pytest.mark.parametrize(("placement", "kind"), [
-    (Placement(), InvalidInput), (Placement(zone="z"), InvalidInput), (Placement(network="shop"), InvalidInput),
-    (Placement(zone="nowhere", network="shop"), NotFound), (Placement(zone="z", network="nothing"), NotFound),
+    (Placement(), InvalidInput), (Placement(zone="z"), InvalidInput), (Placement(guest_network="shop"), InvalidInput),
+    (Placement(zone="nowhere", guest_network="shop"), NotFound), (Placement(zone="z", guest_network="nothing"), NotFound),
 ])
 def test_a_place_that_is_none_is_refused_before_anything_is_made(yard: Yard, placement: Placement, kind: type[FleetError]) -> None:
     with pytest.raises(kind):
@@ -358,15 +357,15 @@ def test_each_boot_brings_its_own_orders_on_the_same_seed(yard: Yard) -> None:
 
 
 def test_what_a_virtual_network_lacks_is_said_all_at_once(yard: Yard) -> None:
-    assert not yard.provider.survey(NetworkPlace(zone="z", guest_network="shop"))
-    lost = yard.provider.survey(NetworkPlace(zone="nowhere", guest_network="nothing"))
+    assert not yard.provider.survey(Placement(zone="z", guest_network="shop"))
+    lost = yard.provider.survey(Placement(zone="nowhere", guest_network="nothing"))
     assert [one.field for one in lost] == ["zone", "guest_network"] and all(one.is_error for one in lost)
     yard.fleet.set(NetworkRow, "n-shop", cidr="")
     for host in ("h1", "h2"):
         yard.fleet.set(HostRow, host, resource_state="Maintenance")
     with yard.store.write() as tx:
         cloud_images.remove(tx, RemoveCloudImage("debian", confirm="debian"), "ada")
-    amiss = yard.provider.survey(NetworkPlace(zone="z", guest_network="shop"))
+    amiss = yard.provider.survey(Placement(zone="z", guest_network="shop"))
     assert [(one.field, one.is_error) for one in amiss] == [("zone", True), ("guest_network", True), ("zone", False)]
     assert "no cloud image" in amiss[0].text and "range of addresses" in amiss[1].text and "Maintenance" in amiss[2].text
 
