@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
 from fleet_tui.agent import processes
-from fleet_tui.agent.failures import Failure, Stopped
+from fleet_tui.agent.failures import DoorUnreachable, Failure, Stopped
 from fleet_tui.agent.journal import Journal
 from fleet_tui.agent.layout import DataDisk, Layout, write
+from fleet_tui.agent.listener import Listener
 from fleet_tui.agent.standing import Standing
 
+Ask = Callable[[str, Mapping[str, Any]], "dict[str, Any]"]
+"""(method, request) -> reply; see :meth:`Door.call` for what it raises."""
+_ASK_S = 60.0
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 
 
 class Machine:
     """Orders, places, environment and the log. The environment is made anew by every start-up sequence."""
 
-    def __init__(self, name: str, layout: Layout, document: Mapping[str, Any], journal: Journal, standing: Standing) -> None:
+    def __init__(
+        self, name: str, layout: Layout, document: Mapping[str, Any], journal: Journal, standing: Standing, door: Ask | None = None
+    ) -> None:
         self.name = name
         self.layout = layout
         self.document = document
@@ -33,6 +40,9 @@ class Machine:
         self.properties: dict[str, str] = {}
         self.certificate: tuple[Path, Path] | None = None
         """Certificate and key the application serves with."""
+        self.listener: Listener | None = None
+        """Plain HTTP beside the application."""
+        self._door = door
         self._stopping = threading.Event()
         self._why = ""
 
@@ -100,6 +110,24 @@ class Machine:
             **self.environment, "FLEET_PORT": str(self.port), "FLEET_SCHEME": self.scheme,
             "FLEET_CERTIFICATE": str(certificate), "FLEET_KEY": str(key), **more,
         }
+
+    def ask(self, method: str, request: Mapping[str, Any], limit_s: float = _ASK_S) -> dict[str, Any]:
+        """Ask the control plane for something this machine alone is given; while it does not answer, again and again.
+
+        Raises:
+            DoorRefused: it said no.
+            Failure: it did not answer in time.
+        """
+        if self._door is None:
+            raise Failure("there is no way to the control plane")
+        deadline = time.monotonic() + limit_s
+        while True:
+            try:
+                return self._door(method, request)
+            except DoorUnreachable as error:
+                if time.monotonic() >= deadline:
+                    raise Failure(f"the control plane does not answer: {error}; retry the start-up when it does") from error
+            self.pause(0.5)
 
     def break_off(self, why: str) -> None:
         """Stop the start-up sequence or the actions that run now."""
