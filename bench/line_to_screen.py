@@ -15,10 +15,10 @@ from fleet_tui.backend.instances import (
     DeprovisionInstance,
     InstanceRecord,
     ProvisionInstance,
-    PutTemplate,
     RegisterImage,
     ShowInstance,
 )
+from fleet_tui.backend.instances.profiles import PutTemplate
 from fleet_tui.backend.instances.states import InstanceState
 
 NAME = "clockwork"

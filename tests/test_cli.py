@@ -15,6 +15,7 @@ from fleet_tui.backend import instances as i
 from fleet_tui.backend.api import METHODS, Summarize
 from fleet_tui.backend.errors import BY_CODE, NotFound
 from fleet_tui.backend.events import EventBatch
+from fleet_tui.backend.instances import profiles
 from fleet_tui.backend.operations import ErrorRecord, ListOperations, OperationRecord, OperationRequest, Plan, Submitted
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch, LogLine
@@ -58,7 +59,7 @@ class Fleet:
             "events.after": lambda caller, request: EventBatch((), max(1, request.cursor)),
             "lines.read": self._read,
             "templates.list": lambda caller, request: (),
-            "templates.put": self._keep(lambda request: i.TemplateRecord("t-1", request.label, request.application, request.setup_actions, 0, 1)),
+            "templates.put": self._keep(lambda request: profiles.TemplateRecord("t-1", request.label, request.application, request.setup_actions, 0, 1)),
         }
 
     def operation(self, id_: str) -> OperationRecord:

@@ -18,7 +18,8 @@ from fleet_tui import settings as preferences
 from fleet_tui.backend.api import embedded
 from fleet_tui.backend.errors import Busy, InternalError, ReadOnly, Unreachable, UsageError
 from fleet_tui.backend.events import EventBatch, EventsAfter
-from fleet_tui.backend.instances import CreateInstance, ListTemplates, ProvisionInstance
+from fleet_tui.backend.instances import CreateInstance, ProvisionInstance
+from fleet_tui.backend.instances.profiles import ListTemplates
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.settings import Settings
 from tests.doors import Door

@@ -107,7 +107,7 @@ class Daemon:
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
-        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts)
+        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope)
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
         self.audit = Audit(self.store, clock=self.clock)
@@ -156,7 +156,7 @@ class Daemon:
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
-            images=self.options.directories.images, site=self.describe,
+            bundles=self.options.directories.images, site=self.describe,
         )
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)

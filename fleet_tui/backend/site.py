@@ -13,9 +13,11 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.hosts.register import ensure_host, record_figures
-from fleet_tui.backend.instances import PutTemplate
 from fleet_tui.backend.instances.bundle import pack
-from fleet_tui.backend.instances.registers import ensure_network, find_template, put_template, register_image
+from fleet_tui.backend.instances.images import register_image
+from fleet_tui.backend.instances.profiles import PutTemplate
+from fleet_tui.backend.instances.templates import find_template, put_template
+from fleet_tui.backend.instances.virtual_networks import ensure_network
 from fleet_tui.backend.providers import Provider
 from fleet_tui.backend.store import Store
 

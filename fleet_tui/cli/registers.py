@@ -10,23 +10,24 @@ from typing import Any
 from fleet_tui.backend import events, identity, operations
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import InvalidInput, UsageError
+from fleet_tui.backend.instances import profiles as p
 from fleet_tui.cli import tables
 from fleet_tui.cli.asking import change, report
 from fleet_tui.cli.context import Context
 
 
 def list_templates(context: Context) -> int:
-    context.out.rows(tables.TEMPLATES, context.session.fetch(i.ListTemplates()), empty="there are no templates")
+    context.out.rows(tables.TEMPLATES, context.session.fetch(p.ListTemplates()), empty="there are no templates")
     return 0
 
 
 def put_template(context: Context) -> int:
     """Create or replace. What is not given stays as it is on record."""
     given = context.given
-    known = {template.label: template for template in context.session.fetch(i.ListTemplates())}.get(given.name)
+    known = {template.label: template for template in context.session.fetch(p.ListTemplates())}.get(given.name)
     application = given.application or (known.application if known else "hello-app")
     actions = _setup_actions(given.actions) if given.actions else (known.setup_actions if known else ())
-    request = i.PutTemplate(label=given.name, application=application, setup_actions=actions, version=known.version if known else 0)
+    request = p.PutTemplate(label=given.name, application=application, setup_actions=actions, version=known.version if known else 0)
     context.out.record(change(context, request, given.name))
     return 0
 
@@ -53,7 +54,7 @@ def _setup_action(source: str, number: int, fields: Any) -> i.SetupAction:
 
 
 def list_networks(context: Context) -> int:
-    context.out.rows(tables.NETWORKS, context.session.fetch(i.ListNetworks()), empty="there are no virtual networks")
+    context.out.rows(tables.NETWORKS, context.session.fetch(p.ListVirtualNetworks()), empty="there are no virtual networks")
     return 0
 
 

@@ -175,7 +175,7 @@ def test_attention_tells_since_when_something_is_wrong(yard: Yard, store: Store)
 
 def hangs_together(yard: Yard, store: Store, count: int) -> None:
     """Rows of all slices and the fake provider tell the same story."""
-    drivers = Drivers(yard.drivers.providers, yard.agents, yard.lines, "unix:/nowhere")
+    drivers = Drivers(yard.drivers.providers, yard.agents, yard.lines, "unix:/nowhere", sealer=yard.sealer)
     watch, unchanged = Watch(store, drivers), []
     with store.read() as tx:
         rows = list(tx.scalars(select(InstanceRow)))

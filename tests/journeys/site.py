@@ -24,6 +24,7 @@ from fleet_tui.backend import instances as i
 from fleet_tui.backend.api.client import Client
 from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.errors import Busy, FleetError, TimedOut, Unreachable
+from fleet_tui.backend.instances import profiles
 from fleet_tui.backend.instances.bundle import pack
 from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState, ShowOperation, Submitted
 from fleet_tui.backend.store import Store, sqlite_url
@@ -241,7 +242,7 @@ class Site:
         return record
 
     def template(self, label: str, *actions: i.SetupAction, application: str = "hello-app") -> None:
-        self.call(i.PutTemplate(label=label, application=application, setup_actions=actions))
+        self.call(profiles.PutTemplate(label=label, application=application, setup_actions=actions))
 
     def image(self, name: str, version: str = "1.0.0", **changes: str) -> None:
         """Register the example application under another name, with other lines in its manifest or other scripts."""

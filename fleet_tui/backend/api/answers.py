@@ -15,7 +15,7 @@ from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.instances import queries, registers, settings
+from fleet_tui.backend.instances import images, queries, settings, templates, virtual_networks
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
@@ -28,11 +28,11 @@ class Answers:
     """The verbs of the site, by method name."""
 
     def __init__(
-        self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, images: Path,
+        self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
         site: Callable[[], SiteRecord],
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
-        self._lines, self._agents, self._clock, self._images = lines, agents, clock, images
+        self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
         self._site = site
         self._dashboard = Dashboard(store, feed, lines, clock)
 
@@ -54,16 +54,16 @@ class Answers:
             "instances.show": lambda caller, r: self._query(lambda tx: queries.describe(tx, r.target)),
             "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
             "snapshots.list": lambda caller, r: self._query(lambda tx: queries.list_snapshots(tx, r.target)),
-            "templates.list": lambda caller, r: self._query(lambda tx: registers.list_templates(tx, r.limit)),
-            "virtual-networks.list": lambda caller, r: self._query(lambda tx: registers.list_networks(tx, r.limit)),
-            "images.list": lambda caller, r: self._query(lambda tx: registers.list_images(tx, r.limit)),
+            "templates.list": lambda caller, r: self._query(lambda tx: templates.list_templates(tx, r.limit)),
+            "virtual-networks.list": lambda caller, r: self._query(lambda tx: virtual_networks.list_networks(tx, r.limit)),
+            "images.list": lambda caller, r: self._query(lambda tx: images.list_images(tx, r.limit)),
         }
 
     def _changes(self) -> Mapping[str, Handler]:
         return {
             "instances.create": self._create,
             "instances.edit": self._edit,
-            "templates.put": lambda caller, r: self._change(lambda tx: registers.put_template(tx, r)),
+            "templates.put": lambda caller, r: self._change(lambda tx: templates.put_template(tx, r)),
             "images.register": self._register_image,
             "operations.cancel": lambda caller, r: self._engine.cancel(r.id, caller.user),
             "operations.retry": lambda caller, r: self._engine.retry(r.id, r.request_id, caller.user),
@@ -116,7 +116,7 @@ class Answers:
         return edited
 
     def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
-        made: instances.ImageRecord = self._change(lambda tx: registers.register_image(tx, Path(request.path), self._images, self._clock))
+        made: instances.ImageRecord = self._change(lambda tx: images.register_image(tx, Path(request.path), self._bundles, self._clock))
         return made
 
 

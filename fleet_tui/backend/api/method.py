@@ -16,8 +16,8 @@ from fleet_tui.backend.records import dataclass
 class Method:
     """One method: what it takes and gives, who may call it, and whether it only reads.
 
-    Records are named as ``slice.Record`` (``hosts.HostRecord``; ``hosts.HostRecord*`` for a tuple of them), and their face is
-    loaded when one is first looked at: a console that never shows VLANs does not load them.
+    Records are named as ``slice.Record`` or ``slice.part.Record`` (``hosts.HostRecord``; ``hosts.HostRecord*`` for a tuple of them),
+    and their face is loaded when one is first looked at: a console that never shows VLANs does not load them.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Method:
 
 @cache
 def _record(name: str) -> Any:
-    slice_name, _, record = name.removesuffix("*").partition(".")
+    slice_name, _, record = name.removesuffix("*").rpartition(".")
     kind = getattr(importlib.import_module(f"fleet_tui.backend.{slice_name}"), record)
     return tuple[kind, ...] if name.endswith("*") else kind  # type: ignore[valid-type]
 
 
 def named(kind: type) -> str:
     """The name by which the table knows a record."""
-    return f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+    return f"{kind.__module__.removeprefix('fleet_tui.backend.')}.{kind.__name__}"

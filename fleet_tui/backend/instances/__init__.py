@@ -1,4 +1,4 @@
-"""Instances: one application node each = a machine, a data disk and settings. The face only.
+"""Instances: one application node each = a machine, a data disk and settings. The face only; what they are launched from is in :mod:`profiles`.
 
 Settings are one flat mapping from field name to value; what a field is, is said once in :mod:`fields`, from which
 the daemon validates, the console draws its form and the command line reads ``--set``.
@@ -233,7 +233,7 @@ class ListSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class SetupAction:
-    """One declarative, repeatable step the agent runs. ``parameters`` per kind: see :mod:`setup_actions`."""
+    """One declarative, repeatable step the agent runs. ``parameters`` per kind: see :mod:`action_kinds`."""
 
     kind: str
     name: str
@@ -241,48 +241,8 @@ class SetupAction:
     stage: str = "after_install"
     """``before_install``, ``after_install`` or ``after_startup``; fixed for most kinds."""
     enabled: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateRecord:
-    id: str
-    label: str
-    application: str
-    """Name of the application its instances run."""
-    setup_actions: tuple[SetupAction, ...]
-    instances: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class ListTemplates:
-    limit: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class PutTemplate:
-    """Create a template (``version=0``) or replace one. Says how many linked instances now wait for a reprovision."""
-
-    label: str
-    application: str = "hello-app"
-    setup_actions: tuple[SetupAction, ...] = ()
-    version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkRecord:
-    """A virtual network: the launch profile that carries the HTTPS strategy."""
-
-    id: str
-    label: str
-    provider: str
-    https_strategy: str
-    instances: int
-
-
-@dataclass(frozen=True, slots=True)
-class ListNetworks:
-    limit: int = 1000
+    id: str = ""
+    """Of one on record; empty for a new one."""
 
 
 @dataclass(frozen=True, slots=True)

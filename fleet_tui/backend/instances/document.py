@@ -13,8 +13,10 @@ from fleet_tui.backend.errors import InvalidInput, NoCapacity, Problem
 from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.drivers import Timeouts
 from fleet_tui.backend.instances.fields import FIELDS
-from fleet_tui.backend.instances.registers import actions_of, choose_image, find_network, find_template
+from fleet_tui.backend.instances.images import choose_image
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
+from fleet_tui.backend.instances.templates import actions_of, find_template
+from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.store import in_turn
 
 FIRST_PORT, LAST_PORT = 20000, 29999

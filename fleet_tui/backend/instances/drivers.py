@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.providers import Providers
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 
@@ -36,5 +37,7 @@ class Drivers:
     """Where agents call: ``unix:/path``."""
     clock: Clock = field(default_factory=SystemClock)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    sealer: Sealer = field(kw_only=True)
+    """For secrets of templates and instances."""
     disk_warning: float = 0.80
     disk_critical: float = 0.90

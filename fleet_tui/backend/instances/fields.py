@@ -55,8 +55,11 @@ _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}\Z|[0-9A-Fa-f:]*:[0-9A-Fa-f:]
 
 
 def _label(value: str) -> str:
-    if _ID.match(value):
-        return "that is what ids of instances look like; use another label"
+    return "that is what ids of instances look like; use another label" if _ID.match(value) else label_complaint(value)
+
+
+def label_complaint(value: str) -> str:
+    """What is wrong with a label of anything; empty when nothing is."""
     if _LABEL.match(value) and value == value.strip():
         return ""
     return "use 1 to 63 letters, digits, '-', '_' or space, beginning with a letter or digit"
@@ -171,17 +174,23 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
 
 def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Every value parsed, and everything wrong with any of them by itself, at once."""
+    parsed, problems = parsed_values(values, BY_NAME)
+    size, most = parsed.get("data_disk.size_gb"), parsed.get("data_disk.size_max_gb")
+    if isinstance(size, int) and isinstance(most, int) and most < size:
+        problems.append(Problem("data_disk.size_max_gb", f"{most} is less than the size of the disk ({size})"))
+    return parsed, problems
+
+
+def parsed_values(values: Mapping[str, Any], by_name: Mapping[str, Field]) -> tuple[dict[str, Any], list[Problem]]:
+    """Values of a table of fields, each parsed by its own field; a name that the table does not have is a problem too."""
     parsed: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, value in values.items():
-        field = BY_NAME.get(name)
+        field = by_name.get(name)
         if field is None:
-            problems.append(Problem(name, f"there is no field {name!r}"))
+            problems.append(Problem(clean(name, 60), f"there is no field {clean(name, 60)!r}"))
             continue
         parsed[name], complaint = parse(field, value)
         if complaint:
             problems.append(Problem(name, complaint))
-    size, most = parsed.get("data_disk.size_gb"), parsed.get("data_disk.size_max_gb")
-    if isinstance(size, int) and isinstance(most, int) and most < size:
-        problems.append(Problem("data_disk.size_max_gb", f"{most} is less than the size of the disk ({size})"))
     return parsed, problems

@@ -13,11 +13,12 @@ from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidIn
 from fleet_tui.backend.instances import hooks, startup
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.drivers import Drivers
-from fleet_tui.backend.instances.registers import actions_of, find_network, find_template
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, prune_automatic, restore_disk, thaw
 from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
+from fleet_tui.backend.instances.templates import actions_of, find_template
+from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, planned
 

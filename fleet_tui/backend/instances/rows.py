@@ -15,17 +15,33 @@ _clock = SystemClock()
 
 
 class TemplateRow(Base):
+    """A template. Columns of fields have the fields' names, those of secrets end in ``_sealed`` (see :mod:`template_fields`)."""
+
     __tablename__ = "instance_template"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     label: Mapped[str] = mapped_column(String(63), unique=True)
     application: Mapped[str] = mapped_column(String(63))
     setup_actions: Mapped[list[Any]] = mapped_column(Json, default=list)
+    """Secrets in their parameters are sealed, each for its action."""
+    machine_type: Mapped[str] = mapped_column(String(63), default="")
+    license_sealed: Mapped[str] = mapped_column(Text, default="")
+    ssh_key_pair: Mapped[str] = mapped_column(String(255), default="")
+    authorized_keys: Mapped[str] = mapped_column(Text, default="")
+    """One a line."""
+    startup_profile_arn: Mapped[str] = mapped_column(Text, default="")
+    runtime_profile_arn: Mapped[str] = mapped_column(Text, default="")
+    restrict_metadata_access: Mapped[bool] = mapped_column(Boolean, default=True)
+    api_access_mode: Mapped[str] = mapped_column(String(20), default="none")
+    api_key_storage: Mapped[str] = mapped_column(String(20), default="none")
+    api_key_id: Mapped[str] = mapped_column(String(128), default="")
+    api_key_sealed: Mapped[str] = mapped_column(Text, default="")
+    api_secret_id: Mapped[str] = mapped_column(Text, default="")
     version: Mapped[int] = mapped_column(Integer, default=1)
 
 
 class NetworkRow(Base):
-    """A virtual network: launch profile with the HTTPS strategy. ``provider`` names where its instances run."""
+    """A virtual network: where instances run and how they are reached. ``provider`` names what runs them (see :mod:`network_fields`)."""
 
     __tablename__ = "virtual_network"
 
@@ -33,6 +49,31 @@ class NetworkRow(Base):
     label: Mapped[str] = mapped_column(String(63), unique=True)
     provider: Mapped[str] = mapped_column(String(20))
     https_strategy: Mapped[str] = mapped_column(String(20), default="none")
+    account: Mapped[str] = mapped_column(String(63), default="")
+    region: Mapped[str] = mapped_column(String(40), default="")
+    vpc_id: Mapped[str] = mapped_column(String(40), default="")
+    subnet_id: Mapped[str] = mapped_column(String(40), default="")
+    second_subnet_id: Mapped[str] = mapped_column(String(40), default="")
+    security_groups: Mapped[list[str]] = mapped_column(Json, default=lambda: ["auto"])
+    zone: Mapped[str] = mapped_column(String(63), default="")
+    """Of own hosts, by name."""
+    guest_network: Mapped[str] = mapped_column(String(63), default="")
+    """Of own hosts, by name."""
+    internet_access: Mapped[str] = mapped_column(String(12), default="yes")
+    assign_public_ip: Mapped[bool] = mapped_column(Boolean, default=True)
+    dns_strategy: Mapped[str] = mapped_column(String(12), default="none")
+    private_zone_id: Mapped[str] = mapped_column(String(40), default="")
+    public_zone_id: Mapped[str] = mapped_column(String(40), default="")
+    http_mode: Mapped[str] = mapped_column(String(12), default="disabled")
+    contact_mail: Mapped[str] = mapped_column(String(320), default="")
+    acme_directory: Mapped[str] = mapped_column(Text, default="production")
+    """``production``, ``staging``, or the URL of an ACME directory."""
+    directory_mode: Mapped[str] = mapped_column(String(12), default="none")
+    event_server: Mapped[str] = mapped_column(String(63), default="")
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    checked_at: Mapped[datetime | None] = mapped_column(Utc)
+    findings: Mapped[list[Any]] = mapped_column(Json, default=list)
+    """What the last check found."""
 
 
 class ImageRow(Base):

@@ -14,9 +14,11 @@ from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings
 from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, problems_of
-from fleet_tui.backend.instances.registers import choose_image, find_network, find_template, list_images, version_key
+from fleet_tui.backend.instances.images import choose_image, list_images, version_key
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.instances.templates import find_template
+from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.store import new_id
 
 TEMPLATE_VERSION = "template.version"

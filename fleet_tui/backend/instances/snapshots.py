@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.instances import SnapshotDisk
 from fleet_tui.backend.instances.drivers import Drivers
-from fleet_tui.backend.instances.registers import find_network
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
+from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import StepContext
 from fleet_tui.backend.operations.rows import ScheduleRow
 from fleet_tui.backend.operations.schedule import ensure, remove

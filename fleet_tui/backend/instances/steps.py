@@ -14,9 +14,10 @@ from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, Wron
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances.document import TEMPLATE_ACTIONS, assign_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
-from fleet_tui.backend.instances.registers import find_network, find_template
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
+from fleet_tui.backend.instances.templates import find_template
+from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import LEFT, StepContext
 from fleet_tui.backend.operations.overview import outcome
 from fleet_tui.backend.providers import MachineSpec, MachineState, Provider

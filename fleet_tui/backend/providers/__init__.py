@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.records import dataclass
@@ -87,6 +87,43 @@ class BootConfiguration:
     ca_pem: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlace:
+    """What a virtual network names. Empty where it leaves the choice to the provider."""
+
+    account: str = ""
+    region: str = ""
+    vpc_id: str = ""
+    subnet_id: str = ""
+    second_subnet_id: str = ""
+    security_groups: tuple[str, ...] = ()
+    """Empty: the provider makes one."""
+    private_zone_id: str = ""
+    public_zone_id: str = ""
+    zone: str = ""
+    guest_network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Amiss:
+    """Something a virtual network names that is not there, or not as it must be."""
+
+    field: str
+    """Field of the virtual network, see ``instances/network_fields.py``."""
+    text: str
+    is_error: bool = True
+    """Whether instances could not be made there as it is."""
+
+
+@runtime_checkable
+class Surveyor(Protocol):
+    """A provider that can tell whether what a virtual network names is there. Those that have nothing to look at are none."""
+
+    def survey(self, place: NetworkPlace) -> Sequence[Amiss]:
+        """Everything amiss at once; looks only. ``Unreachable``, ``AuthFailed`` or ``PermissionDenied`` when it cannot look."""
+        ...
+
+
 class Provider(Protocol):
     """A place where instances run. All verbs raise :class:`FleetError` kinds, never the SDK's own.
 
@@ -94,6 +131,8 @@ class Provider(Protocol):
     """
 
     name: str
+    whole_machines: bool
+    """Whether each instance has a machine to itself, which setup actions may change as a whole."""
 
     def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""

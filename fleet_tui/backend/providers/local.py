@@ -53,6 +53,7 @@ class LocalProvider:
     """
 
     name = "local"
+    whole_machines = False
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines

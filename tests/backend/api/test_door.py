@@ -30,7 +30,8 @@ from fleet_tui.backend.events import Event, EventBatch, EventsAfter
 from fleet_tui.backend.identity import ListAudit, MakeReadOnly, PutUser, Role, VerifyAudit
 from fleet_tui.backend.identity.permissions import allows
 from fleet_tui.backend.identity.rows import SessionRow, UserRow
-from fleet_tui.backend.instances import CreateInstance, DeleteInstance, ProvisionInstance, PutTemplate, SetupAction
+from fleet_tui.backend.instances import CreateInstance, DeleteInstance, ProvisionInstance, SetupAction
+from fleet_tui.backend.instances.profiles import PutTemplate
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import Hello, LineBatch, LogLine, ReadLines

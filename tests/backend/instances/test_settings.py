@@ -6,10 +6,12 @@ import pytest
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InvalidInput, NotFound, WrongState
-from fleet_tui.backend.instances import CreateInstance, EditInstance, PutTemplate, SetupAction
+from fleet_tui.backend.instances import CreateInstance, EditInstance, SetupAction
 from fleet_tui.backend.instances import settings as saved
-from fleet_tui.backend.instances.registers import ensure_network, put_template
+from fleet_tui.backend.instances.profiles import PutTemplate
 from fleet_tui.backend.instances.rows import InstanceRow
+from fleet_tui.backend.instances.templates import put_template
+from fleet_tui.backend.instances.virtual_networks import ensure_network
 from fleet_tui.backend.store import Store
 
 CLOCK = SystemClock()

@@ -12,9 +12,9 @@ from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.hypervisors.fake import FakeWorld
 from fleet_tui.backend.instances import CreateInstance, InstanceRecord, operations, queries
 from fleet_tui.backend.instances.drivers import Drivers, Timeouts
-from fleet_tui.backend.instances.registers import ensure_network
 from fleet_tui.backend.instances.rows import ImageRow, TemplateRow
 from fleet_tui.backend.instances.settings import create
+from fleet_tui.backend.instances.virtual_networks import ensure_network
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import OperationRecord, OperationRequest
 from fleet_tui.backend.operations.engine import Engine
@@ -38,10 +38,11 @@ class Yard:
         self.store, self.folder, self.clock = store, folder, SystemClock()
         self.feed = Feed(store)
         self.lines = Lines(store, self.feed)
-        self.agents = Agents(store, self.lines, Envelope(b"k" * 32))
+        self.sealer = Envelope(b"k" * 32)
+        self.agents = Agents(store, self.lines, self.sealer)
         self.provider = FakeProvider(folder / "fake", self.agents, faults, pace=pace)
         self.world = FakeWorld(folder / "fake", pace=pace)
-        self.drivers = Drivers(Providers(self.provider), self.agents, self.lines, "unix:/nowhere", self.clock, timeouts)
+        self.drivers = Drivers(Providers(self.provider), self.agents, self.lines, "unix:/nowhere", self.clock, timeouts, sealer=self.sealer)
         self.agents.observe = Watch(store, self.drivers).observe
         self.engine = Engine(store, self.feed, operations.OPERATIONS, {Drivers: self.drivers}, self.lines, "yard-1", directory=folder)
 
