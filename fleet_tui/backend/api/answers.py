@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fleet_tui.backend.instances import images, queries, settings, templates, vi
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
@@ -29,11 +31,11 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord],
+        site: Callable[[], SiteRecord], sealer: Sealer | None = None,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
-        self._site = site
+        self._site, self._sealer = site, sealer
         self._dashboard = Dashboard(store, feed, lines, clock)
 
     def table(self) -> Mapping[str, Handler]:
@@ -95,22 +97,22 @@ class Answers:
 
     def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.InstanceRecord:
         def act(tx: Session) -> instances.InstanceRecord:
-            row = settings.create(tx, request, self._clock)
+            row, warnings = settings.create(tx, request, self._clock, self._sealer)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
-            return queries.describe(tx, row.id)
+            return replace(queries.describe(tx, row.id), warnings=tuple(f"{warning.field}: {warning.message}" for warning in warnings))
 
         made: instances.InstanceRecord = self._change(act)
         return made
 
     def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.InstanceRecord:
         def act(tx: Session) -> instances.InstanceRecord:
-            row = settings.edit(tx, request, self._clock)
+            row, warnings = settings.edit(tx, request, self._clock, self._sealer)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
-            return queries.describe(tx, row.id)
+            return replace(queries.describe(tx, row.id), warnings=tuple(f"{warning.field}: {warning.message}" for warning in warnings))
 
         edited: instances.InstanceRecord = self._change(act)
         return edited

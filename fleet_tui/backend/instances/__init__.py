@@ -84,6 +84,8 @@ class InstanceRecord:
     """Grows with every saved change; an edit names the one it was made from."""
     created_at: datetime
     updated_at: datetime
+    warnings: tuple[str, ...] = ()
+    """What the save that this answers warned of; empty everywhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,8 @@ class InstanceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionInstance(OperationRequest):
-    pass
+    skip_dns_check: bool = False
+    """Do not look whether the domains lead to the public address, where the control plane sees other names than the world does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,8 @@ class ReprovisionInstance(OperationRequest):
     snapshot: str = ""
     """Id of a snapshot the data disk is first set back to; empty keeps it as it is."""
     confirmed: bool = False
+    skip_dns_check: bool = False
+    """As of :class:`ProvisionInstance`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,16 +9,18 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.errors import InternalError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings
-from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, problems_of
+from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings, ssl_settings
+from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, Field, defaults, is_meant, problems_of
 from fleet_tui.backend.instances.images import choose_image, list_images, version_key
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import new_id
 
 TEMPLATE_VERSION = "template.version"
@@ -38,12 +40,12 @@ def find_row(tx: Session, target: str) -> InstanceRow:
     return row
 
 
-def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
-    """Save a new instance; the same ``request_id`` finds the one it made before."""
+def create(tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | None = None) -> tuple[InstanceRow, tuple[Problem, ...]]:
+    """Save a new instance, and say what to warn of; the same ``request_id`` finds the one it made before."""
     if request.request_id:
         known = tx.scalar(select(InstanceRow).where(InstanceRow.request_id == request.request_id))
         if known is not None:
-            return known
+            return known, ()
     said = {
         "label": request.label, "kind": request.kind, "template": request.template, "virtual_network": request.network,
         **request.settings,
@@ -55,6 +57,8 @@ def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
     label = str(parsed.get("label", ""))
     if tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower())):
         problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
+    taken = ssl_settings.take(tx, parsed, {}, _given(parsed, said), clock.now(), None) if not problems else ssl_settings.Taken()
+    problems += taken.problems
     if problems:
         raise InvalidInput(_sentence("the instance cannot be saved", problems), problems=problems)
     template, network = find_template(tx, parsed["template"]), find_network(tx, parsed["virtual_network"])
@@ -67,12 +71,13 @@ def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
     )
     tx.add(row)
     _flush(tx, label)
+    _seal(tx, row, taken, sealer, clock)
     append(tx, type="instance.created", ref=f"instance:{row.id}", text=f"instance {row.label} saved")
-    return row
+    return row, tuple(taken.warnings)
 
 
-def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
-    """Save changes made from ``request.version``; refuses when the record moved on in a field that matters.
+def edit(tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None = None) -> tuple[InstanceRow, tuple[Problem, ...]]:
+    """Save changes made from ``request.version``, and say what to warn of; refuses when the record moved on in a field that matters.
 
     Raises:
         WrongState: saved by somebody else meanwhile; details ``fields`` give theirs and yours for what differs.
@@ -80,14 +85,25 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
     """
     row = find_row(tx, request.target)
     parsed, problems = problems_of({**row.settings, **request.changes})
-    changed = {name: parsed[name] for name in request.changes if name in parsed and parsed[name] != row.settings.get(name)}
+    given = {name for name in request.changes if name in parsed and parsed[name] != row.settings.get(name)}
     if request.version != row.version:
         theirs = {name: row.settings.get(name) for name in request.changes}
         raise WrongState(
             f"{row.label} was saved by somebody else meanwhile",
             hint="look at what differs, then save again", state=row.state, version=row.version,
-            fields={name: {"theirs": theirs[name], "yours": value} for name, value in request.changes.items() if theirs[name] != value},
+            fields={
+                name: {"theirs": theirs[name], "yours": value if name in BY_NAME and not _is_secret(name, value) else "••••"}
+                for name, value in request.changes.items() if theirs[name] != value
+            },
         )
+    wrong = {problem.field for problem in problems}
+    taken = ssl_settings.Taken()
+    if not wrong & ssl_settings.FIELDS:
+        taken = ssl_settings.take(tx, parsed, row.settings, given, clock.now(), row.host_name)
+        problems += taken.problems
+        if given & ssl_settings.FIELDS:
+            given |= {name for name in (ssl_settings.CERTIFICATE, ssl_settings.KEY) if parsed.get(name, "") != row.settings.get(name, "")}
+    changed = {name: parsed[name] for name in given if parsed[name] != row.settings.get(name)}
     locked = locked_fields(row)
     problems += [Problem(name, locked[name]) for name in changed if name in locked]
     problems += _register_problems(tx, {name: changed[name] for name in changed})
@@ -107,8 +123,37 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
         row.version += 1
         row.updated_at = clock.now()
         _flush(tx, row.label)
-        append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(changed)}")
-    return row
+        if {ssl_settings.CERTIFICATE, ssl_settings.KEY} & set(changed):
+            _seal(tx, row, taken, sealer, clock)
+        append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(sorted(changed))}")
+    return row, tuple(taken.warnings)
+
+
+def _given(parsed: Mapping[str, Any], said: Mapping[str, Any]) -> set[str]:
+    """Fields of a new instance that say something."""
+    return {name for name in said if name in parsed and parsed[name] not in ("", [], None)}
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Also what a person pasted into the wrong field."""
+    return BY_NAME[name].kind == "secret" or "PRIVATE KEY" in str(value)
+
+
+def _seal(tx: Session, row: InstanceRow, taken: ssl_settings.Taken, sealer: Sealer | None, clock: Clock) -> None:
+    """Keep a key that was entered; one that nothing uses any more goes."""
+    ref = f"instance:{row.id}"
+    if taken.key is not None:
+        if sealer is None:
+            raise InternalError("a key was entered where none can be sealed")
+        keys.keep(tx, ref, *taken.key, sealer, clock)
+        tx.flush()
+    forget_unused_keys(tx, row)
+
+
+def forget_unused_keys(tx: Session, row: InstanceRow) -> None:
+    """Keys neither of what is saved nor of what runs."""
+    marks = (str((values or {}).get(ssl_settings.KEY) or "") for values in (row.settings, row.applied))
+    keys.forget(tx, f"instance:{row.id}", [key_id for mark in marks if (key_id := keys.key_id_of(mark))])
 
 
 def pending_of(tx: Session, row: InstanceRow) -> list[str]:
@@ -116,12 +161,18 @@ def pending_of(tx: Session, row: InstanceRow) -> list[str]:
     if row.applied is None:
         return []
     applied = row.applied
-    differing = [f.name for f in FIELDS if f.change_class == "R" and row.settings.get(f.name) != applied.get(f.name, f.default)]
+    differing = [f.name for f in FIELDS if f.change_class == "R" and _of(row.settings, f) != _of(applied, f)]
     if "template" not in differing:
         now = tx.scalar(select(TemplateRow.version).where(TemplateRow.id == row.template_id))
         if now != applied.get(TEMPLATE_VERSION, now):
             differing.append("template")
     return differing
+
+
+def _of(values: Mapping[str, Any], of: Field) -> Any:
+    """A field's value; its default where it was saved before there was the field."""
+    value = values.get(of.name, of.default)
+    return list(value) if of.kind == "list" else value
 
 
 def locked_fields(row: InstanceRow | None) -> dict[str, str]:
@@ -135,10 +186,13 @@ def show(tx: Session, target: str) -> InstanceSettings:
     """Everything a form needs; with no target, a new instance's."""
     row = find_row(tx, target) if target else None
     strategy = _strategy(tx, row.network_id) if row else None
-    hidden = {f.name: "" for f in FIELDS if row and f.strategies and strategy not in f.strategies}
     values = {**defaults(), **(row.settings if row else {})}
     locked = locked_fields(row)
-    locked.update(dict.fromkeys(hidden, f"means nothing on this virtual network (HTTPS strategy {strategy})"))
+    for f in FIELDS if row else ():
+        if f.strategies and strategy not in f.strategies:
+            locked[f.name] = f"means nothing on this virtual network (HTTPS strategy {strategy})"
+        elif not is_meant(f, str(strategy), str(values.get(ssl_settings.STORAGE))):
+            locked[f.name] = f"means nothing with the key storage {values.get(ssl_settings.STORAGE)}"
     applied = {name: row.applied.get(name) for name in row.pending if row.applied} if row else {}
     return InstanceSettings(
         target=row.label if row else "", version=row.version if row else 0, values=values, applied=applied, locked=locked,
