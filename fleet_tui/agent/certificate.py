@@ -9,7 +9,7 @@ from fleet_tui.agent.failures import Failure
 from fleet_tui.agent.layout import write
 from fleet_tui.agent.listener import Listener
 from fleet_tui.agent.machine import Machine
-from fleet_tui.agent.pairs import Pair, chain_pieces, fingerprint, names_in, normalised, not_after, openssl, request_text
+from fleet_tui.agent.pairs import Pair, chain_pieces, fingerprint, names_in, normalised, not_after, not_before, openssl, request_text
 
 _DAYS = 3650
 _PHASE = "certificate"
@@ -39,8 +39,8 @@ def use(machine: Machine, pair: Pair) -> None:
     """From now on the application serves with this pair."""
     machine.certificate = (pair.certificate, pair.key)
     machine.standing.set_facts(
-        certificate_not_after=not_after(pair.certificate), certificate_fingerprint=fingerprint(pair.certificate),
-        certificate_chain=chain_pieces(pair.certificate),
+        certificate_not_after=not_after(pair.certificate), certificate_not_before=not_before(pair.certificate),
+        certificate_fingerprint=fingerprint(pair.certificate), certificate_chain=chain_pieces(pair.certificate),
     )
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from fleet_tui import __version__
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.certificates_answers import CertificateAnswers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
 from fleet_tui.backend.api.hosts_answers import HostAnswers
@@ -35,6 +36,8 @@ from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.server import Server, UnixListener
+from fleet_tui.backend.certificates import keys
+from fleet_tui.backend.certificates.handshake import Look, look, unseen
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import Busy, FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
@@ -48,7 +51,9 @@ from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.queries import stream_of
+from fleet_tui.backend.instances.renewals import Renewals
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.cards import NetworkTenants
@@ -102,12 +107,16 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        self.envelope = Envelope.from_file(places.master_key, any_sealed(self.store) or host_access.any_sealed(self.store))
+        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or keys.any_sealed(self.store)
+        self.envelope = Envelope.from_file(places.master_key, sealed)
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
         self.agents = Agents(self.store, self.lines, self.envelope, clock=self.clock)
         provider = self._provider()
-        self.drivers = Drivers(Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope)
+        self.drivers = Drivers(
+            Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope,
+            certificates=options.certificates,
+        )
         site = Site(self.store, self.clock, places, provider, options.site)
         prepare_site(site, simulated=options.simulate)
         self.audit = Audit(self.store, clock=self.clock)
@@ -118,6 +127,7 @@ class Daemon:
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
+        self.looks = Looks(self.store, self.drivers, self._look(), also=self._renew)
         self.consoles = Consoles(self.audit)
         self._closers.append(self.consoles.close)
         self.engine = Engine(
@@ -129,7 +139,7 @@ class Daemon:
             ),
             {
                 Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
-                of_maintenance.Drivers: self.maintenance, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                of_maintenance.Drivers: self.maintenance, Looks: self.looks, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -144,6 +154,8 @@ class Daemon:
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
+        self.looks.start()
+        self._closers.append(self.looks.stop)
         collector = Collector(self.store, self.networks)
         self.upkeep = Upkeep(site, watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep)
         self.upkeep.start()
@@ -156,14 +168,19 @@ class Daemon:
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
-            bundles=self.options.directories.images, site=self.describe,
+            bundles=self.options.directories.images, site=self.describe, sealer=self.envelope,
+            alert_days=self.options.certificates.alert_days,
         )
+        of_certificates = CertificateAnswers(self.store, self.drivers, self.looks)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         return Dispatcher(
-            {**answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(), **people.handlers()},
+            {
+                **answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(),
+                **of_certificates.table(), **people.handlers(),
+            },
             users, audit, of_machines.owners,
         )
 
@@ -177,7 +194,7 @@ class Daemon:
         """Parts that do not work, for ``/healthz``."""
         return [name for name, well in (
             ("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive), ("links", self.links.is_alive),
-            ("vm-watch", self.vm_watch.is_alive),
+            ("vm-watch", self.vm_watch.is_alive), ("certificates", self.looks.is_alive),
         ) if not well()]
 
     def describe(self) -> SiteRecord:
@@ -212,6 +229,13 @@ class Daemon:
         if self.options.simulate:
             return self.world, self.world.reach
         return real()
+
+    def _look(self) -> Look:
+        """The way to see what an instance serves; simulated ones serve nothing that could be seen."""
+        return unseen if self.options.simulate else look
+
+    def _renew(self) -> None:
+        Renewals(self.store, self.drivers, self.engine.submit).sweep()
 
     def _wiring(self) -> Wiring:
         """The way to hosts' wires."""

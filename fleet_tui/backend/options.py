@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
+from fleet_tui.backend.certificates import rules as certificate_rules
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.instances.drivers import Timeouts
@@ -39,6 +40,7 @@ class Options:
     policy: Policy = field(default_factory=Policy)
     mail: Mail = field(default_factory=Mail)
     networks: Rules = field(default_factory=Rules)
+    certificates: certificate_rules.Rules = field(default_factory=certificate_rules.Rules)
 
     @property
     def socket(self) -> Path:
@@ -82,6 +84,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--mail-domain", default=env("FLEETD_MAIL_DOMAIN", ""), help="added to an owner's name that is no address")
     parser.add_argument("--maintenance", default=env("FLEETD_MAINTENANCE", ""), help="name=value,… of: " + ", ".join(POLICIES))
     parser.add_argument("--networks", default=env("FLEETD_NETWORKS", ""), help="name=value,… of: " + ", ".join(RULES))
+    words = ", ".join(certificate_rules.RULES)
+    parser.add_argument("--certificates", default=env("FLEETD_CERTIFICATES", ""), help="name=value,… of: " + words)
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
     if given.runtime_dir:
@@ -91,7 +95,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
         policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
-        networks=rules_of(given.networks),
+        networks=rules_of(given.networks), certificates=certificate_rules.rules_of(given.certificates),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
         raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")

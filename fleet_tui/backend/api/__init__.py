@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from fleet_tui.backend.api import infrastructure
+from fleet_tui.backend.api import certificates, infrastructure
 from fleet_tui.backend.api.method import Method, named
 from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.identity import Permission as P
@@ -175,7 +175,7 @@ def _agents() -> tuple[Method, ...]:
     )
 
 
-METHODS: Mapping[str, Method] = {m.name: m for m in (*_reads(), *_changes(), *_agents(), *infrastructure.METHODS)}
+METHODS: Mapping[str, Method] = {m.name: m for m in (*_reads(), *_changes(), *_agents(), *infrastructure.METHODS, *certificates.METHODS)}
 """The table, by name."""
 
 _BY_REQUEST: Mapping[str, Method] = {m.takes: m for m in METHODS.values() if not m.stream}

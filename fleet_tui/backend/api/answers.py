@@ -31,12 +31,12 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord], sealer: Sealer | None = None,
+        site: Callable[[], SiteRecord], sealer: Sealer | None = None, alert_days: int = 14,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
         self._site, self._sealer = site, sealer
-        self._dashboard = Dashboard(store, feed, lines, clock)
+        self._dashboard = Dashboard(store, feed, lines, clock, alert_days)
 
     def table(self) -> Mapping[str, Handler]:
         """Every method this object answers."""

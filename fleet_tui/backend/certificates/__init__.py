@@ -95,6 +95,53 @@ class BoardEntry:
     """What is served differs from what is on record."""
 
 
+# What agents say. They are known by their key, as for their reports.
+
+
+@dataclass(frozen=True, slots=True)
+class AskMaterial:
+    """A machine asks for the private key that its start-up document names."""
+
+    machine: str
+    boot: str
+    key: str = field(repr=False)
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    private_key_pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AskOrder:
+    """A machine asks for a certificate for its domains, or how its order stands; may be repeated at any point."""
+
+    machine: str
+    boot: str
+    key: str = field(repr=False)
+    csr_pem: str
+    ready: bool = False
+    """The proofs can be read now."""
+    account_key_pem: str = field(default="", repr=False)
+    """The account's key as it lies on the data disk; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStanding:
+    """How an order stands."""
+
+    state: str
+    """``challenge``, ``wait``, ``issued`` or ``refused``."""
+    challenges: tuple[tuple[str, str], ...] = ()
+    """(token, what is to be answered) of each."""
+    account_key_pem: str = field(default="", repr=False)
+    """To be kept on the data disk."""
+    certificate_pem: str = ""
+    problem: str = ""
+    pause_s: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ListBoard:
     """Every certificate, the one that ends first at the top. ``within_days`` > 0 limits to those that end so soon."""

@@ -42,6 +42,10 @@ class RateLimited(FleetError):
         self.retry_at = retry_at
 
 
+class UnknownAccount(AuthFailed):
+    """The directory does not know the account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order as it stands."""
@@ -226,7 +230,8 @@ class Directory:
             detail = clean(str(problem.detail or problem.typ), 400)
             if problem.code == "rateLimited" or self._net.status == 429:
                 raise RateLimited(f"the directory has had too many requests of us: {detail}", self._net.retry_at()) from problem
-            raise AuthFailed(f"the directory {self._url} refused: {detail}", hint="mend what it says, then retry") from problem
+            kind = UnknownAccount if problem.code == "accountDoesNotExist" else AuthFailed
+            raise kind(f"the directory {self._url} refused: {detail}", hint="mend what it says, then retry") from problem
         except requests.Timeout as problem:
             raise TimedOut(f"the directory {self._url} did not answer within {ANSWER_S} s", hint="retry later") from problem
         except (requests.RequestException, errors.Error, DeserializationError) as problem:

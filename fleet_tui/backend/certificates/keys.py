@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.certificates.rows import AcmeAccountRow, CertificateKeyRow
+from fleet_tui.backend.certificates.rows import AcmeAccountRow, CertificateKeyRow, CertificateRow
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
@@ -50,6 +50,12 @@ def is_kept(tx: Session, ref: str, key_id: str) -> bool:
 def forget(tx: Session, ref: str, but: Collection[str] = ()) -> None:
     """Remove the keys of an object that nothing uses any more."""
     tx.execute(delete(CertificateKeyRow).where(CertificateKeyRow.ref == ref, CertificateKeyRow.key_id.not_in(list(but) or [""])))
+
+
+def forget_certificates(tx: Session, ref: str) -> None:
+    """The object is gone: nothing of its certificates stays."""
+    forget(tx, ref)
+    tx.execute(delete(CertificateRow).where(CertificateRow.ref == ref))
 
 
 def any_sealed(store: Store) -> str:

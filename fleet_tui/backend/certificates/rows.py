@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Integer, String, Text
+from sqlalchemy import Boolean, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fleet_tui.backend.store import Base, Utc
@@ -61,5 +61,4 @@ class AcmeAccountRow(Base):
     uri: Mapped[str] = mapped_column(Text, default="")
     """Empty until the directory knows it."""
     mail: Mapped[str] = mapped_column(String(320), default="")
-    orders: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[datetime] = mapped_column(Utc)

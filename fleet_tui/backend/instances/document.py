@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates.rules import Rules
 from fleet_tui.backend.errors import InvalidInput, NoCapacity, Problem
 from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.drivers import Timeouts
 from fleet_tui.backend.instances.fields import FIELDS
 from fleet_tui.backend.instances.images import choose_image
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
+from fleet_tui.backend.instances.serving import certificate_section
 from fleet_tui.backend.instances.templates import actions_of, find_template
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.store import in_turn
@@ -25,7 +27,7 @@ TEMPLATE_ACTIONS = "template.setup_actions"
 _PORTS = 0x706F727473  # "ports": who gives one away is alone, or two daemons would choose the same
 
 
-def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts, held: bool = False) -> dict[str, Any]:
+def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts, held: bool = False, rules: Rules | None = None) -> dict[str, Any]:
     """What the agent is told after its hello; with ``held``, without the changes that wait for a reprovision.
 
     Holds no more secrets than the setup actions do; kept sealed all the same.
@@ -40,10 +42,10 @@ def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts, held: b
         "disk": {"id": row.disk_id, "path": row.disk_path, "size_gb": settings["data_disk.size_gb"]},
         "port": row.port,
         "addresses": {"private_ip": row.private_ip, "public_ip": row.public_ip, "host_name": row.host_name},
-        "certificate": {
-            "strategy": network.https_strategy, "common_name": row.label,
-            "sans": subject_alternative_names(row, settings.get("ssl.sans", [])),
-        },
+        "certificate": certificate_section(
+            row, settings, network.https_strategy, (rules or Rules()).directory(network.acme_directory), network.region,
+        ),
+        "http": {"mode": network.http_mode if network.https_strategy != "none" else "plain", "port": row.http_port or 80},
         "application": {**image.manifest, "bundle_sha256": image.sha256},
         "actions": [
             {"kind": a.kind, "name": a.name, "stage": a.stage, "enabled": a.enabled, "parameters": dict(a.parameters)}
@@ -56,12 +58,6 @@ def start_up_document(tx: Session, row: InstanceRow, timeouts: Timeouts, held: b
         },
         "health_interval_s": timeouts.health_interval_s,
     }
-
-
-def subject_alternative_names(row: InstanceRow, extra: Iterable[str]) -> list[str]:
-    """Addresses the instance is known by, then the names given, each once."""
-    names = [row.private_ip, row.public_ip, row.host_name, *extra]
-    return list(dict.fromkeys(name for name in names if name))
 
 
 def image_of(tx: Session, row: InstanceRow, held: bool = False) -> ImageRow:
@@ -93,13 +89,18 @@ def assign_port(tx: Session, row: InstanceRow) -> int:
             raise InvalidInput(complaint, problems=[Problem("template", complaint)], hint="give one of them a template with another port")
         row.port = fixed
     elif row.port is None or not FIRST_PORT <= row.port <= LAST_PORT:
-        given = set(tx.scalars(select(InstanceRow.port).where(InstanceRow.port.is_not(None))))
-        free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in given and _is_free(port))
-        port = next(free, None)
-        if port is None:
-            raise NoCapacity(f"all ports from {FIRST_PORT} to {LAST_PORT} are given away", hint="delete an instance")
-        row.port = port
+        row.port = free_port(tx)
     return row.port
+
+
+def free_port(tx: Session) -> int:
+    """The lowest port that no instance has and nobody listens on. Raises NoCapacity."""
+    columns = (InstanceRow.port, InstanceRow.http_port)
+    given = {port for column in columns for port in tx.scalars(select(column).where(column.is_not(None)))}
+    free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in given and _is_free(port))
+    if (port := next(free, None)) is None:
+        raise NoCapacity(f"all ports from {FIRST_PORT} to {LAST_PORT} are given away", hint="delete an instance")
+    return port
 
 
 def fixed_port(actions: Iterable[SetupAction]) -> int | None:

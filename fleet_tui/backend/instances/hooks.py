@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates.keys import forget_certificates
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
-from fleet_tui.backend.instances.settings import pending_of
+from fleet_tui.backend.instances.settings import forget_unused_keys, pending_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
 from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
 from fleet_tui.backend.operations import ErrorRecord
@@ -144,6 +145,7 @@ def applied(tx: Session, row: InstanceRow, op: OperationFacts, results: Results)
         row.applied = dict(used["settings"])
         row.image = str(used["image"])
         row.pending = pending_of(tx, row)
+        forget_unused_keys(tx, row)
 
 
 def deprovisioned(tx: Session, row: InstanceRow, op: OperationFacts, results: Results) -> None:
@@ -160,5 +162,6 @@ def deleted(tx: Session, row: InstanceRow, op: OperationFacts, results: Results)
     if not op.parameters.get("keep_snapshots"):
         for snapshot in tx.query(SnapshotRow).filter_by(instance_id=row.id, automatic=True):
             tx.delete(snapshot)
+    forget_certificates(tx, f"instance:{row.id}")
     tx.delete(row)
     append(tx, type="instance.deleted", ref=f"instance:{row.id}", operation_id=op.id, text=f"instance {op.target} deleted")

@@ -12,9 +12,12 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances.document import TEMPLATE_ACTIONS, assign_port, image_of
+from fleet_tui.backend.instances import ssl_settings
+from fleet_tui.backend.instances.document import TEMPLATE_ACTIONS, assign_port, free_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.prerequisites import check_domains, lacking, literal_address
 from fleet_tui.backend.instances.rows import InstanceRow
+from fleet_tui.backend.instances.serving import answers_http
 from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
 from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network
@@ -64,8 +67,15 @@ def validate(ctx: StepContext) -> Result:
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        drivers.providers.named(network.provider)
+        provider = drivers.providers.named(network.provider)
+        if not answers_http(network.https_strategy, network.http_mode) or provider.whole_machines:
+            row.http_port = None
+        elif row.http_port is None:
+            row.http_port = free_port(tx)
+        if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
+            raise lacking(row.label, problems)
         size = row.settings["data_disk.size_gb"]
+    check_domains(ctx)
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh
@@ -178,13 +188,17 @@ def assign_address(ctx: StepContext) -> Result:
     info = provider.find_machine(machine)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        row.private_ip, row.public_ip, row.host_name = info.private_ip or None, info.public_ip or None, info.host_name or None
+        row.private_ip, row.host_name = info.private_ip or None, info.host_name or None
+        row.public_ip = info.public_ip or literal_address(str(row.settings.get("public_ip_allocation") or "")) or None
         row.host = info.host or info.host_name or provider.name
-        scheme = "http" if find_network(tx, row.settings["virtual_network"]).https_strategy == "none" else "https"
-        row.url = f"{scheme}://{info.public_ip or info.private_ip}:{row.port}/"
+        strategy = find_network(tx, row.settings["virtual_network"]).https_strategy
+        domains = row.settings.get("domains") if strategy == "letsencrypt" else ()
+        scheme = "http" if strategy == "none" else "https"
+        row.url = f"{scheme}://{domains[0] if domains else row.public_ip or row.private_ip}:{row.port}/"
         changed(tx, row)
         url = row.url
     ctx.say(f"address {info.private_ip}, URL {url}")
+    check_domains(ctx)
     return {"url": url}
 
 
