@@ -35,6 +35,7 @@ from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
 from fleet_tui.backend.api.people import People
+from fleet_tui.backend.api.registers_answers import RegisterAnswers
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.certificates.handshake import Look, look, unseen
@@ -50,6 +51,7 @@ from fleet_tui.backend.hypervisors.registry import real
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
+from fleet_tui.backend.instances import templates
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.queries import stream_of
@@ -117,8 +119,10 @@ class Daemon:
             Providers(provider), self.agents, self.lines, self._door(), self.clock, options.timeouts, sealer=self.envelope,
             certificates=options.certificates,
         )
-        site = Site(self.store, self.clock, places, provider, options.site)
+        site = Site(self.store, self.clock, places, provider, self.envelope, options.site)
         prepare_site(site, simulated=options.simulate)
+        with self.store.read() as tx:
+            templates.learn_secrets(tx, self.envelope, self.lines.masker.learn)
         self.audit = Audit(self.store, clock=self.clock)
         hypervisors, reach = self._far_sides()
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
@@ -172,13 +176,14 @@ class Daemon:
             alert_days=self.options.certificates.alert_days,
         )
         of_certificates = CertificateAnswers(self.store, self.drivers, self.looks)
+        of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         return Dispatcher(
             {
-                **answers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(),
+                **answers.table(), **of_registers.table(), **of_hierarchy.table(), **of_machines.table(), **of_work.table(), **of_networks.table(),
                 **of_certificates.table(), **people.handlers(),
             },
             users, audit, of_machines.owners,

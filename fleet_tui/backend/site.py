@@ -15,10 +15,12 @@ from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.hosts.register import ensure_host, record_figures
 from fleet_tui.backend.instances.bundle import pack
 from fleet_tui.backend.instances.images import register_image
-from fleet_tui.backend.instances.profiles import PutTemplate
-from fleet_tui.backend.instances.templates import find_template, put_template
+from fleet_tui.backend.instances.profiles import CreateTemplate
+from fleet_tui.backend.instances.rows import NetworkRow, TemplateRow
+from fleet_tui.backend.instances.templates import create_template
 from fleet_tui.backend.instances.virtual_networks import ensure_network
 from fleet_tui.backend.providers import Provider
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
 
 log = logging.getLogger("fleetd.site")
@@ -33,6 +35,7 @@ class Site:
     clock: Clock
     directories: Directories
     provider: Provider
+    sealer: Sealer
     name: str = ""
 
     def measure(self) -> None:
@@ -52,14 +55,13 @@ def prepare_site(site: Site, simulated: bool) -> None:
             if not site.store.is_sqlite:  # daemons of one site that start together find what the first one made
                 tx.execute(select(func.pg_advisory_xact_lock(_PREPARE_LOCK)))
             register_image(tx, bundle, site.directories.images, site.clock)
-            try:
-                find_template(tx, "hello")
-            except NotFound:
-                put_template(tx, PutTemplate(label="hello", application="hello-app"))
+            if tx.scalar(select(func.count()).select_from(TemplateRow)) == 0:
+                create_template(tx, CreateTemplate("hello", {"application": "hello-app"}), site.sealer)
             if not simulated:
                 ensure_host(tx, "localhost", "local/local/local", "none", "127.0.0.1")
-                ensure_network(tx, "local", site.provider.name, "none")
-                ensure_network(tx, "local-tls", site.provider.name, "self_signed")
+                if tx.scalar(select(func.count()).select_from(NetworkRow)) == 0:
+                    ensure_network(tx, "local", site.provider.name, "none")
+                    ensure_network(tx, "local-tls", site.provider.name, "self_signed")
     if not simulated:
         site.measure()
 

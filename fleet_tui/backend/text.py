@@ -19,6 +19,10 @@ _UNSAFE = re.compile(
 )
 
 
+SECRET_NAME = re.compile(r"pass(word|wd|phrase)|secret|token|credential|private|(^|[_.-])key$|^key$", re.IGNORECASE)
+"""Names of things that nobody but their user is to be told."""
+
+
 def is_clean(text: str) -> bool:
     """Whether nothing in the text could reach a terminal as anything but a character."""
     return _UNSAFE.search(text) is None and "\t" not in text

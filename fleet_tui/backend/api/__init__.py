@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from fleet_tui.backend.api import certificates, infrastructure
+from fleet_tui.backend.api import certificates, infrastructure, registers
 from fleet_tui.backend.api.method import Method, named
 from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.identity import Permission as P
@@ -135,8 +135,6 @@ def _reads() -> tuple[Method, ...]:
         Method("instances.show", "instances.ShowInstance", "instances.InstanceRecord", P.STATES_READ, True),
         Method("instances.settings", "instances.ShowSettings", "instances.InstanceSettings", P.SETTINGS_READ, True),
         Method("snapshots.list", "instances.ListSnapshots", "instances.SnapshotRecord*", P.STATES_READ, True),
-        Method("templates.list", "instances.profiles.ListTemplates", "instances.profiles.TemplateRecord*", P.SETTINGS_READ, True),
-        Method("virtual-networks.list", "instances.profiles.ListVirtualNetworks", "instances.profiles.VirtualNetworkRecord*", P.STATES_READ, True),
         Method("images.list", "instances.ListImages", "instances.ImageRecord*", P.STATES_READ, True),
         Method("users.list", "identity.ListUsers", "identity.UserRecord*", P.USERS_READ, True),
         Method("audit.list", "identity.ListAudit", "identity.AuditRecord*", P.AUDIT_READ, True),
@@ -159,7 +157,6 @@ def _changes() -> tuple[Method, ...]:
         Method("instance.retry", "instances.RetryStartup", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.snapshot", "instances.SnapshotDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.delete", "instances.DeleteInstance", sub, P.INSTANCES_DELETE, False, danger="destructive"),
-        Method("templates.put", "instances.profiles.PutTemplate", "instances.profiles.TemplateRecord", P.TEMPLATES_EDIT, False, danger="changes"),
         Method("images.register", "instances.RegisterImage", "instances.ImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
         Method("operations.cancel", "operations.CancelOperation", "operations.OperationRecord", P.INSTANCES_OPERATE, False, danger="changes"),
         Method("operations.retry", "operations.RetryOperation", sub, P.INSTANCES_OPERATE, False, danger="changes"),
@@ -175,7 +172,9 @@ def _agents() -> tuple[Method, ...]:
     )
 
 
-METHODS: Mapping[str, Method] = {m.name: m for m in (*_reads(), *_changes(), *_agents(), *infrastructure.METHODS, *certificates.METHODS)}
+METHODS: Mapping[str, Method] = {
+    m.name: m for m in (*_reads(), *_changes(), *_agents(), *registers.METHODS, *infrastructure.METHODS, *certificates.METHODS)
+}
 """The table, by name."""
 
 _BY_REQUEST: Mapping[str, Method] = {m.takes: m for m in METHODS.values() if not m.stream}

@@ -16,7 +16,7 @@ from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.instances import images, queries, settings, templates, virtual_networks
+from fleet_tui.backend.instances import images, queries, settings
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
@@ -56,8 +56,6 @@ class Answers:
             "instances.show": lambda caller, r: self._query(lambda tx: queries.describe(tx, r.target)),
             "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
             "snapshots.list": lambda caller, r: self._query(lambda tx: queries.list_snapshots(tx, r.target)),
-            "templates.list": lambda caller, r: self._query(lambda tx: templates.list_templates(tx, r.limit)),
-            "virtual-networks.list": lambda caller, r: self._query(lambda tx: virtual_networks.list_networks(tx, r.limit)),
             "images.list": lambda caller, r: self._query(lambda tx: images.list_images(tx, r.limit)),
         }
 
@@ -65,7 +63,6 @@ class Answers:
         return {
             "instances.create": self._create,
             "instances.edit": self._edit,
-            "templates.put": lambda caller, r: self._change(lambda tx: templates.put_template(tx, r)),
             "images.register": self._register_image,
             "operations.cancel": lambda caller, r: self._engine.cancel(r.id, caller.user),
             "operations.retry": lambda caller, r: self._engine.retry(r.id, r.request_id, caller.user),

@@ -13,10 +13,10 @@ from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import InvalidInput, Problem
 from fleet_tui.backend.identity import Permission
-from fleet_tui.backend.text import clean
+from fleet_tui.backend.text import SECRET_NAME, clean
 
 MASK = "••••"
-_SECRET = re.compile(r"pass(word|wd|phrase)|secret|token|credential|private|(^|[_.-])key$|^key$", re.IGNORECASE)
+_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$|licen[cs]e_override", re.IGNORECASE)
 _PRIVATE_KEY = "PRIVATE KEY-----"
 """In whatever field it was pasted."""
 _KEPT = 500

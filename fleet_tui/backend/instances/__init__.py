@@ -208,6 +208,8 @@ class InstanceSettings:
     """Field -> why it cannot be changed now."""
     choices: Mapping[str, tuple[str, ...]]
     """Field -> what may be chosen now (templates, networks, images)."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Field that waits for a reprovision -> why: what it was, or what of the template or virtual network was changed."""
 
 
 # Requests that become operations; each is one kind in the catalogue.

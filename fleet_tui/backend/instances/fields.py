@@ -8,7 +8,7 @@ reprovision, ``L`` at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,8 @@ class Field:
     title: str
     group: str
     kind: str
-    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words), ``multiline``, or ``secret``, which is taken as it is typed and never shown."""
+    """``text``, ``int``, ``bool``, ``choice``, ``list`` (of words), ``multiline``, ``secret``, which is taken as it is typed and never shown,
+    or ``pairs``: values by name, typed as lines ``name=value``."""
     change_class: str
     default: Any
     rule: str = ""
@@ -50,6 +51,8 @@ class Field:
     """Key storages under which it means anything, among those; empty for all."""
     raw: bool = False
     """Taken exactly as it is given, because the daemon looks at its bytes; what is kept is what it made of them."""
+    is_needed: bool = False
+    """Whether it must not be empty."""
 
 
 KEY_STORAGES = ("inline_encrypted", "secret_manager", "vault_bundle")
@@ -182,6 +185,8 @@ def parse(field: Field, value: Any) -> tuple[Any, str]:
     parsed, complaint = _typed(field, value)
     if complaint:
         return parsed, complaint
+    if field.is_needed and parsed in ("", [], {}):
+        return parsed, f"is needed{f': {field.rule}' if field.rule else ''}"
     if field.kind == "int":
         if (field.minimum is not None and parsed < field.minimum) or (field.maximum is not None and parsed > field.maximum):
             return parsed, f"{parsed} is outside {field.rule or f'{field.minimum} to {field.maximum}'}"
@@ -214,6 +219,8 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
         if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
             return list(value), ""
         return value, "a list of words is needed"
+    if field.kind == "pairs":
+        return _pairs(value)
     if not isinstance(value, str):
         return value, "text is needed"
     if field.kind == "secret" or field.raw:
@@ -221,6 +228,28 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
     if field.kind == "multiline":
         return "\n".join(clean(line, len(line)) for line in value.replace("\r\n", "\n").split("\n")), ""
     return value.strip(), ""
+
+
+def _pairs(value: Any) -> tuple[Any, str]:
+    """Values by name, each one line of text."""
+    if isinstance(value, str):
+        found: dict[str, str] = {}
+        for number, line in enumerate(value.splitlines(), 1):
+            name, equals, said = line.partition("=")
+            if not line.strip():
+                continue
+            if not equals or not name.strip():
+                return value, f"line {number} is not name=value"
+            if name.strip() in found:
+                return value, f"line {number}: {name.strip()} is there twice"
+            found[name.strip()] = said.strip()
+        value = found
+    if not isinstance(value, Mapping):
+        return value, "names with values are needed"
+    for name, said in value.items():
+        if isinstance(said, dict | list) or said is None or any(char in str(said) for char in "\n\r\0"):
+            return value, f"the value of {clean(str(name), 60)} is not one line of text"
+    return {str(name): "true" if said is True else "false" if said is False else str(said) for name, said in value.items()}, ""
 
 
 def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -245,3 +274,10 @@ def parsed_values(values: Mapping[str, Any], by_name: Mapping[str, Field]) -> tu
         if complaint:
             problems.append(Problem(name, complaint))
     return parsed, problems
+
+
+def field_words(what: str, problems: Sequence[Problem], by_name: Mapping[str, Field]) -> str:
+    """``what``, then the first problem by its field's title, and how many more there are."""
+    first = problems[0]
+    title = by_name[first.field].title if first.field in by_name else first.field
+    return f"{what}: {title}: {first.message}{f' (and {len(problems) - 1} more)' if len(problems) > 1 else ''}"

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.certificates.keys import forget_certificates
 from fleet_tui.backend.events.feed import append
+from fleet_tui.backend.instances.links import pending_of
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
-from fleet_tui.backend.instances.settings import forget_unused_keys, pending_of
+from fleet_tui.backend.instances.settings import forget_unused_keys
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
 from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
 from fleet_tui.backend.operations import ErrorRecord

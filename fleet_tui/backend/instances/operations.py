@@ -14,12 +14,14 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.instances import hooks, prerequisites, renewals, ssl_settings, startup
 from fleet_tui.backend.instances import steps as s
+from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, prune_automatic, restore_disk, thaw
 from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
-from fleet_tui.backend.instances.templates import actions_of, find_template
+from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, planned
@@ -27,6 +29,8 @@ from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepare
 _clock = SystemClock()
 RENEWAL_S = 420.0
 """Longest renewal; the agent gives up earlier."""
+_RUN_ACTIONS = frozenset({"provision", "reprovision", "retry", "replay-actions"})
+"""Verbs that run the template's setup actions as they are now."""
 Words = Callable[[Session, InstanceRow, Any], Iterable[str]]
 Rule = Callable[[Session, InstanceRow, Any], Iterable[FleetError]]
 
@@ -44,6 +48,9 @@ def _prepare(action: str, changes: Words, consequences: Words = lambda tx, row, 
             refusals.append(WrongState(f"{action} of {row.label} is refused: {why}", hint=hint, state=row.state, allowed=allowed))
         refusals.extend(rule(tx, row, request))
         network = find_network(tx, row.settings["virtual_network"])
+        if action in _RUN_ACTIONS and (why := provision_refusal(find_template(tx, row.settings["template"]), network)):
+            hint = "switch those actions off, or use a template or a virtual network that fits"
+            refusals.append(InvalidInput(f"{action} of {row.label} is refused: {why}", problems=[Problem("template", why)], hint=hint))
         return Prepared(
             target=row.label, target_ref=f"instance:{row.id}",
             plan=planned(row.label, changes=changes(tx, row, request), consequences=consequences(tx, row, request), refusals=refusals),
@@ -131,11 +138,9 @@ def _says(template: str) -> Words:
     return lambda tx, row, request: (template.format(row.label),)
 
 
-def _actions(tx: Session, row: InstanceRow) -> Mapping[str, Any]:
-    actions = actions_of(find_template(tx, row.settings["template"]))
-    return {"actions": [
-        {"kind": a.kind, "name": a.name, "stage": a.stage, "enabled": a.enabled, "parameters": dict(a.parameters)} for a in actions
-    ]}
+def _actions(tx: Session, row: InstanceRow, drivers: Drivers) -> Mapping[str, Any]:
+    template, network = made_with(tx, row)
+    return {"actions": actions_document(template, drivers), "machine": {"is_whole": network["provider"] not in SHARED_MACHINES}}
 
 
 def _stop_s(drivers: Drivers) -> float:
@@ -206,7 +211,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
         failed=renewals.failed,
     ),
     _kind("snapshot", "snapshot", (
-              Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row: {"limit_s": 600}, needed=False), undo=thaw),
+              Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row, drivers: {"limit_s": 600}, needed=False), undo=thaw),
               Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),
           face.SnapshotDisk, _prepare(
               "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),

@@ -45,6 +45,8 @@ class TemplateRecord:
     """Linked instances for which a change of it waits for a reprovision."""
     unfit: tuple[str, ...] = ()
     """Labels of linked instances that share their machine, and so would refuse an action of it at their next provision."""
+    lacks: tuple[str, ...] = ()
+    """Secrets that are to be entered before a provision: a blueprint could not carry them."""
 
 
 @dataclass(frozen=True, slots=True)

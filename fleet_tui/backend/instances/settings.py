@@ -14,17 +14,15 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import InternalError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings, ssl_settings
-from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, Field, defaults, is_meant, problems_of
+from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, field_words, is_meant, problems_of
 from fleet_tui.backend.instances.images import choose_image, list_images, version_key
+from fleet_tui.backend.instances.links import pending_of, reasons
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import InstanceState
-from fleet_tui.backend.instances.templates import find_template
+from fleet_tui.backend.instances.templates import find_template, refused_actions
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import new_id
-
-TEMPLATE_VERSION = "template.version"
-"""Beside the applied settings: the version of the template a machine was made from."""
 
 
 def find_row(tx: Session, target: str) -> InstanceRow:
@@ -54,13 +52,14 @@ def create(tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | 
         said["data_disk.size_max_gb"] = said["data_disk.size_gb"]
     parsed, problems = problems_of({**defaults(), **said})
     problems += _register_problems(tx, parsed)
+    problems += _fit_problems(tx, parsed) if not problems else []
     label = str(parsed.get("label", ""))
     if tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower())):
         problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
     taken = ssl_settings.take(tx, parsed, {}, _given(parsed, said), clock.now(), None) if not problems else ssl_settings.Taken()
     problems += taken.problems
     if problems:
-        raise InvalidInput(_sentence("the instance cannot be saved", problems), problems=problems)
+        raise InvalidInput(field_words("the instance cannot be saved", problems, BY_NAME), problems=problems)
     template, network = find_template(tx, parsed["template"]), find_network(tx, parsed["virtual_network"])
     identity = new_id("i")
     row = InstanceRow(
@@ -107,6 +106,7 @@ def edit(tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None
     locked = locked_fields(row)
     problems += [Problem(name, locked[name]) for name in changed if name in locked]
     problems += _register_problems(tx, {name: changed[name] for name in changed})
+    problems += _fit_problems(tx, parsed) if {"template", "virtual_network"} & changed.keys() and not problems else []
     size = changed.get("data_disk.size_gb")
     if isinstance(size, int) and row.disk_made and size < row.settings["data_disk.size_gb"]:
         now = row.settings["data_disk.size_gb"]
@@ -115,7 +115,7 @@ def edit(tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None
     if label and tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower(), InstanceRow.id != row.id)):
         problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
     if problems:
-        raise InvalidInput(_sentence(f"{row.label} was not saved", problems), problems=problems)
+        raise InvalidInput(field_words(f"{row.label} was not saved", problems, BY_NAME), problems=problems)
     if changed:
         row.settings = {**row.settings, **changed}
         _take_over(tx, row, changed)
@@ -156,25 +156,6 @@ def forget_unused_keys(tx: Session, row: InstanceRow) -> None:
     keys.forget(tx, f"instance:{row.id}", [key_id for mark in marks if (key_id := keys.key_id_of(mark))])
 
 
-def pending_of(tx: Session, row: InstanceRow) -> list[str]:
-    """Fields of class R that differ from what the machine was made with; ``template`` also when the template itself was changed."""
-    if row.applied is None:
-        return []
-    applied = row.applied
-    differing = [f.name for f in FIELDS if f.change_class == "R" and _of(row.settings, f) != _of(applied, f)]
-    if "template" not in differing:
-        now = tx.scalar(select(TemplateRow.version).where(TemplateRow.id == row.template_id))
-        if now != applied.get(TEMPLATE_VERSION, now):
-            differing.append("template")
-    return differing
-
-
-def _of(values: Mapping[str, Any], of: Field) -> Any:
-    """A field's value; its default where it was saved before there was the field."""
-    value = values.get(of.name, of.default)
-    return list(value) if of.kind == "list" else value
-
-
 def locked_fields(row: InstanceRow | None) -> dict[str, str]:
     """Field -> why it cannot be changed now."""
     if row is None or (row.applied is None and not row.disk_made and row.state == InstanceState.NEW.value):
@@ -196,6 +177,7 @@ def show(tx: Session, target: str) -> InstanceSettings:
     applied = {name: row.applied.get(name) for name in row.pending if row.applied} if row else {}
     return InstanceSettings(
         target=row.label if row else "", version=row.version if row else 0, values=values, applied=applied, locked=locked,
+        reasons=_reasons(tx, row) if row else {},
         choices={
             "template": tuple(tx.scalars(select(TemplateRow.label).order_by(TemplateRow.label))),
             "virtual_network": tuple(tx.scalars(select(NetworkRow.label).order_by(NetworkRow.label))),
@@ -214,6 +196,11 @@ def check_image(tx: Session, row: InstanceRow, installed: str) -> None:
             f"{image.name} {image.version} is older than {version}, which the data disk was last used with",
             problems=[Problem("image", f"older than the installed {version}")], hint="choose a newer image, or set allow_downgrade",
         )
+
+
+def _reasons(tx: Session, row: InstanceRow) -> dict[str, str]:
+    template, network = tx.get(TemplateRow, row.template_id), tx.get(NetworkRow, row.network_id)
+    return reasons(row, template, network) if template is not None and network is not None else {}
 
 
 def _take_over(tx: Session, row: InstanceRow, changed: Mapping[str, Any]) -> None:
@@ -246,6 +233,12 @@ def _register_problems(tx: Session, values: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+def _fit_problems(tx: Session, values: Mapping[str, Any]) -> list[Problem]:
+    """Whether the template can be used in the virtual network at all."""
+    why = refused_actions(find_template(tx, values["template"]), find_network(tx, values["virtual_network"]))
+    return [Problem("template", why)] if why else []
+
+
 def _image_name(tx: Session, settings: Mapping[str, Any]) -> str:
     try:
         image = choose_image(tx, find_template(tx, settings["template"]).application, settings.get("image", ""))
@@ -256,13 +249,6 @@ def _image_name(tx: Session, settings: Mapping[str, Any]) -> str:
 
 def _strategy(tx: Session, network_id: str) -> str:
     return tx.scalar(select(NetworkRow.https_strategy).where(NetworkRow.id == network_id)) or "none"
-
-
-def _sentence(what: str, problems: list[Problem]) -> str:
-    first = problems[0]
-    title = BY_NAME[first.field].title if first.field in BY_NAME else first.field
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{what}: {title}: {first.message}{more}"
 
 
 def _flush(tx: Session, label: str) -> None:

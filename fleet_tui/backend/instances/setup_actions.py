@@ -1,129 +1,235 @@
-"""Setup actions a template can carry (spec 4.6): what each takes, and what is wrong with it.
+"""Setup actions of a template as they are saved, shown and handed out: everything wrong at once, secrets sealed.
 
-A local instance has no packages, users or key ring of its own, so the kinds that would change the whole machine are
-refused here and come with instances that have a machine to themselves.
+A secret is sealed for its action (:class:`Seal`), stands in the parameters as ``{"sealed": …}``, is shown as :data:`KEPT`, and is opened
+only into the start-up document.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
-from fleet_tui.backend.errors import InvalidInput, Problem
+from fleet_tui.backend.errors import InternalError, InvalidInput, Problem, WrongState
 from fleet_tui.backend.instances import SetupAction
+from fleet_tui.backend.instances.action_kinds import KINDS, STAGES, ActionKind, secret_places
+from fleet_tui.backend.instances.fields import parse, parsed_values
+from fleet_tui.backend.instances.marked import NotYaml
+from fleet_tui.backend.instances.profiles import KEPT
+from fleet_tui.backend.instances.tasks import LIMIT, read_tasks
+from fleet_tui.backend.secrets import Sealer
+from fleet_tui.backend.store import new_id
 from fleet_tui.backend.text import clean
 
-STAGES = ("before_install", "after_install", "after_startup")
-YAML_LIMIT = 256 * 1024
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z")
-_NOT_LOCAL = frozenset({
-    "install_packages", "add_ssh_key", "add_ca_to_truststore", "install_db_driver", "advanced_security", "secure_cookies",
-    "graphics_export", "memory_settings", "code_env_preset",
-})
+ABSENT: Mapping[str, str] = {"sealed": ""}
+"""Stands in parameters for a secret that a blueprint could not carry, until somebody enters it."""
+MOST = 200
+"""Actions of one template."""
+_SECRET_LIMIT = 64 * 1024
 
 
-def _tasks(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    source = parameters.get("tasks")
-    if isinstance(source, str):
-        if len(source.encode()) > YAML_LIMIT:
-            return {}, "the task list is larger than 256 KiB"
-        try:
-            source = yaml.safe_load(source)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            return {}, f"not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}"
-    if not isinstance(source, list) or not source:
-        return {}, "a list of tasks is needed, each with `run`"
-    tasks = []
-    for number, task in enumerate(source, 1):
-        if not isinstance(task, dict) or not isinstance(task.get("run"), str) or not task["run"].strip():
-            return {}, f"task {number} has no `run`"
-        if unknown := set(task) - {"name", "run", "creates"}:
-            return {}, f"task {number} has an unknown key {sorted(unknown)[0]!r}; known are name, run, creates"
-        tasks.append({key: clean(str(value), 200) if key == "name" else str(value) for key, value in task.items()})
-    return {"tasks": tasks}, ""
+class Seal:
+    """Seals and opens secrets of one template's actions."""
+
+    def __init__(self, sealer: Sealer, template_id: str) -> None:
+        self._sealer, self._template = sealer, template_id
+
+    def seal(self, action: str, place: Sequence[str], secret: str) -> dict[str, str]:
+        return {"sealed": self._sealer.seal(secret.encode(), self._context(action, place))}
+
+    def open(self, action: str, place: Sequence[str], sealed: Mapping[str, str]) -> str:
+        return self._sealer.open(sealed["sealed"], self._context(action, place)).decode()
+
+    def _context(self, action: str, place: Sequence[str]) -> str:
+        return f"template:{self._template}:{action}:{'.'.join(place)}"
 
 
-def _pairs(key: str) -> Callable[[Mapping[str, Any]], tuple[dict[str, Any], str]]:
-    def check(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        pairs = parameters.get(key)
-        if not isinstance(pairs, dict) or not pairs:
-            return {}, f"{key} is needed: names with values"
-        for name, value in pairs.items():
-            if not _NAME.match(str(name)):
-                return {}, f"{name!r} is not a name"
-            if isinstance(value, dict | list) or "\n" in str(value) or "\0" in str(value):
-                return {}, f"the value of {name} is not one line of text"
-        return {key: {str(name): str(value) for name, value in pairs.items()}}, ""
+def checked(
+    actions: Sequence[SetupAction], known: Sequence[SetupAction] = (), seal: Seal | None = None, *, may_lack_secrets: bool = False
+) -> tuple[SetupAction, ...]:
+    """The actions as they are stored: parameters in their final form, secrets sealed, each with an id.
 
-    return check
-
-
-def _port(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    port = parameters.get("port")
-    if isinstance(port, int) and not isinstance(port, bool) and 1024 <= port <= 65535:
-        return {"port": port}, ""
-    return {}, "port is needed: 1024 to 65535"
-
-
-def _proxy(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    host, port = parameters.get("host"), parameters.get("port")
-    if not isinstance(host, str) or not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", host):
-        return {}, "host is needed"
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
-        return {}, "port is needed: 1 to 65535"
-    exceptions = parameters.get("exceptions", [])
-    if not isinstance(exceptions, list) or not all(isinstance(e, str) for e in exceptions):
-        return {}, "exceptions is a list of host names"
-    return {"host": host, "port": port, "exceptions": exceptions}, ""
-
-
-def _authorized_key(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    key = str(parameters.get("key", "")).strip()
-    if "PRIVATE KEY" in key:
-        return {}, "that is a private key; give the public one"
-    if re.fullmatch(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]{40,}( [^\n]*)?", key):
-        return {"key": key}, ""
-    return {}, "one SSH public key is needed"
-
-
-KINDS: Mapping[str, tuple[str | None, Callable[[Mapping[str, Any]], tuple[dict[str, Any], str]]]] = {
-    "run_tasks": (None, _tasks),
-    "add_env_variables": ("before_install", _pairs("variables")),
-    "add_properties": ("before_install", _pairs("properties")),
-    "application_port": ("before_install", _port),
-    "setup_proxy": ("before_install", _proxy),
-    "add_authorized_key": ("before_install", _authorized_key),
-}
-"""Kind -> (stage it always runs in, or ``None`` where the template says; check)."""
-
-
-def checked(actions: Sequence[SetupAction]) -> tuple[SetupAction, ...]:
-    """The actions with parameters in their final form.
+    Args:
+        known: those on record; an action with the id of one keeps the secrets that it gives as :data:`KEPT`.
+        seal: needed where there are secrets.
+        may_lack_secrets: secrets given as :data:`KEPT` of which nothing is on record are :data:`ABSENT`, and to be entered later.
 
     Raises:
-        InvalidInput: everything wrong with any of them, by position.
+        InvalidInput: everything wrong with any of them, by position from 1: ``setup_actions.2.port``.
     """
-    result: list[SetupAction] = []
     problems: list[Problem] = []
-    for number, action in enumerate(actions, 1):
+    if len(actions) > MOST:
+        problems.append(Problem("setup_actions", f"{len(actions)} actions; {MOST} are allowed"))
+    by_id = {action.id: action for action in known if action.id}
+    used: set[str] = set()
+    result: list[SetupAction] = []
+    for number, action in enumerate(actions[:MOST], 1):
         where = f"setup_actions.{number}"
-        if action.kind not in KINDS:
-            known = ", ".join(KINDS)
-            why = "needs a machine of its own, which a local instance has not" if action.kind in _NOT_LOCAL else "is not a kind of action"
-            problems.append(Problem(where, f"{action.kind} {why}; known here: {known}"))
+        kind = KINDS.get(action.kind)
+        if kind is None:
+            problems.append(Problem(where, f"{clean(action.kind, 60)} is not a kind of action; kinds are {', '.join(KINDS)}"))
             continue
-        fixed, check = KINDS[action.kind]
-        parameters, complaint = check(action.parameters)
-        if complaint:
-            problems.append(Problem(where, f"{action.name or action.kind}: {complaint}"))
         if action.stage not in STAGES:
-            problems.append(Problem(where, f"{action.stage!r} is not a stage; stages are {', '.join(STAGES)}"))
-        result.append(SetupAction(action.kind, clean(action.name or action.kind, 100), parameters, fixed or action.stage, action.enabled))
+            problems.append(Problem(f"{where}.stage", f"{clean(action.stage, 40)!r} is not a stage; stages are {', '.join(STAGES)}"))
+        before = by_id.get(action.id)
+        if before is not None and before.kind != action.kind:
+            before = None
+        own = action.id if before is not None and action.id not in used else new_id("a")
+        used.add(own)
+        action = replace(action, parameters=_with_pairs(kind, action.parameters))
+        kept = _kept(action, before)
+        if may_lack_secrets:
+            kept = {place: ABSENT if found is None else found for place, found in kept.items()}
+        parameters, wrong = _parameters(kind, action.parameters, kept)
+        problems += [Problem(f"{where}.{problem.field}", f"{clean(action.name or action.kind, 100)}: {problem.message}") for problem in wrong]
+        fresh = SetupAction(action.kind, clean(action.name or kind.title, 100), parameters, kind.stage or action.stage, action.enabled, own)
+        if not wrong:
+            result.append(_sealed(fresh, kept, before, seal))
     if problems:
         raise InvalidInput("the template's setup actions are not acceptable", problems=problems)
     return tuple(result)
+
+
+def shown(action: SetupAction) -> SetupAction:
+    """As everybody may see it."""
+    return _mapped(action, lambda place, value: KEPT if value["sealed"] else "")
+
+
+def opened(action: SetupAction, seal: Seal, learn: Callable[..., None] = lambda *secrets: None) -> SetupAction:
+    """With its secrets, for the agent. ``learn`` is told each, so that no log shows one."""
+
+    def clear(place: tuple[str, ...], value: Any) -> str:
+        if not value["sealed"]:
+            raise WrongState(f"the action {action.name} lacks its {'.'.join(place)}", hint="enter it in the template")
+        secret = seal.open(action.id, place, value)
+        learn(secret, *(line for line in secret.splitlines() if len(line) >= 16 and "-----" not in line))
+        return secret
+
+    return _mapped(action, clear)
+
+
+def resealed(actions: Sequence[SetupAction], seal: Seal, into: Seal) -> tuple[SetupAction, ...]:
+    """For another template: new ids, and the same secrets sealed for them."""
+    made = []
+    for action in actions:
+        own = new_id("a")
+
+        def turn(place: tuple[str, ...], value: Any, action: SetupAction = action, own: str = own) -> Any:
+            return into.seal(own, place, seal.open(action.id, place, value)) if value["sealed"] else ABSENT
+
+        made.append(replace(_mapped(action, turn), id=own))
+    return tuple(made)
+
+
+def absent(action: SetupAction) -> tuple[str, ...]:
+    """Places of secrets that are to be entered."""
+    return tuple(".".join(place) for place in secret_places(action.kind, action.parameters) if _at(action.parameters, place) == ABSENT)
+
+
+def is_same(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two stored lists of actions do the same in the same order."""
+    return [{**action, "id": ""} for action in one] == [{**action, "id": ""} for action in other]
+
+
+def whole_machine(actions: Sequence[SetupAction]) -> tuple[SetupAction, ...]:
+    """Those that run and change the machine as a whole."""
+    return tuple(action for action in actions if action.enabled and action.kind in KINDS and KINDS[action.kind].is_whole)
+
+
+def _with_pairs(kind: ActionKind, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Pairs typed as lines turned into a mapping, so that secrets among them are seen; what cannot be turned is left to its field's complaint."""
+    found = dict(given)
+    for field in kind.parameters:
+        if field.kind == "pairs" and isinstance(found.get(field.name), str):
+            value, complaint = parse(field, found[field.name])
+            found[field.name] = found[field.name] if complaint else value
+    return found
+
+
+def _kept(action: SetupAction, before: SetupAction | None) -> dict[tuple[str, ...], Any]:
+    """Secrets that are to stay as they are, by place: what is on record for them, or ``None`` where nothing is."""
+    return {
+        place: _at(before.parameters, place) if before is not None else None
+        for place in secret_places(action.kind, action.parameters) if _at(action.parameters, place) == KEPT
+    }
+
+
+def _parameters(kind: ActionKind, given: Mapping[str, Any], kept: Mapping[tuple[str, ...], Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Parameters parsed by their fields, with defaults for those not said."""
+    defaults = {field.name: list(field.default) if field.kind == "list" else field.default for field in kind.parameters}
+    said = dict(given)
+    tasks = said.pop("tasks") if kind.name == "run_tasks" and isinstance(said.get("tasks"), list) else None
+    by_name = {name: field for name, field in kind.by_name.items() if (name,) not in kept and not (name == "tasks" and tasks is not None)}
+    values = {name: value for name, value in {**defaults, **said}.items() if (name,) not in kept and not (name == "tasks" and tasks is not None)}
+    parsed, problems = parsed_values(values, by_name)
+    parsed |= {place[0]: KEPT for place in kept if len(place) == 1}
+    if tasks is not None:
+        parsed["tasks"], complaint = _listed_tasks(tasks)
+        problems += [Problem("tasks", complaint)] if complaint else []
+    missing = [place for place, found in kept.items() if found is None]
+    problems += [Problem(".".join(place), "is not on record; enter it") for place in missing]
+    wrong = {problem.field for problem in problems}
+    problems += [problem for problem in _deeper(kind.name, parsed) if problem.field not in wrong]
+    return parsed, problems
+
+
+def _listed_tasks(tasks: list[Any]) -> tuple[list[dict[str, Any]], str]:
+    """Tasks that came as JSON, not as text."""
+    if len(repr(tasks)) > LIMIT:
+        return [], "the task list is larger than 256 KiB"
+    try:
+        return read_tasks(tasks), ""
+    except NotYaml as problem:
+        return [], str(problem)
+
+
+def _deeper(kind: str, parameters: Mapping[str, Any]) -> list[Problem]:
+    """Checks that need a library the console does not load."""
+    from fleet_tui.backend.secrets.material import authorities_complaint, private_key_complaint, public_key_complaint
+
+    checks: Mapping[str, tuple[str, Callable[[str], str]]] = {
+        "add_authorized_key": ("key", public_key_complaint),
+        "add_ssh_key": ("private_key", private_key_complaint),
+        "add_ca_to_truststore": ("certificates", lambda pem: authorities_complaint(pem, datetime.now(UTC))),
+    }
+    problems = []
+    if kind in checks:
+        name, check = checks[kind]
+        value = parameters.get(name)
+        if isinstance(value, str) and value not in ("", KEPT) and (complaint := check(value)):
+            problems.append(Problem(name, complaint))
+    for place in secret_places(kind, parameters):
+        if len(str(_at(parameters, place))) > _SECRET_LIMIT:
+            problems.append(Problem(".".join(place), f"is longer than {_SECRET_LIMIT // 1024} KiB"))
+    return problems
+
+
+def _sealed(fresh: SetupAction, kept: Mapping[tuple[str, ...], Any], before: SetupAction | None, seal: Seal | None) -> SetupAction:
+    def close(place: tuple[str, ...], value: Any) -> Any:
+        if place in kept and (kept[place] == ABSENT or (before is not None and before.id == fresh.id)):
+            return kept[place]
+        if seal is None:
+            raise InternalError(f"a secret of the action {fresh.name} cannot be kept: nothing seals it")
+        secret = seal.open(before.id, place, kept[place]) if place in kept and before is not None else str(value)
+        return seal.seal(fresh.id, place, secret)
+
+    return _mapped(fresh, close)
+
+
+def _mapped(action: SetupAction, change: Callable[[tuple[str, ...], Any], Any]) -> SetupAction:
+    """The action with each of its secrets replaced."""
+    parameters = {name: dict(value) if isinstance(value, Mapping) else value for name, value in action.parameters.items()}
+    for place in list(secret_places(action.kind, action.parameters)):
+        around = parameters
+        for name in place[:-1]:
+            around = around[name]
+        around[place[-1]] = change(place, around[place[-1]])
+    return replace(action, parameters=parameters)
+
+
+def _at(parameters: Mapping[str, Any], place: Sequence[str]) -> Any:
+    found: Any = parameters
+    for name in place:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found

@@ -24,7 +24,7 @@ def boot(ctx: StepContext) -> Result:
         machine = known(row.machine)
         # A plain start brings up what was there; changes that wait for a reprovision go on waiting.
         held = ctx.operation.kind == "instance.start" and row.applied is not None
-        document = start_up_document(tx, row, drivers.timeouts, held, drivers.certificates)
+        document = start_up_document(tx, row, drivers, held)
         token = drivers.agents.expect(tx, machine, f"instance:{row.id}", document, ctx.operation.id, ctx.token)
         bundle = image_of(tx, row, held).path
         runs = {} if held else what_runs(tx, row)

@@ -13,13 +13,15 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import ssl_settings
-from fleet_tui.backend.instances.document import TEMPLATE_ACTIONS, assign_port, free_port, image_of
+from fleet_tui.backend.instances.document import assign_port, free_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, network_copy, template_copy
+from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.prerequisites import check_domains, lacking, literal_address
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.serving import answers_http
-from fleet_tui.backend.instances.settings import TEMPLATE_VERSION, check_image
-from fleet_tui.backend.instances.templates import find_template
+from fleet_tui.backend.instances.settings import check_image
+from fleet_tui.backend.instances.templates import find_template, refuse_unfit
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import LEFT, StepContext
 from fleet_tui.backend.operations.overview import outcome
@@ -67,8 +69,9 @@ def validate(ctx: StepContext) -> Result:
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        provider = drivers.providers.named(network.provider)
-        if not answers_http(network.https_strategy, network.http_mode) or provider.whole_machines:
+        drivers.providers.named(network.provider)
+        refuse_unfit(find_template(tx, row.settings["template"]), network)
+        if not answers_http(network.https_strategy, network.http_mode) or network.provider not in SHARED_MACHINES:
             row.http_port = None
         elif row.http_port is None:
             row.http_port = free_port(tx)
@@ -85,7 +88,8 @@ def what_runs(tx: Session, row: InstanceRow) -> dict[str, Any]:
     """Settings and image that a machine made or booted now comes up with; kept as the instance's applied ones."""
     template = find_template(tx, row.settings["template"])
     image = image_of(tx, row)
-    settings = {**row.settings, TEMPLATE_VERSION: template.version, TEMPLATE_ACTIONS: template.setup_actions}
+    network = find_network(tx, row.settings["virtual_network"])
+    settings = {**row.settings, TEMPLATE_COPY: template_copy(template), NETWORK_COPY: network_copy(network)}
     return {"settings": settings, "image": f"{image.name} {image.version}"}
 
 
@@ -225,7 +229,7 @@ class Lost:
 
 
 def tell_agent(
-    verb: str, timeout: Callable[[Drivers], float], arguments: Callable[[Session, InstanceRow], Mapping[str, Any]] | None = None,
+    verb: str, timeout: Callable[[Drivers], float], arguments: Callable[[Session, InstanceRow, Drivers], Mapping[str, Any]] | None = None,
     *, needed: bool = True,
 ) -> Callable[[StepContext], Result]:
     """A body that has the agent do something and waits for its answer. Not ``needed``: nothing happens without an agent."""
@@ -245,7 +249,7 @@ def tell_agent(
             return None
         with ctx.write() as tx:
             drivers.agents.belong(tx, machine, ctx.operation.id)
-            extra = arguments(tx, instance_of(tx, ctx.operation.target_ref)) if arguments else {}
+            extra = arguments(tx, instance_of(tx, ctx.operation.target_ref), drivers) if arguments else {}
             drivers.agents.command(tx, machine, ctx.token, verb, extra)
         drivers.agents.ring()
         lost = Lost(drivers, provider, machine)

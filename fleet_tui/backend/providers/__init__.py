@@ -131,8 +131,6 @@ class Provider(Protocol):
     """
 
     name: str
-    whole_machines: bool
-    """Whether each instance has a machine to itself, which setup actions may change as a whole."""
 
     def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None]) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""

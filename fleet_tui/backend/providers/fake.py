@@ -47,7 +47,6 @@ class FakeProvider:
     """
 
     name = "fake"
-    whole_machines = True
 
     def __init__(self, directory: Path | None = None, agents: Agents | None = None, faults: Faults | None = None, *, pace: float = 1.0,
                  clock: Clock | None = None, seed: int = 7, reports_per_s: float = REPORTS_PER_S,

@@ -53,7 +53,6 @@ class LocalProvider:
     """
 
     name = "local"
-    whole_machines = False
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines

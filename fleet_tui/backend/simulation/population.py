@@ -18,7 +18,7 @@ from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hypervisors.fake import FakeWorld
-from fleet_tui.backend.instances import settings
+from fleet_tui.backend.instances import links
 from fleet_tui.backend.instances.fields import defaults
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.states import Health, InstanceState
@@ -132,7 +132,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
         "failure": history.cause_of(plan) if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
         "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
-        "settings": {**applied, **changed}, "applied": {**applied, settings.TEMPLATE_VERSION: version} if has_run else None,
+        "settings": {**applied, **changed}, "applied": {**applied, links.TEMPLATE_VERSION: version} if has_run else None,
         "pending": list(plan.pending),
         "machine": plan.machine if plan.has_machine else None, "host": plan.host if plan.has_machine else None, "port": None,
         "private_ip": plan.address if plan.has_machine else None, "public_ip": None,

@@ -117,11 +117,12 @@ class Agents:
             row.operation_id = operation_id
 
     def command(self, tx: Session, machine: str, command_id: str, verb: str, arguments: Mapping[str, Any]) -> CommandRow:
-        """Tell the agent to do something, once per id; gives how it stands."""
+        """Tell the agent to do something, once per id; gives how it stands. Arguments may hold secrets, so they are sealed."""
         row = tx.get(CommandRow, command_id)
         if row is None:
+            sealed = {"sealed": self._envelope.seal(json.dumps(dict(arguments)).encode(), f"command:{command_id}")} if arguments else {}
             row = CommandRow(
-                id=command_id, machine=machine, verb=verb, arguments=dict(arguments), created_at=self._clock.now(),
+                id=command_id, machine=machine, verb=verb, arguments=sealed, created_at=self._clock.now(),
                 state="given", detail="",
             )
             tx.add(row)
@@ -265,7 +266,14 @@ class Agents:
     def _open_commands(self, machine: str) -> tuple[Command, ...]:
         with self._store.read() as tx:
             query = select(CommandRow).where(CommandRow.machine == machine, CommandRow.state == "given").order_by(CommandRow.created_at)
-            return tuple(Command(row.id, row.verb, row.arguments) for row in tx.scalars(query))
+            return tuple(Command(row.id, row.verb, self._opened(row)) for row in tx.scalars(query))
+
+    def _opened(self, row: CommandRow) -> Mapping[str, Any]:
+        sealed = row.arguments.get("sealed")
+        if not isinstance(sealed, str):  # none, or given by an earlier program
+            return row.arguments
+        arguments: Mapping[str, Any] = json.loads(self._envelope.open(sealed, f"command:{row.id}"))
+        return arguments
 
 
 def any_sealed(store: Store) -> str:
