@@ -14,6 +14,7 @@ from fleet_tui.backend.api import METHODS, DescribeSite, SiteRecord, Summarize, 
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.errors import Problem
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import images, queries, settings
@@ -94,7 +95,8 @@ class Answers:
 
     def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.InstanceRecord:
         def act(tx: Session) -> instances.InstanceRecord:
-            row, warnings = settings.create(tx, request, self._clock, self._sealer)
+            warnings: list[Problem] = []
+            row = settings.create(tx, request, self._clock, self._sealer, warnings.append)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
@@ -105,7 +107,8 @@ class Answers:
 
     def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.InstanceRecord:
         def act(tx: Session) -> instances.InstanceRecord:
-            row, warnings = settings.edit(tx, request, self._clock, self._sealer)
+            warnings: list[Problem] = []
+            row = settings.edit(tx, request, self._clock, self._sealer, warnings.append)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
@@ -38,12 +38,19 @@ def find_row(tx: Session, target: str) -> InstanceRow:
     return row
 
 
-def create(tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | None = None) -> tuple[InstanceRow, tuple[Problem, ...]]:
-    """Save a new instance, and say what to warn of; the same ``request_id`` finds the one it made before."""
+def create(
+    tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | None = None, warn: Callable[[Problem], None] = lambda problem: None,
+) -> InstanceRow:
+    """Save a new instance; the same ``request_id`` finds the one it made before.
+
+    Args:
+        sealer: for keys that are entered.
+        warn: takes what was saved all the same, but is worth a word.
+    """
     if request.request_id:
         known = tx.scalar(select(InstanceRow).where(InstanceRow.request_id == request.request_id))
         if known is not None:
-            return known, ()
+            return known
     said = {
         "label": request.label, "kind": request.kind, "template": request.template, "virtual_network": request.network,
         **request.settings,
@@ -72,11 +79,16 @@ def create(tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | 
     _flush(tx, label)
     _seal(tx, row, taken, sealer, clock)
     append(tx, type="instance.created", ref=f"instance:{row.id}", text=f"instance {row.label} saved")
-    return row, tuple(taken.warnings)
+    for problem in taken.warnings:
+        warn(problem)
+    return row
 
 
-def edit(tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None = None) -> tuple[InstanceRow, tuple[Problem, ...]]:
-    """Save changes made from ``request.version``, and say what to warn of; refuses when the record moved on in a field that matters.
+def edit(
+    tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None = None, warn: Callable[[Problem], None] = lambda problem: None,
+) -> InstanceRow:
+    """Save changes made from ``request.version``; refuses when the record moved on in a field that matters. ``sealer`` and ``warn`` as in
+    :func:`create`.
 
     Raises:
         WrongState: saved by somebody else meanwhile; details ``fields`` give theirs and yours for what differs.
@@ -126,7 +138,9 @@ def edit(tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None
         if {ssl_settings.CERTIFICATE, ssl_settings.KEY} & set(changed):
             _seal(tx, row, taken, sealer, clock)
         append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(sorted(changed))}")
-    return row, tuple(taken.warnings)
+    for problem in taken.warnings:
+        warn(problem)
+    return row
 
 
 def _given(parsed: Mapping[str, Any], said: Mapping[str, Any]) -> set[str]:

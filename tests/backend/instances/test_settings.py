@@ -32,13 +32,13 @@ def site(store: Store) -> Store:
 
 def create(store: Store, label: str = "web-1", **more: object) -> str:
     with store.write() as tx:
-        return saved.create(tx, CreateInstance(label=label, **more), CLOCK)[0].id  # type: ignore[arg-type]
+        return saved.create(tx, CreateInstance(label=label, **more), CLOCK).id  # type: ignore[arg-type]
 
 
 def edit(store: Store, target: str, version: int, **changes: object) -> InstanceRow:
     with store.write() as tx:
         named = {name.replace("__", "."): value for name, value in changes.items()}
-        return saved.edit(tx, EditInstance(target, version, named), CLOCK)[0]
+        return saved.edit(tx, EditInstance(target, version, named), CLOCK)
 
 
 def provisioned(store: Store, target: str) -> None:
