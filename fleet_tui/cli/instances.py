@@ -76,7 +76,7 @@ def _saved(context: Context, record: i.InstanceRecord, verb: str) -> int:
     if context.out.is_json:
         context.out.json(record)
         return 0
-    for warning in record.warnings:
+    for warning in record.warnings if isinstance(record, i.SavedInstance) else ():
         context.say(f"fleet: warning: {context.out.cell(warning)}")
     pending = f"; {', '.join(record.pending_changes)} wait for a reprovision" if record.pending_changes else ""
     context.out.line(context.out.cell(f"{record.label} {verb}{pending}"))

@@ -364,6 +364,18 @@ def test_a_domain_that_leads_elsewhere_is_refused_with_both_addresses(ordering: 
     served_by(ordering, "elsewhere", "nowhere.example.org", directory)
 
 
+def test_a_reprovision_that_the_dns_refuses_leaves_what_runs(ordering: Site, directory: Pebble, trusted: Any) -> None:
+    trusted("stays", "stays.example.org")
+    ordering.do(i.ProvisionInstance(target="stays"), 120.0)
+    leaf, machine = served_by(ordering, "stays", "stays.example.org", directory), ordering.show("stays").machine
+    directory.lead("stays.example.org", "192.0.2.9")
+    failed = ordering.fails(i.ReprovisionInstance(target="stays", confirmed=True))
+    assert failed.error is not None and failed.failed_step == "check-settings" and "leads to 192.0.2.9" in failed.error.message
+    after = ordering.show("stays")
+    assert (after.state, after.machine, after.failure) == (InstanceState.RUNNING, machine, "")
+    assert served_by(ordering, "stays", "stays.example.org", directory) == leaf
+
+
 def test_what_lets_encrypt_needs_is_said_at_once(ordering: Site) -> None:
     network(ordering, "unready", "letsencrypt")
     ordering.create("unready", network="unready")

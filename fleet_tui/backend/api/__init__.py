@@ -145,8 +145,8 @@ def _reads() -> tuple[Method, ...]:
 def _changes() -> tuple[Method, ...]:
     sub = "operations.Submitted"
     return (
-        Method("instances.create", "instances.CreateInstance", "instances.InstanceRecord", P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instances.edit", "instances.EditInstance", "instances.InstanceRecord", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instances.create", "instances.CreateInstance", "instances.SavedInstance", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instances.edit", "instances.EditInstance", "instances.SavedInstance", P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.provision", "instances.ProvisionInstance", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.deprovision", "instances.DeprovisionInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
         Method("instance.reprovision", "instances.ReprovisionInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),

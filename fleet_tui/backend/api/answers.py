@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -93,28 +93,28 @@ class Answers:
     def _summarize(self, caller: Caller, request: Summarize) -> Summary:
         return self._dashboard.summarize(request)
 
-    def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.InstanceRecord:
-        def act(tx: Session) -> instances.InstanceRecord:
+    def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.SavedInstance:
+        def act(tx: Session) -> instances.SavedInstance:
             warnings: list[Problem] = []
             row = settings.create(tx, request, self._clock, self._sealer, warnings.append)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
-            return replace(queries.describe(tx, row.id), warnings=tuple(f"{warning.field}: {warning.message}" for warning in warnings))
+            return _saved(queries.describe(tx, row.id), warnings)
 
-        made: instances.InstanceRecord = self._change(act)
+        made: instances.SavedInstance = self._change(act)
         return made
 
-    def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.InstanceRecord:
-        def act(tx: Session) -> instances.InstanceRecord:
+    def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.SavedInstance:
+        def act(tx: Session) -> instances.SavedInstance:
             warnings: list[Problem] = []
             row = settings.edit(tx, request, self._clock, self._sealer, warnings.append)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
-            return replace(queries.describe(tx, row.id), warnings=tuple(f"{warning.field}: {warning.message}" for warning in warnings))
+            return _saved(queries.describe(tx, row.id), warnings)
 
-        edited: instances.InstanceRecord = self._change(act)
+        edited: instances.SavedInstance = self._change(act)
         return edited
 
     def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
@@ -122,3 +122,6 @@ class Answers:
         return made
 
 
+def _saved(record: instances.InstanceRecord, warnings: list[Problem]) -> instances.SavedInstance:
+    told = {field.name: getattr(record, field.name) for field in fields(record)}
+    return instances.SavedInstance(**told, warnings=tuple(f"{warning.field}: {warning.message}" for warning in warnings))

@@ -86,8 +86,14 @@ class InstanceRecord:
     """Grows with every saved change; an edit names the one it was made from."""
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedInstance(InstanceRecord):
+    """An instance after a save."""
+
     warnings: tuple[str, ...] = ()
-    """What the save that this answers warned of; empty everywhere else."""
+    """What was saved all the same, but is worth a word: ``field: words``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from fleet_tui.backend.telemetry.rows import AgentRow
 Results = Mapping[str, Mapping[str, Any]]
 Extra = Callable[[Session, InstanceRow, OperationFacts, Results], None]
 
+CHECK_STEP = "check-settings"
+"""Of a reprovision: looks whether the new machine could serve, while the old one still does."""
 DEPROVISION_STEPS = frozenset({"stop-application", "unmount", "detach-data-disk", "terminate-machine", "release-address"})
 
 
@@ -48,7 +50,7 @@ def begin(action: str) -> Callable[[Session, OperationFacts], None]:
             return
         _agent_lines(tx, row, op.id)
         if move.during is not None:
-            row.state = move.during.value
+            row.came_from, row.state = row.state, move.during.value
             row.failed_stage, row.failure = None, ""
             row.health, row.health_detail = None, ""
         changed(tx, row)
@@ -83,7 +85,10 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
         if row is None:
             return
         agent = _agent_lines(tx, row, None)
-        if move.during is not None:
+        if failed_step == CHECK_STEP and row.came_from in (InstanceState.RUNNING.value, InstanceState.STOPPED.value):
+            row.state = row.came_from  # refused before anything was touched
+            row.health = Health.OK.value if row.state == InstanceState.RUNNING.value else None
+        elif move.during is not None:
             stage = _stage(move, failed_step, agent, op)
             # The stage is shown beside the failure, so the sentence need not repeat it.
             _settle(row, move, error.message.removeprefix(f"start-up failed at {stage.removeprefix('startup:')}: "), stage)

@@ -186,7 +186,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
     _kind("deprovision", "deprovision", (*_DEPROVISIONING, Step("note-storage", s.note_storage)), face.DeprovisionInstance,
           _prepare("deprovision", _removed, _down, _confirmed, keep=("force",)), hooks.deprovisioned, "disruptive", "provision (P) brings it back"),
     _kind("reprovision", "reprovision", (
-              Step("check-settings", prerequisites.check), *_DEPROVISIONING, Step("restore-data-disk", restore_disk),
+              Step(hooks.CHECK_STEP, prerequisites.check), *_DEPROVISIONING, Step("restore-data-disk", restore_disk),
               *_provisioning(s.remove_machine)),
           face.ReprovisionInstance, _prepare("reprovision", _rebuilt, _down, _rebuildable, keep=("snapshot", "skip_dns_check")), hooks.applied,
           "disruptive"),

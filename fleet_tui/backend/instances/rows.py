@@ -101,6 +101,8 @@ class InstanceRow(Base):
     label: Mapped[str] = mapped_column(String(63))
     kind: Mapped[str] = mapped_column(String(20))
     state: Mapped[str] = mapped_column(String(20), default="new")
+    came_from: Mapped[str] = mapped_column(String(20), default="", server_default="")
+    """State before the operation that runs, which a refusal goes back to that touched nothing."""
     failed_stage: Mapped[str | None] = mapped_column(String(80))
     failure: Mapped[str] = mapped_column(Text, default="")
     health: Mapped[str | None] = mapped_column(String(20))

@@ -53,4 +53,5 @@ def upgrade() -> None:
     )
     # Not as a batch: that makes the table anew, and with it would go the index over labels in lower case.
     op.add_column('instance', sa.Column('http_port', sa.Integer(), nullable=True))
+    op.add_column('instance', sa.Column('came_from', sa.String(length=20), server_default='', nullable=False))
     op.create_index('instance_by_http_port', 'instance', ['http_port'], unique=True)
