@@ -94,8 +94,8 @@ def _issue(machine: Machine, wanted: Mapping[str, Any], pair: Pair, domains: Lis
         listener.close_if_idle()
     pair.replace(issued, key.read_text(encoding="ascii"))
     write(pair.certificate.with_suffix(".directory"), directory)
-    for left in (key, key.with_suffix(".csr")):
-        left.unlink()
+    key.unlink()
+    key.with_suffix(".csr").unlink()
     machine.journal.say(_PHASE, f"a certificate for {', '.join(domains)} was issued, valid until {_day(not_after(pair.certificate))}")
     return pair
 
@@ -103,6 +103,8 @@ def _issue(machine: Machine, wanted: Mapping[str, Any], pair: Pair, domains: Lis
 def _request(pair: Pair, domains: List[str]) -> tuple[Path, str]:
     """A new key and the request for it; those of an order that was broken off are used again, so that it goes on where it was."""
     key, csr = pair.key.with_name("letsencrypt-next.key"), pair.key.with_name("letsencrypt-next.csr")
+    if key.exists() and pair.key.exists() and key.read_bytes() == pair.key.read_bytes():
+        key.unlink()  # its certificate is in place already; we were killed before this was tidied up
     wanted = ",".join(sorted(normalised(domains)))
     if key.exists() and csr.exists():
         text = csr.read_text(encoding="ascii")
@@ -129,7 +131,7 @@ def _order(machine: Machine, listener: Listener, csr: str, account: Path, domain
         machine.check()
         request: Dict[str, Any] = {"csr_pem": csr, "ready": ready, "account_key_pem": account.read_text(encoding="ascii") if account.exists() else ""}
         try:
-            reply = machine.ask("agent.order", request, 60.0)
+            reply = machine.ask("agent.order", request)
         except DoorRefused as error:
             raise Failure(f"no certificate was ordered: {error.message}") from error
         given = str(reply.get("account_key_pem") or "")

@@ -18,7 +18,8 @@ from fleet_tui.agent.standing import Standing
 
 Ask = Callable[[str, Mapping[str, Any]], "dict[str, Any]"]
 """(method, request) -> reply; see :meth:`Door.call` for what it raises."""
-_ASK_S = 60.0
+_ASK_S = 600.0
+"""How long a control plane that is away is waited for."""
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 
 

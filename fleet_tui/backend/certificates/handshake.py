@@ -12,7 +12,7 @@ Look = Callable[[str, int, str], bytes]
 """(address, port, host name asked for) -> the leaf in DER form. Blocks for at most some seconds; raises OSError."""
 
 ANSWER_S = 4.0
-"""Longest wait for connection and handshake together, as far as sockets can be bounded."""
+"""Longest wait for the connection, and again for the whole handshake, however slowly it trickles."""
 
 
 def look(address: str, port: int, name: str) -> bytes:

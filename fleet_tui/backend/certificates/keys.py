@@ -58,6 +58,11 @@ def forget_certificates(tx: Session, ref: str) -> None:
     tx.execute(delete(CertificateRow).where(CertificateRow.ref == ref))
 
 
+def forget_accounts(tx: Session, network_id: str) -> None:
+    """The virtual network is gone, and its accounts with ACME directories with it."""
+    tx.execute(delete(AcmeAccountRow).where(AcmeAccountRow.network_id == network_id))
+
+
 def any_sealed(store: Store) -> str:
     """Something that was sealed here, by which the site's master key is known; empty when nothing was yet."""
     with store.read() as tx:

@@ -21,13 +21,13 @@ class CertificateRow(Base):
     """The strategy it comes from."""
     pem: Mapped[str] = mapped_column(Text, default="")
     """Leaf and chain as the agent set them up; empty until it has."""
-    not_after: Mapped[datetime | None] = mapped_column(Utc, index=True)
+    not_after: Mapped[datetime | None] = mapped_column(Utc)
     untrusted: Mapped[bool] = mapped_column(Boolean, default=False)
-    served_at: Mapped[datetime | None] = mapped_column(Utc)
+    served_at: Mapped[datetime | None] = mapped_column(Utc, index=True)
     """When it was last looked at."""
     served_pem: Mapped[str] = mapped_column(Text, default="")
     served_problem: Mapped[str] = mapped_column(Text, default="")
-    mismatch: Mapped[bool] = mapped_column(Boolean, default=False)
+    mismatch: Mapped[bool] = mapped_column(Boolean, default=False, index=True)
     renew_at: Mapped[datetime | None] = mapped_column(Utc, index=True)
     """Next attempt; ``None`` where nothing renews it."""
     renewal_problem: Mapped[str] = mapped_column(Text, default="")

@@ -24,6 +24,7 @@ from fleet_tui.backend.instances.states import InstanceState
 
 _MOST_CERTIFICATES, _MOST_PIECES = 10, 40
 _DAY_S = 86400.0
+_SHOWN = 50
 URGENT_SHARE = 2
 """From this part of the days of an alert on it is urgent: 14 and 7 (SSL-3)."""
 
@@ -204,21 +205,25 @@ def wanting_attention(tx: Session, clock: Clock, alert_days: int) -> Iterator[tu
     """(ref, label, words, hint, whether it is urgent, since) of running instances whose certificate ends soon, or is not what they serve."""
     now = clock.now()
     soon = now + timedelta(days=alert_days)
-    query = (
-        select(InstanceRow.id, InstanceRow.label, InstanceRow.certificate_not_after, CertificateRow.mismatch, CertificateRow.served_at,
-               CertificateRow.renewal_problem)
+    runs = InstanceRow.state == InstanceState.RUNNING.value
+    named = (InstanceRow.id, InstanceRow.label)
+    ending = (
+        select(*named, InstanceRow.certificate_not_after, CertificateRow.renewal_problem)
         .outerjoin(CertificateRow, CertificateRow.ref == "instance:" + InstanceRow.id)
-        .where(InstanceRow.state == InstanceState.RUNNING.value, (InstanceRow.certificate_not_after <= soon) | CertificateRow.mismatch)
-        .order_by(InstanceRow.certificate_not_after, InstanceRow.label).limit(50)
+        .where(InstanceRow.certificate_not_after <= soon, runs).order_by(InstanceRow.certificate_not_after, InstanceRow.label).limit(_SHOWN)
     )  # fmt: skip
-    for id_, label, not_after, mismatch, served_at, problem in tx.execute(query):
-        if not_after is not None and not_after <= soon:
+    for id_, label, not_after, problem in tx.execute(ending):
+        if not_after is not None:
             left = not_after - now
             words = f"certificate ended {_ago(-left)} ago" if left <= timedelta(0) else f"certificate ends in {_ago(left)}"
             hint = f"renewal fails: {problem}" if problem else "fleet cert board shows all · enter opens it"
             yield f"instance:{id_}", label, words, hint, left <= timedelta(days=alert_days / URGENT_SHARE), not_after - timedelta(days=alert_days)
-        elif mismatch:
-            yield f"instance:{id_}", label, "serves another certificate than is on record", "enter opens it", False, served_at or now
+    other = (
+        select(*named, CertificateRow.served_at).join(CertificateRow, CertificateRow.ref == "instance:" + InstanceRow.id)
+        .where(CertificateRow.mismatch, runs).order_by(InstanceRow.label).limit(_SHOWN)
+    )  # fmt: skip
+    for id_, label, served_at in tx.execute(other):
+        yield f"instance:{id_}", label, "serves another certificate than is on record", "enter opens it", False, served_at or now
 
 
 def _ago(span: timedelta) -> str:

@@ -151,6 +151,7 @@ FIELDS: tuple[Field, ...] = (
     Field("ssl.password_secret_id", "Password's secret", "HTTPS", "text", "R", "", "name or ARN of a secret", check=_secret_id,
           strategies=("per_instance",), storages=("vault_bundle",), help="for a PKCS#12 bundle that has a password"),
     Field("ssl.region", "Region of the secret", "HTTPS", "text", "R", "", "ignored: the secret is read in the instance's own region", maximum=40,
+          check=lambda value: "" if re.fullmatch(r"[A-Za-z0-9-]*", value) else f"{clean(value, 60)!r} is no region",
           strategies=("per_instance",), storages=("secret_manager", "vault_bundle"), help="deprecated"),
     Field("domains", "Domains", "HTTPS", "list", "R", (), "full domain names, no wildcards, no addresses", check=_domains,
           strategies=("letsencrypt",), help="each must lead to the public address"),

@@ -78,6 +78,8 @@ class Looks:
                     self._also()
                     self.sweep()
             except Exception:
+                if self._stopped.is_set():
+                    return
                 log.exception("looking at certificates failed; it is tried again in %.0f s", SWEEP_S)
 
     def sweep(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ def lacking(label: str, problems: Sequence[Problem]) -> InvalidInput:
     """The refusal that lists everything."""
     said = "; ".join(f"{BY_NAME[p.field].title if p.field in BY_NAME else p.field}: {p.message}" for p in problems)
     return InvalidInput(
-        f"{label} cannot serve over HTTPS yet: {said}", problems=problems, hint="`fleet instance ssl NAME --test` checks it without doing anything"
+        f"{label} cannot serve over HTTPS yet: {said}", problems=problems,
+        hint=f"`fleet instance ssl {shlex.quote(label)} --test` checks it without doing anything",
     )
 
 

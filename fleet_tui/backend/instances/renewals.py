@@ -99,5 +99,8 @@ def renewed(tx: Session, row: InstanceRow, op: OperationFacts, results: Mapping[
 def failed(tx: Session, op: OperationFacts, error: ErrorRecord, failed_step: str) -> None:
     """The present certificate goes on serving; why there is no new one is on record, and in the attention list once it matters."""
     if tx.get(InstanceRow, op.target_ref.removeprefix("instance:")) is not None:
-        certificate_of(tx, op.target_ref).renewal_problem = error.message
+        row = certificate_of(tx, op.target_ref)
+        row.renewal_problem = error.message
+        if row.renew_at is not None and row.retry_at is not None:
+            row.renew_at = max(row.renew_at, row.retry_at)
     hooks.fail("renew-certificate")(tx, op, error, failed_step)

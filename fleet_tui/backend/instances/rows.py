@@ -95,7 +95,10 @@ class InstanceRow(Base):
     """An instance. ``settings`` is what was saved, ``applied`` what its machine was made with."""
 
     __tablename__ = "instance"
-    __table_args__ = (Index("instance_by_state", "state"), Index("instance_by_http_port", "http_port", unique=True))
+    __table_args__ = (
+        Index("instance_by_state", "state"), Index("instance_by_http_port", "http_port", unique=True),
+        Index("instance_by_certificate_end", "certificate_not_after"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     label: Mapped[str] = mapped_column(String(63))

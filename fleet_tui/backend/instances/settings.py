@@ -165,7 +165,9 @@ def _seal(tx: Session, row: InstanceRow, taken: ssl_settings.Taken, sealer: Seal
 
 
 def forget_unused_keys(tx: Session, row: InstanceRow) -> None:
-    """Keys neither of what is saved nor of what runs."""
+    """Keys neither of what is saved nor of what runs; while a machine is being made it may be on its way to fetch one."""
+    if InstanceState(row.state).is_transitional:
+        return
     marks = (str((values or {}).get(ssl_settings.KEY) or "") for values in (row.settings, row.applied))
     keys.forget(tx, f"instance:{row.id}", [key_id for mark in marks if (key_id := keys.key_id_of(mark))])
 

@@ -30,6 +30,8 @@ class _Errand:
     network_id: str
     mail: str
     directory: str
+    request: str
+    """Id of the request for a certificate."""
     order_url: str
     """Of the order for this very request, if one was begun."""
 
@@ -65,16 +67,15 @@ class Supplies:
             AuthFailed: not this machine.
             InvalidInput: the request is for other domains than the instance has.
         """
-        from fleet_tui.backend.certificates import acme
-
-        domains, name = acme.domains_of(request.csr_pem)
-        errand = self._errand(request, domains, name)
+        errand = self._errand(request)
         if isinstance(errand, OrderStanding):
             return errand
+        from fleet_tui.backend.certificates import acme
+
         if not self._slots.acquire(blocking=False):
             return OrderStanding("wait", problem="other certificates are being ordered", pause_s=2.0)
         try:
-            return self._step(request, errand, name)
+            return self._step(request, errand)
         except acme.RateLimited as limit:
             with self._store.write() as tx:
                 certificate_of(tx, errand.ref).retry_at = limit.retry_at
@@ -86,10 +87,13 @@ class Supplies:
         finally:
             self._slots.release()
 
-    def _errand(self, request: AskOrder, domains: list[str], name: str) -> _Errand | OrderStanding:
+    def _errand(self, request: AskOrder) -> _Errand | OrderStanding:
         with self._store.write() as tx:
             agent, document = self._drivers.agents.authenticated(tx, request.machine, request.key)
+            from fleet_tui.backend.certificates import acme
+
             section = document.get("certificate") or {}
+            domains, name = acme.domains_of(request.csr_pem)
             if sorted(domains) != sorted({str(domain).lower() for domain in section.get("domains") or ()}):
                 raise InvalidInput("the request is not for the domains of this instance", hint="reprovision it")
             instance = tx.get(InstanceRow, agent.ref.removeprefix("instance:"))
@@ -100,9 +104,9 @@ class Supplies:
             if row.retry_at is not None and row.retry_at > self._drivers.clock.now():
                 return OrderStanding("refused", problem=f"the directory wants no requests before {row.retry_at:%Y-%m-%d %H:%M} UTC")
             order_url = row.order_url if row.order_for == name else ""
-            return _Errand(agent.ref, network.id, network.contact_mail, str(section.get("directory") or ""), order_url)
+            return _Errand(agent.ref, network.id, network.contact_mail, str(section.get("directory") or ""), name, order_url)
 
-    def _step(self, request: AskOrder, errand: _Errand, name: str) -> OrderStanding:
+    def _step(self, request: AskOrder, errand: _Errand) -> OrderStanding:
         from fleet_tui.backend.certificates import acme
 
         key, uri = self._account(errand, request.account_key_pem)
@@ -120,7 +124,7 @@ class Supplies:
             return OrderStanding("wait", account_key_pem=key, problem="the directory does not know the account any more", pause_s=0.5)
         with self._store.write() as tx:
             row = certificate_of(tx, errand.ref)
-            row.order_url, row.order_for = ("", "") if order.state == "refused" else (order.url, name)
+            row.order_url, row.order_for = ("", "") if order.state == "refused" else (order.url, errand.request)
             if order.state == "issued":
                 row.untrusted, row.retry_at = rules.is_untrusted(errand.directory), None
         return OrderStanding(order.state, order.proofs, key, order.certificate_pem, order.problem, 0.5)

@@ -41,8 +41,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('ref', name=op.f('pk_certificate'))
     )
     with op.batch_alter_table('certificate', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_certificate_not_after'), ['not_after'], unique=False)
+        batch_op.create_index(batch_op.f('ix_certificate_mismatch'), ['mismatch'], unique=False)
         batch_op.create_index(batch_op.f('ix_certificate_renew_at'), ['renew_at'], unique=False)
+        batch_op.create_index(batch_op.f('ix_certificate_served_at'), ['served_at'], unique=False)
 
     op.create_table('certificate_key',
     sa.Column('ref', sa.String(length=80), nullable=False),
@@ -55,3 +56,4 @@ def upgrade() -> None:
     op.add_column('instance', sa.Column('http_port', sa.Integer(), nullable=True))
     op.add_column('instance', sa.Column('came_from', sa.String(length=20), server_default='', nullable=False))
     op.create_index('instance_by_http_port', 'instance', ['http_port'], unique=True)
+    op.create_index('instance_by_certificate_end', 'instance', ['certificate_not_after'], unique=False)
