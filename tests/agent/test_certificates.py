@@ -307,3 +307,13 @@ def test_killed_in_the_middle_of_an_order_it_goes_on_with_the_same_request(rig: 
     rig.boot(new_token=False)
     rig.ready()
     assert len(ordered.orders) == 2 and ordered.orders[0] == ordered.orders[1]
+
+
+def test_killed_before_it_had_tidied_up_it_asks_for_a_new_one_next_time(rig: Rig, ca: Authority, ordered: Directory) -> None:
+    """The request of a certificate that is in place is not used again: a directory would give that very certificate for it."""
+    rig.start()
+    folder = rig.disk / "certificates"
+    (folder / "letsencrypt-next.key").write_bytes((folder / "letsencrypt.key").read_bytes())
+    (folder / "letsencrypt-next.csr").write_text(f"# web.example\n{ordered.orders[0]}")
+    assert rig.do("renew-certificate")["state"] == "done"
+    assert len(ordered.orders) == 2 and ordered.orders[0] != ordered.orders[1]
