@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fleet_tui.backend.api import method_of
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.operations import Plan
+from fleet_tui.backend.text import SECRET_NAME
 from fleet_tui.cli.confirm import confirmed
 from fleet_tui.cli.context import Context, Foretold
 from fleet_tui.cli.waiting import finish, show_plan
@@ -56,6 +58,8 @@ def _fields(request: Any) -> str:
 
 def _short(value: Any) -> str:
     value = getattr(value, "value", value)
+    if isinstance(value, Mapping):
+        value = {key: "••••" if SECRET_NAME.search(str(key)) or "PRIVATE KEY" in str(item) else item for key, item in value.items()}
     text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}… ({len(text):,} characters)"
 

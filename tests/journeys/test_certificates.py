@@ -237,6 +237,8 @@ def test_the_command_line_takes_files_and_tells_what_they_should_be(by_hand: Sit
     seen = fleet(by_hand, "instance", "edit", "typed", "--set", "ssl.private_key_pem=whatever")
     assert seen.returncode == 2 and "--set-file ssl.private_key_pem" in seen.stderr
     words = ("instance", "edit", "typed", "--set", "ssl.key_storage=inline_encrypted", "--set-file", f"ssl.certificate_pem={tmp_path}/chain.pem")
+    foretold = fleet(by_hand, *words, "--set-file", "ssl.private_key_pem=-", "--dry-run", stdin=key)
+    assert foretold.returncode == 0 and "PRIVATE" not in foretold.stdout + foretold.stderr
     saved = fleet(by_hand, *words, "--set-file", "ssl.private_key_pem=-", stdin=key)
     assert saved.returncode == 0, saved.stderr
     told = fleet(by_hand, "instance", "ssl", "typed", "--output", "table")
