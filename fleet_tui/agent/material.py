@@ -44,4 +44,5 @@ def _entered_key(machine: Machine, wanted: Mapping[str, Any]) -> str:
         reply = machine.ask("agent.material", {"key_id": str(wanted.get("key_id") or "")})
     except DoorRefused as error:
         raise Failure(f"the control plane gives no key: {error.message}") from error
-    return str(reply.get("private_key_pem") or "")
+    sealed = str(reply.get("sealed") or "")
+    return vault.opened(wanted, sealed) if sealed else str(reply.get("private_key_pem") or "")

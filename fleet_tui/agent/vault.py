@@ -1,4 +1,7 @@
-"""Secrets of the cloud's secret manager, read with the role of this machine: its metadata service gives credentials, a signed request the secret."""
+"""Secrets of the cloud, read with the role of this machine: its metadata service gives credentials, a signed request the secret.
+
+A secret is one of the secret manager, or one that the control plane had sealed by a key of the key service and cannot read any more itself.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,16 @@ from fleet_tui.agent.layout import write
 
 _METADATA = "http://169.254.169.254"
 _ANSWER_S = 5.0
-_SERVICE = "secretsmanager"
+_CONTEXT = "fleet:for"
+"""Name in the encryption context under which the control plane seals."""
 _KINDS = {
-    "ResourceNotFoundException": "there is no secret of that name; make it, or correct the secret id in the instance's settings",
-    "AccessDeniedException": "the role of this machine may not read it; allow secretsmanager:GetSecretValue in its runtime profile",
-    "DecryptionFailure": "the role of this machine may not decrypt it; allow kms:Decrypt for the secret's key",
-    "InvalidRequestException": "it is marked for deletion; restore it or name another",
+    ("", "ResourceNotFoundException"): "there is no secret of that name; make it, or correct the secret id in the instance's settings",
+    ("", "AccessDeniedException"): "the role of this machine may not read it; allow secretsmanager:GetSecretValue in its runtime profile",
+    ("", "DecryptionFailure"): "the role of this machine may not decrypt it; allow kms:Decrypt for the secret's key",
+    ("", "InvalidRequestException"): "it is marked for deletion; restore it or name another",
+    ("kms", "AccessDeniedException"): "the role of this machine may not decrypt it; allow kms:Decrypt for that key in its runtime profile",
+    ("kms", "DisabledException"): "the key is disabled; enable it",
+    ("kms", "NotFoundException"): "the key is gone; choose another one in the cloud set-up, and enter the private key again",
 }
 
 
@@ -88,15 +95,41 @@ def _secret(wanted: Mapping[str, Any], secret: str) -> bytes:
     if not secret:
         raise Failure("no secret is named; set the secret id in the instance's settings")
     region = str(wanted.get("vault_region") or "") or _metadata("/latest/meta-data/placement/region")
-    credentials = _credentials()
-    endpoint = str(wanted.get("vault_endpoint") or f"https://{_SERVICE}.{region}.amazonaws.com")
-    status, reply = _post(endpoint, region, credentials, json.dumps({"SecretId": secret}).encode())
-    if status != 200:
-        kind = str(reply.get("__type", "")).rpartition("#")[2]
-        raise Failure(f"the secret {secret} cannot be read: {_KINDS.get(kind, kind or f'HTTP status {status}')}")
+    reply = _ask(wanted, "secretsmanager", region, "secretsmanager.GetSecretValue", {"SecretId": secret}, f"the secret {secret} cannot be read")
     if reply.get("SecretString") is not None:
         return str(reply["SecretString"]).encode()
     return base64.b64decode(str(reply.get("SecretBinary") or ""))
+
+
+def opened(wanted: Mapping[str, Any], sealed: str) -> str:
+    """A secret that the key service sealed, as the control plane keeps it: ``k1.<key>.<context>.<ciphertext>``, each part base64url.
+
+    Raises:
+        Failure: the role may not decrypt it, or it is something else.
+    """
+    parts = sealed.split(".")
+    try:
+        if len(parts) != 4 or parts[0] != "k1":
+            raise ValueError(parts[0])
+        key, context, blob = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in parts[1:])
+        region = key.decode().split(":")[3]
+    except (ValueError, IndexError):
+        raise Failure("the private key was sealed in a way that this agent does not know; enter it again, then reprovision") from None
+    request = {
+        "CiphertextBlob": base64.b64encode(blob).decode(), "KeyId": key.decode(), "EncryptionContext": {_CONTEXT: context.decode()},
+    }
+    reply = _ask(wanted, "kms", region, "TrentService.Decrypt", request, f"the private key cannot be decrypted with {key.decode()}")
+    return base64.b64decode(str(reply.get("Plaintext") or "")).decode("ascii", "replace")
+
+
+def _ask(wanted: Mapping[str, Any], service: str, region: str, target: str, request: Mapping[str, Any], complaint: str) -> Dict[str, Any]:
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    endpoint = str(wanted.get("vault_endpoint") or f"https://{service}.{region}.{domain}")
+    status, reply = _post(endpoint, service, target, region, _credentials(), json.dumps(request).encode())
+    if status != 200:
+        kind = str(reply.get("__type", "")).rpartition("#")[2]
+        raise Failure(f"{complaint}: {_KINDS.get((service, kind)) or _KINDS.get(('', kind)) or kind or f'HTTP status {status}'}")
+    return reply
 
 
 def _credentials() -> Dict[str, str]:
@@ -123,13 +156,15 @@ def _metadata(path: str) -> str:
         ) from error
 
 
-def _post(endpoint: str, region: str, credentials: Mapping[str, str], body: bytes) -> Tuple[int, Dict[str, Any]]:
-    """GetSecretValue, signed with version 4 of the provider's signatures."""
+def _post(
+    endpoint: str, service: str, target: str, region: str, credentials: Mapping[str, str], body: bytes
+) -> Tuple[int, Dict[str, Any]]:
+    """One request, signed with version 4 of the provider's signatures."""
     place = urllib.parse.urlsplit(endpoint)
     now = time.gmtime()
     stamp, day = time.strftime("%Y%m%dT%H%M%SZ", now), time.strftime("%Y%m%d", now)
     headers = {
-        "content-type": "application/x-amz-json-1.1", "host": place.netloc, "x-amz-date": stamp, "x-amz-target": f"{_SERVICE}.GetSecretValue",
+        "content-type": "application/x-amz-json-1.1", "host": place.netloc, "x-amz-date": stamp, "x-amz-target": target,
     }
     if credentials["token"]:
         headers["x-amz-security-token"] = credentials["token"]
@@ -137,10 +172,10 @@ def _post(endpoint: str, region: str, credentials: Mapping[str, str], body: byte
     canonical = "\n".join(
         ("POST", "/", "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names, hashlib.sha256(body).hexdigest())
     )
-    scope = f"{day}/{region}/{_SERVICE}/aws4_request"
+    scope = f"{day}/{region}/{service}/aws4_request"
     text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
     key = f"AWS4{credentials['key']}".encode()
-    for part in (day, region, _SERVICE, "aws4_request"):
+    for part in (day, region, service, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={credentials['id']}/{scope}, SignedHeaders={names}, Signature={signature}"
@@ -154,7 +189,7 @@ def _post(endpoint: str, region: str, credentials: Mapping[str, str], body: byte
         answer = link.getresponse()
         reply = json.loads(answer.read(1024 * 1024))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Failure(f"the secret manager at {place.netloc} does not answer: {error or type(error).__name__}") from error
+        raise Failure(f"the cloud at {place.netloc} does not answer: {error or type(error).__name__}") from error
     finally:
         link.close()
     return answer.status, reply if isinstance(reply, dict) else {}

@@ -46,6 +46,13 @@ class Cloud:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 cloud.asked.append({**{name.lower(): value for name, value in self.headers.items()}, "body": body.decode()})
+                if self.headers["X-Amz-Target"] == "TrentService.Decrypt":
+                    asked = json.loads(body)
+                    if asked["EncryptionContext"] == {"fleet:for": "instance:i-1:key"} and asked["KeyId"].endswith("key/k1"):
+                        self._say(200, json.dumps({"Plaintext": base64.b64encode(base64.b64decode(asked["CiphertextBlob"])[::-1]).decode()}).encode())
+                    else:
+                        self._say(400, json.dumps({"__type": "AccessDeniedException"}).encode())
+                    return
                 name = json.loads(body)["SecretId"]
                 if refusal := cloud.refusals.get(name) or ("" if name in cloud.secrets else "ResourceNotFoundException"):
                     self._say(400, json.dumps({"__type": f"com.amazon.coral.service#{refusal}", "message": "no"}).encode())
@@ -144,6 +151,23 @@ def test_a_machine_without_a_role_or_without_a_cloud(cloud: Cloud, monkeypatch: 
     monkeypatch.setattr(vault, "_METADATA", "http://127.0.0.1:9")
     with pytest.raises(Failure, match="metadata service does not answer"):
         vault.fetch_key(wanted(cloud))
+
+
+def sealed(text: str, context: str = "instance:i-1:key", key: str = "arn:aws:kms:eu-north-1:1:key/k1") -> str:
+    """As a key service would that turns texts round."""
+    parts = (key.encode(), context.encode(), text.encode()[::-1])
+    return ".".join(("k1", *(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)))
+
+
+def test_a_key_that_the_cloud_sealed_is_opened_by_the_machine_alone(cloud: Cloud, ca: Authority) -> None:
+    key = ca.key("sealed").read_text()
+    assert vault.opened(wanted(cloud), sealed(key)) == key
+    assert "/eu-north-1/kms/aws4_request" in cloud.asked[0]["authorization"]
+    with pytest.raises(Failure, match="allow kms:Decrypt for that key"):
+        vault.opened(wanted(cloud), sealed(key, context="another"))
+    for wrong in ("v1.a.b.c.d", "k1.a.b", "k1.!.!.!", ""):
+        with pytest.raises(Failure, match="enter it again"):
+            vault.opened(wanted(cloud), wrong)
 
 
 def test_a_bundle_in_pem_in_any_order(cloud: Cloud, ca: Authority, tmp_path: Path) -> None:

@@ -110,7 +110,11 @@ class AskMaterial:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    private_key_pem: str = field(repr=False)
+    """One of the two."""
+
+    private_key_pem: str = field(default="", repr=False)
+    sealed: str = ""
+    """As a cloud's key service sealed it: the machine opens it with its own role, and nobody else has it in clear (SSL-2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,12 @@ def give(tx: Session, ref: str, key_id: str, sealer: Sealer) -> str | None:
     return None if row is None else sealer.open(row.sealed, context_of(ref, key_id)).decode()
 
 
+def sealed_by_cloud(tx: Session, ref: str, key_id: str) -> str:
+    """The key as a cloud's key service sealed it in one piece, which a machine there can open by itself; empty where it is sealed otherwise."""
+    row = tx.get(CertificateKeyRow, (ref, key_id))
+    return row.sealed if row is not None and row.sealed.startswith("k1.") and row.sealed.count(".") == 3 else ""
+
+
 def is_kept(tx: Session, ref: str, key_id: str) -> bool:
     return tx.get(CertificateKeyRow, (ref, key_id)) is not None
 

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from fleet_tui.backend.certificates import AskMaterial, AskOrder, Material, OrderStanding, keys
 from fleet_tui.backend.certificates.rows import AcmeAccountRow
@@ -16,6 +17,7 @@ from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound, TimedOu
 from fleet_tui.backend.instances.certified import certificate_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.ssl_settings import CLOUD
 from fleet_tui.backend.store import Store
 
 _AT_ONCE = 4
@@ -55,10 +57,17 @@ class Supplies:
             wanted = str((document.get("certificate") or {}).get("key_id") or "")
             if not wanted or request.key_id != wanted:
                 raise AuthFailed("that key is not the one this machine was told of", hint="reprovision the instance")
+            if (sealed := keys.sealed_by_cloud(tx, agent.ref, wanted)) and self._is_in_cloud(tx, agent.ref):
+                return Material(sealed=sealed)
             found = keys.give(tx, agent.ref, wanted, self._drivers.sealer)
         if found is None:
             raise NotFound("the private key is not on record any more", hint="enter certificate and key again, then reprovision")
         return Material(found)
+
+    @staticmethod
+    def _is_in_cloud(tx: Session, ref: str) -> bool:
+        instance = tx.get(InstanceRow, ref.removeprefix("instance:"))
+        return instance is not None and tx.get_one(NetworkRow, instance.network_id).provider == CLOUD
 
     def order(self, request: AskOrder) -> OrderStanding:
         """One step of an order.

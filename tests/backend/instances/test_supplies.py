@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fleet_tui.backend.certificates import AskMaterial, AskOrder, keys
-from fleet_tui.backend.certificates.rows import AcmeAccountRow
+from fleet_tui.backend.certificates.rows import AcmeAccountRow, CertificateKeyRow
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound
 from fleet_tui.backend.events.feed import Feed
@@ -87,6 +87,15 @@ def test_a_machine_gets_the_key_its_document_names_and_no_other(desk: Desk) -> N
         keys.forget(tx, desk.ref)
     with pytest.raises(NotFound, match="not on record any more"):
         desk.supplies.material(asked)
+
+
+def test_what_the_cloud_sealed_goes_to_a_machine_there_as_it_is(desk: Desk) -> None:
+    key = desk.welcome(strategy="per_instance", key_id="a" * 64)
+    with desk.store.write() as tx:
+        tx.add(CertificateKeyRow(ref=desk.ref, key_id="a" * 64, sealed="k1.key.context.blob", created_at=CLOCK.now()))
+        tx.get_one(NetworkRow, "n-1").provider = "aws"
+    material = desk.supplies.material(AskMaterial("vm-1", "boot-1", key, "a" * 64))
+    assert (material.private_key_pem, material.sealed) == ("", "k1.key.context.blob")
 
 
 def test_orders_are_for_the_domains_of_the_machines_document(desk: Desk, csr: str, tmp_path: Path) -> None:
