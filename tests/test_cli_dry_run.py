@@ -152,7 +152,7 @@ def test_a_dry_run_changes_nothing(asked: Asked, monkeypatch: pytest.MonkeyPatch
 
 
 QUIET = {
-    *(name for name in LEAVES if name.rpartition(" ")[2] in ("list", "show", "capacity", "logs", "keys", "completion", "status", "verify", "forecast", "export", "render")),
+    *(name for name in LEAVES if name.rpartition(" ")[2] in ("list", "show", "capacity", "logs", "keys", "completion", "status", "verify", "forecast", "export", "render", "ssl", "board")),
 }
 """Those that only look."""
 

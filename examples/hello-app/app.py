@@ -135,6 +135,12 @@ def main() -> None:
         # shutdown() waits for the loop this handler interrupts, so it must be another thread's.
         threading.Thread(target=site.shutdown).start()
 
+    def read_certificate(number: int, frame: object) -> None:
+        if site.tls and certificate and key:
+            site.tls.load_cert_chain(certificate, key)
+            print("certificate read again", flush=True)
+
+    signal.signal(signal.SIGHUP, read_certificate)
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     print(f"{NAME} {VERSION} serves {LABEL} on port {site.server_port} over {'https' if site.tls else 'http'}", flush=True)

@@ -90,6 +90,28 @@ class Application:
             self._machine.journal.say(phase, "the application has stopped")
             return True
 
+    def reload(self, phase: str = PHASE) -> str:
+        """Have it take up a new certificate: with the bundle's reload script, or by a restart when it has none. Says what was done.
+
+        Raises:
+            Failure: the restart failed.
+        """
+        with self.busy:
+            if not self.alive():
+                return "it does not run; it takes the new certificate when it starts"
+            command = str(self._machine.application.get("reload") or "")
+            if command and self._process is not None:
+                status = run(
+                    command, folder=self._machine.layout.application, environment=self._machine.surroundings(FLEET_PID=str(self._process.pid)),
+                    timeout_s=self._machine.timeout("stop_s", 120.0), say=self._machine.sayer(phase), stopped=self._machine.stopped,
+                )
+                if status == 0:
+                    return "the application took up the new certificate"
+                self._machine.journal.say(phase, f"the reload script ended with {told_status(status)}; the application is restarted", "warn")
+            self.stop(phase)
+            self.start(phase)
+            return "the application was restarted with the new certificate"
+
     def alive(self) -> bool:
         """Whether anything of this run lives."""
         if self._process is None:

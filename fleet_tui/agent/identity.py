@@ -18,6 +18,9 @@ from fleet_tui.agent.door import Door
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable, Fatal
 from fleet_tui.agent.layout import Layout, read_json, write_json
 
+_HELD_S = 45.0
+"""What the control plane may take to ask others for us."""
+
 
 class Identity:
     """One boot's name, key and orders."""
@@ -99,6 +102,14 @@ class Identity:
             finally:
                 door.close()
         self._welcomed(welcome)
+
+    def ask(self, method: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One call in this machine's name; see :meth:`Door.call`."""
+        door = self.way()
+        try:
+            return door.call(method, {"machine": self.machine, "boot": self.boot, "key": self.key, **request}, _HELD_S)
+        finally:
+            door.close()
 
     def _welcomed(self, welcome: Mapping[str, Any]) -> None:
         document = welcome.get("document")

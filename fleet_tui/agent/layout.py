@@ -18,6 +18,8 @@ class Layout:
         """What setup actions write: properties, authorized keys."""
         self.application = folder / "application"
         """The unpacked bundle."""
+        self.certificates = folder / "certificates"
+        """Material that is fetched at every start-up; what is made here lies on the data disk."""
         self.home = folder / "home"
         self.logs = folder / "log"
         self.run = folder / "run"

@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import Any, Callable, List, Mapping
 
-from fleet_tui.agent import AGENT_VERSION, actions, volume
+from fleet_tui.agent import AGENT_VERSION, actions, certificate, volume
 from fleet_tui.agent.application import PHASE, Application
 from fleet_tui.agent.commands import Commands
 from fleet_tui.agent.failures import Failure, Fatal
@@ -61,7 +61,9 @@ class Life:
         self._standing.phase("hello", "done")
         self._journal.say("hello", f"agent {AGENT_VERSION} on machine {self._identity.machine}, boot {self._identity.boot[:8]}")
         identity = self._identity
-        self._machine = Machine(identity.machine, self._layout, identity.document, self._journal, self._standing, identity.data_serial)
+        self._machine = Machine(
+            identity.machine, self._layout, identity.document, self._journal, self._standing, identity.data_serial, identity.ask,
+        )
         self._application = Application(self._machine)
         self._sequence = Sequence(self._machine, self._application)
         self._watch = Watch(self._machine, self._application, self._identity.disk_use_s)
@@ -119,7 +121,7 @@ class Life:
         return {
             "stop-app": self._stop_app, "start-app": self._start_app, "restart-app": self._restart_app,
             "replay-actions": self._replay_actions, "retry-startup": self._retry_startup, "freeze": self._freeze, "thaw": self._thaw,
-            "shutdown": self._stop_app, "grow-disk": self._grow_disk,
+            "renew-certificate": self._renew_certificate, "shutdown": self._stop_app, "grow-disk": self._grow_disk,
         }
 
     def _stop_app(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
@@ -157,6 +159,12 @@ class Life:
             raise Failure(wrong)
         return "ready", None
 
+    def _renew_certificate(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
+        assert self._machine is not None
+        certificate.renew(self._machine)
+        self._watch.forget()
+        return self._application.reload(), None
+
     def _freeze(self, arguments: Mapping[str, Any]) -> tuple[str, None]:
         limit = float(arguments.get("limit_s") or _FREEZE_S)
         frozen = self._application.freeze(limit)
@@ -181,6 +189,8 @@ class Life:
         except Failure as error:
             self._journal.say(PHASE, str(error), "error")
         self._application.close()
+        if self._machine.listener is not None:
+            self._machine.listener.close()
         self._watch.stop()
         self._journal.say(PHASE, "the agent ends")
         self._reporter.finish(_FLUSH_S)

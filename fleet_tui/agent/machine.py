@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
 from fleet_tui.agent import processes
-from fleet_tui.agent.failures import Failure, Stopped
+from fleet_tui.agent.failures import DoorUnreachable, Failure, Stopped
 from fleet_tui.agent.journal import Journal
 from fleet_tui.agent.layout import DataDisk, Layout, write, write_json
+from fleet_tui.agent.listener import Listener
 from fleet_tui.agent.standing import Standing
 
+Ask = Callable[[str, Mapping[str, Any]], "dict[str, Any]"]
+"""(method, request) -> reply; see :meth:`Door.call` for what it raises."""
+_ASK_S = 600.0
+"""How long a control plane that is away is waited for."""
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 
 
@@ -22,6 +28,7 @@ class Machine:
 
     def __init__(
         self, name: str, layout: Layout, document: Mapping[str, Any], journal: Journal, standing: Standing, data_serial: str = "",
+        door: Ask | None = None,
     ) -> None:
         self.name = name
         self.data_serial = data_serial
@@ -39,6 +46,9 @@ class Machine:
         """Certificate and key the application serves with."""
         self.root = Path("/")
         """Of the machine's own file system; another one in tests."""
+        self.listener: Listener | None = None
+        """Plain HTTP beside the application."""
+        self._door = door
         self._stopping = threading.Event()
         self._why = ""
 
@@ -113,6 +123,24 @@ class Machine:
             **self.environment, "FLEET_PORT": str(self.port), "FLEET_SCHEME": self.scheme,
             "FLEET_CERTIFICATE": str(certificate), "FLEET_KEY": str(key), **more,
         }
+
+    def ask(self, method: str, request: Mapping[str, Any], limit_s: float = _ASK_S) -> dict[str, Any]:
+        """Ask the control plane for something this machine alone is given; while it does not answer, again and again.
+
+        Raises:
+            DoorRefused: it said no.
+            Failure: it did not answer in time.
+        """
+        if self._door is None:
+            raise Failure("there is no way to the control plane")
+        deadline = time.monotonic() + limit_s
+        while True:
+            try:
+                return self._door(method, request)
+            except DoorUnreachable as error:
+                if time.monotonic() >= deadline:
+                    raise Failure(f"the control plane does not answer: {error}; retry the start-up when it does") from error
+            self.pause(0.5)
 
     def break_off(self, why: str) -> None:
         """Stop the start-up sequence or the actions that run now."""

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from fleet_tui import __version__
 from fleet_tui.backend.api import SiteRecord
 from fleet_tui.backend.api.answers import Answers
+from fleet_tui.backend.api.certificates_answers import CertificateAnswers
 from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.cloud_images_answers import CloudImageAnswers
 from fleet_tui.backend.api.consoles import Consoles
@@ -41,6 +42,8 @@ from fleet_tui.backend.api.registers_answers import RegisterAnswers
 from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.authority.root import Authority
 from fleet_tui.backend.authority.root import any_sealed as authority_sealed
+from fleet_tui.backend.certificates import keys
+from fleet_tui.backend.certificates.handshake import Look, look, unseen
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import operations as cloud_operations
 from fleet_tui.backend.cloud.account import AWS, Account
@@ -58,7 +61,9 @@ from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.instances import operations as instance_operations
 from fleet_tui.backend.instances import templates
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.queries import stream_of
+from fleet_tui.backend.instances.renewals import Renewals
 from fleet_tui.backend.instances.specs import instances_of_cloud, regions_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
@@ -116,8 +121,8 @@ class Daemon:
         prepare_schema(self.store, places.backups)
         self.feed = Feed(self.store)
         self._closers.append(self.feed.close)
-        sealed = any_sealed(self.store) or host_access.any_sealed(self.store) or account_sealed(self.store) or authority_sealed(self.store)
-        self.envelope = Envelope.from_file(places.master_key, sealed)
+        keepers = (any_sealed, host_access.any_sealed, account_sealed, authority_sealed, keys.any_sealed)
+        self.envelope = Envelope.from_file(places.master_key, next(filter(None, (keeper(self.store) for keeper in keepers)), ""))
         self.agent_listener = self._agent_listener()
         self.lines = Lines(self.store, self.feed, clock=self.clock)
         self.lines.find = stream_of
@@ -139,11 +144,12 @@ class Daemon:
         offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
         self.drivers = Drivers(
             Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
-            sealer=self.envelope, far_door=self._far_door(),
+            sealer=self.envelope, certificates=options.certificates, far_door=self._far_door(),
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
         self.maintenance = of_maintenance.Drivers(self.machines, lambda: self.engine, options.policy, options.mail)
+        self.looks = Looks(self.store, self.drivers, self._look(), also=self._renew)
         self.consoles = Consoles(self.audit)
         self._closers.append(self.consoles.close)
         self.engine = Engine(
@@ -155,7 +161,8 @@ class Daemon:
             ),
             {
                 Drivers: self.drivers, of_hosts.Drivers: self.host_drivers, Networks: self.networks, Machines: self.machines,
-                of_maintenance.Drivers: self.maintenance, Account: self.account, Site: site, Lines: self.lines, Feed: self.feed, Audit: self.audit,
+                of_maintenance.Drivers: self.maintenance, Account: self.account, Looks: self.looks, Site: site, Lines: self.lines, Feed: self.feed,
+                Audit: self.audit,
             },
             self.lines, options.executor, directory=places.state, heartbeat_s=options.heartbeat_s, dead_s=options.dead_s,
             checkpoint=self._checkpoint,
@@ -170,6 +177,8 @@ class Daemon:
         self.vm_watch = VmWatch(self.store, self.machines)
         self.vm_watch.start()
         self._closers.append(self.vm_watch.stop)
+        self.looks.start()
+        self._closers.append(self.looks.stop)
         collector = Collector(self.store, self.networks)
         sweeps = [watch.sweep, MaintenanceWatch(self.store, self.maintenance).sweep, collector.sweep]
         if self.agent_listener is not None:
@@ -185,8 +194,10 @@ class Daemon:
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
-            bundles=self.options.directories.images, site=self.describe,
+            bundles=self.options.directories.images, site=self.describe, sealer=self.envelope,
+            alert_days=self.options.certificates.alert_days,
         )
+        of_certificates = CertificateAnswers(self.store, self.drivers, self.looks)
         of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)
@@ -194,7 +205,7 @@ class Daemon:
         people = People(users, audit, site=self.describe().name, simulated=self.options.simulate, version=__version__, cursor=self.feed.head)
         of_work, of_networks = MaintenanceAnswers(self.store, self.maintenance), NetworkAnswers(self.store, self.networks)
         of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
-        tables = (answers, of_registers, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
+        tables = (answers, of_registers, of_certificates, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
         handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
         return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
 
@@ -209,7 +220,7 @@ class Daemon:
         """Parts that do not work, for ``/healthz``."""
         return [name for name, well in (
             ("worker", self.engine.is_alive), ("upkeep", self.upkeep.is_alive), ("links", self.links.is_alive),
-            ("vm-watch", self.vm_watch.is_alive),
+            ("vm-watch", self.vm_watch.is_alive), ("certificates", self.looks.is_alive),
         ) if not well()]
 
     def describe(self) -> SiteRecord:
@@ -259,6 +270,13 @@ class Daemon:
         if self.options.simulate:
             return self.world, self.world.reach
         return real()
+
+    def _look(self) -> Look:
+        """The way to see what an instance serves; simulated ones serve nothing that could be seen."""
+        return unseen if self.options.simulate else look
+
+    def _renew(self) -> None:
+        Renewals(self.store, self.drivers, self.engine.submit).sweep()
 
     def _wiring(self) -> Wiring:
         """The way to hosts' wires."""

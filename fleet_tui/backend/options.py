@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from fleet_tui import __version__
 from fleet_tui.backend import directories
+from fleet_tui.backend.certificates import rules as certificate_rules
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.instances.drivers import Timeouts
@@ -64,6 +65,7 @@ class Options:
     networks: Rules = field(default_factory=Rules)
     agent_door: AgentDoor | None = None
     """Off unless it is given."""
+    certificates: certificate_rules.Rules = field(default_factory=certificate_rules.Rules)
 
     @property
     def socket(self) -> Path:
@@ -111,6 +113,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
                         help=f"address[:port] where agents of other machines may call, with TLS; port {AGENT_PORT} when not told; nowhere when empty")
     parser.add_argument("--agent-names", default=env("FLEETD_AGENT_NAMES", ""),
                         help="name[:port],… by which those agents call this daemon, and others of its site; the address listened on when empty")
+    words = ", ".join(certificate_rules.RULES)
+    parser.add_argument("--certificates", default=env("FLEETD_CERTIFICATES", ""), help="name=value,… of: " + words)
     given = parser.parse_args(arguments)
     places = directories.find({**os.environ, "FLEET_HOME": given.state_dir} if given.state_dir else os.environ)
     if given.runtime_dir:
@@ -121,6 +125,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
         policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
         networks=rules_of(given.networks), agent_door=_agent_door(given.agent_listen, given.agent_names),
+        certificates=certificate_rules.rules_of(given.certificates),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
         raise UsageError("one daemon only on SQLite", hint="give --database a PostgreSQL URL to run several")

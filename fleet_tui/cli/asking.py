@@ -61,10 +61,15 @@ def _fields(request: Any) -> str:
 def _short(value: Any) -> str:
     value = getattr(value, "value", value)
     if isinstance(value, Mapping):
-        text = ", ".join(f"{name}={_MASK if SECRET_NAME.search(name) and said else said}" for name, said in value.items())
+        text = ", ".join(f"{name}={_MASK if said and _is_secret(str(name), said) else said}" for name, said in value.items())
     else:
         text = " ".join(str(getattr(item, "name", item)) for item in value) if isinstance(value, tuple) else str(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}… ({len(text):,} characters)"
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """By its name, or because somebody pasted a key where none belongs."""
+    return bool(SECRET_NAME.search(name)) or "PRIVATE KEY" in str(value)
 
 
 def report(context: Context, done: Any, text: str = "") -> int:

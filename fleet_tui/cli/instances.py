@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import UsageError
+from fleet_tui.backend.instances.fields import BY_NAME
 from fleet_tui.backend.telemetry import ReadLines
 from fleet_tui.cli import asking
 from fleet_tui.cli.asking import change
@@ -17,6 +20,7 @@ from fleet_tui.columns import INSTANCES
 
 _PAGE = 1000
 _HOLD_S = 20.0
+_FILE_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,16 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
-    "provision": Verb(i.ProvisionInstance, "make its machine and start the application"),
+    "provision": Verb(i.ProvisionInstance, "make its machine and start the application", ("skip_dns_check",)),
     "deprovision": Verb(i.DeprovisionInstance, "throw its machine away, keep the data disk", ("force",)),
-    "reprovision": Verb(i.ReprovisionInstance, "deprovision and provision again", ("snapshot",)),
+    "reprovision": Verb(i.ReprovisionInstance, "deprovision and provision again", ("snapshot", "skip_dns_check")),
     "stop": Verb(i.StopInstance, "switch its machine off"),
     "start": Verb(i.StartInstance, "switch its machine on again"),
     "restart-app": Verb(i.RestartApplication, "restart the application, not the machine"),
     "replay-actions": Verb(i.ReplayActions, "run its setup actions again"),
     "retry": Verb(i.RetryStartup, "try a failed start-up again, from the phase that failed"),
     "grow": Verb(i.GrowDisk, "make the data disk larger while it runs", ("size_gb",)),
+    "renew-certificate": Verb(i.RenewCertificate, "have its Let's Encrypt certificate issued anew now"),
     "snapshot": Verb(i.SnapshotDisk, "keep a copy of the data disk", ("reason",)),
     "delete": Verb(i.DeleteInstance, "remove it with its data disk", ("keep_disk", "keep_snapshots")),
 }
@@ -52,16 +57,17 @@ def operate(context: Context) -> int:
 def create(context: Context) -> int:
     given = context.given
     record = change(context, i.CreateInstance(
-        label=given.name, kind=given.kind, template=given.template, network=given.network, settings=assignments(given.set),
+        label=given.name, kind=given.kind, template=given.template, network=given.network, 
+        settings={**assignments(given.set), **contents(given.set_file)},
     ))  # fmt: skip
     return _saved(context, record, "created")
 
 
 def edit(context: Context) -> int:
     given = context.given
-    changes = assignments(given.set)
+    changes = {**assignments(given.set), **contents(given.set_file)}
     if not changes:
-        raise UsageError("nothing to change", hint="give --set field=value; `fleet instance show` shows the fields")
+        raise UsageError("nothing to change", hint="give --set field=value or --set-file field=FILE; `fleet instance show` shows the fields")
     version = given.version or context.session.fetch(i.ShowSettings(given.name)).version
     record = change(context, i.EditInstance(target=given.name, version=version, changes=changes))
     return _saved(context, record, "saved")
@@ -71,6 +77,8 @@ def _saved(context: Context, record: i.InstanceRecord, verb: str) -> int:
     if context.out.is_json:
         context.out.json(record)
         return 0
+    for warning in record.warnings if isinstance(record, i.SavedInstance) else ():
+        context.say(f"fleet: warning: {context.out.cell(warning)}")
     pending = f"; {', '.join(record.pending_changes)} wait for a reprovision" if record.pending_changes else ""
     context.out.line(context.out.cell(f"{record.label} {verb}{pending}"))
     return 0
@@ -142,5 +150,31 @@ def assignments(words: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {word}: field=value is needed")
+        if (field := BY_NAME.get(name.strip())) is not None and field.kind == "secret" and value:
+            raise UsageError(
+                f"--set {name.strip()}: a secret in the command line is seen by everybody who lists processes, take it as known",
+                hint=f"give it as --set-file {name.strip()}=FILE, or - for standard input",
+            )
         found[name.strip()] = value
+    return found
+
+
+def contents(words: Sequence[str]) -> dict[str, Any]:
+    """``--set-file field=FILE``: what is in the file, ``-`` for standard input. A file that is no text is sent as it is, for the daemon to say
+    what it would have to be. Secrets belong here: what stands in ``--set`` is seen by everybody who lists processes."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, place = word.partition("=")
+        if not equals or not name or not place:
+            raise UsageError(f"--set-file {word}: field=FILE is needed")
+        try:
+            data = sys.stdin.buffer.read() if place == "-" else Path(place).expanduser().read_bytes()
+        except OSError as problem:
+            raise UsageError(f"{place} cannot be read: {problem.strerror}") from problem
+        if len(data) > _FILE_LIMIT:
+            raise UsageError(f"{place} has {len(data):,} bytes; {_FILE_LIMIT:,} are taken")
+        try:
+            found[name.strip()] = data.decode("utf-8")
+        except UnicodeDecodeError:
+            found[name.strip()] = data.decode("latin-1")
     return found

@@ -102,7 +102,7 @@ def _daemon(tree: Tree) -> None:
 
 
 def _instance(tree: Tree) -> None:
-    from fleet_tui.cli import instances
+    from fleet_tui.cli import certificates, instances
 
     verb = tree.group("instance", "instances: one application node each")
     create = verb("create", instances.create, "save a new instance; nothing is made but the record")
@@ -111,6 +111,7 @@ def _instance(tree: Tree) -> None:
     create.add_argument("--template", default="hello")
     create.add_argument("--network", default="local")
     create.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    create.add_argument("--set-file", action="append", default=[], metavar="FIELD=FILE", help="what is in a file; - for standard input")
     found = verb("list", instances.find, "instances by label")
     found.add_argument("--state", default="")
     found.add_argument("--kind", default="")
@@ -118,6 +119,7 @@ def _instance(tree: Tree) -> None:
     named(verb("show", instances.show, "one instance"))
     edit = named(verb("edit", instances.edit, "change settings"))
     edit.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    edit.add_argument("--set-file", action="append", default=[], metavar="FIELD=FILE", help="what is in a file; - for standard input")
     edit.add_argument("--version", type=int, default=0, help="refuse if it was changed since this version")
     for name, kind in instances.VERBS.items():
         one = named(verb(name, instances.operate, kind.help))
@@ -130,6 +132,9 @@ def _instance(tree: Tree) -> None:
                 one.add_argument(option, default="", metavar="ID" if flag == "snapshot" else "TEXT")
             else:
                 one.add_argument(option, action="store_true")
+    ssl = named(verb("ssl", certificates.show, "its certificate: what is saved, in use, and served"))
+    ssl.add_argument("--test", action="store_true", help=f"look at it now, check everything again; exit code {certificates.MISSING_EXIT} when amiss")
+    ssl.add_argument("--pem", action="store_true", help="the certificate itself, with its chain")
     logs = named(verb("logs", instances.logs, "its log"))
     logs.add_argument("--follow", "-f", action="store_true")
     logs.add_argument("--since", type=natural, default=0, metavar="SEQ", help="only lines after this number")
@@ -198,8 +203,10 @@ def _profiles(tree: Tree) -> None:
 
 
 def _registers(tree: Tree) -> None:
-    from fleet_tui.cli import instances, registers
+    from fleet_tui.cli import certificates, instances, registers
 
+    board = tree.group("cert", "certificates of the fleet")("board", certificates.board, "every certificate, the one that ends first at the top")
+    board.add_argument("--within", type=natural, default=0, metavar="DAYS", help="only those that end so soon")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")

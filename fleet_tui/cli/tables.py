@@ -89,6 +89,16 @@ SCHEDULES = (
     _column("NEXT", lambda r: when(r.next_at) if r.enabled else "off"),
     _column("LAST", lambda r: r.last_operation or "-"),
 )
+BOARD = (
+    _column("OWNER", lambda r: r.owner),
+    _column("ENDS", lambda r: f"{r.not_after:%Y-%m-%d}"),
+    _column("DAYS", lambda r: str(r.days_left), right=True),
+    _column("STATE", lambda r: r.state + (" ! mismatch" if r.mismatch else "") + (" untrusted" if r.untrusted else "")),
+    _column("KIND", lambda r: r.kind),
+    _column("SUBJECT", lambda r: r.subject),
+    _column("ISSUER", lambda r: r.issuer or "-"),
+    _column("RENEWAL", lambda r: r.renewal or "-"),
+)
 AUDIT = (
     _column("SEQ", lambda r: str(r.seq), right=True),
     _column("TIME", lambda r: when(r.time)),

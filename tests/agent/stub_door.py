@@ -7,6 +7,7 @@ import os
 import socketserver
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class StubDoor:
         self.results: dict[str, dict[str, Any]] = {}
         self.commands: dict[str, dict[str, Any]] = {}
         self.reports = 0
+        self.others: dict[str, Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]] = {}
+        """What else is answered, by method."""
         self.answers_to_lose = 0
         """Reports stored from now on whose answer never arrives."""
         self._rung = threading.Condition()
@@ -120,6 +123,9 @@ class StubDoor:
                 return 401, {"error": {"code": "auth_failed", "message": "the token is not the one", "hint": "", "details": {}}}
             welcome = {"key": "k", "document": self.document, "heartbeat_s": self.heartbeat_s, "disk_use_s": 0.5}
             return 200, {"result": welcome}
+        if (other := self.others.get(path.rpartition("/")[2])) is not None:
+            assert body["key"] == "k"
+            return other(body)
         return self._report(body)
 
     def _report(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from fleet_tui.backend.api import infrastructure, registers
+from fleet_tui.backend.api import certificates, infrastructure, registers
 from fleet_tui.backend.api.method import Method, named
 from fleet_tui.backend.hosts import HostRecord
 from fleet_tui.backend.identity import Permission as P
@@ -145,8 +145,8 @@ def _reads() -> tuple[Method, ...]:
 def _changes() -> tuple[Method, ...]:
     sub = "operations.Submitted"
     return (
-        Method("instances.create", "instances.CreateInstance", "instances.InstanceRecord", P.INSTANCES_OPERATE, False, danger="changes"),
-        Method("instances.edit", "instances.EditInstance", "instances.InstanceRecord", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instances.create", "instances.CreateInstance", "instances.SavedInstance", P.INSTANCES_OPERATE, False, danger="changes"),
+        Method("instances.edit", "instances.EditInstance", "instances.SavedInstance", P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.provision", "instances.ProvisionInstance", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.deprovision", "instances.DeprovisionInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
         Method("instance.reprovision", "instances.ReprovisionInstance", sub, P.INSTANCES_OPERATE, False, danger="disruptive"),
@@ -174,7 +174,9 @@ def _agents() -> tuple[Method, ...]:
     )
 
 
-METHODS: Mapping[str, Method] = {m.name: m for m in (*_reads(), *_changes(), *_agents(), *registers.METHODS, *infrastructure.METHODS)}
+METHODS: Mapping[str, Method] = {
+    m.name: m for m in (*_reads(), *_changes(), *_agents(), *registers.METHODS, *infrastructure.METHODS, *certificates.METHODS)
+}
 """The table, by name."""
 
 _BY_REQUEST: Mapping[str, Method] = {m.takes: m for m in METHODS.values() if not m.stream}

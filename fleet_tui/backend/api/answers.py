@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from fleet_tui.backend.api.arrivals import fetch
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
+from fleet_tui.backend.errors import Problem
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import images, queries, settings
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
@@ -30,12 +33,12 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord],
+        site: Callable[[], SiteRecord], sealer: Sealer | None = None, alert_days: int = 14,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
-        self._site = site
-        self._dashboard = Dashboard(store, feed, lines, clock)
+        self._site, self._sealer = site, sealer
+        self._dashboard = Dashboard(store, feed, lines, clock, alert_days)
 
     def table(self) -> Mapping[str, Handler]:
         """Every method this object answers."""
@@ -92,26 +95,28 @@ class Answers:
     def _summarize(self, caller: Caller, request: Summarize) -> Summary:
         return self._dashboard.summarize(request)
 
-    def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.InstanceRecord:
-        def act(tx: Session) -> instances.InstanceRecord:
-            row = settings.create(tx, request, self._clock)
+    def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.SavedInstance:
+        def act(tx: Session) -> instances.SavedInstance:
+            warnings: list[Problem] = []
+            row = settings.create(tx, request, self._clock, self._sealer, warnings.append)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
-            return queries.describe(tx, row.id)
+            return _saved(queries.describe(tx, row.id), warnings)
 
-        made: instances.InstanceRecord = self._change(act)
+        made: instances.SavedInstance = self._change(act)
         return made
 
-    def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.InstanceRecord:
-        def act(tx: Session) -> instances.InstanceRecord:
-            row = settings.edit(tx, request, self._clock)
+    def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.SavedInstance:
+        def act(tx: Session) -> instances.SavedInstance:
+            warnings: list[Problem] = []
+            row = settings.edit(tx, request, self._clock, self._sealer, warnings.append)
             self._lines.name(tx, f"instance:{row.id}", row.label)
             follow_schedule(tx, row, self._clock)
             tx.flush()
-            return queries.describe(tx, row.id)
+            return _saved(queries.describe(tx, row.id), warnings)
 
-        edited: instances.InstanceRecord = self._change(act)
+        edited: instances.SavedInstance = self._change(act)
         return edited
 
     def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
@@ -119,3 +124,6 @@ class Answers:
         return made
 
 
+def _saved(record: instances.InstanceRecord, warnings: list[Problem]) -> instances.SavedInstance:
+    told = {field.name: getattr(record, field.name) for field in fields(record)}
+    return instances.SavedInstance(**told, warnings=tuple(f"{warning.field}: {warning.message}" for warning in warnings))

@@ -107,7 +107,9 @@ class UnixListener:
 
 STRANGER = -1
 """Stands for the user id of one who comes over the network: nobody has it."""
-AGENT_BODIES = {"agent.hello": 64 * 1024, "agent.fetch": 4096, "agent.report": 2 * 1024 * 1024}
+AGENT_BODIES = {
+    "agent.hello": 64 * 1024, "agent.fetch": 4096, "agent.report": 2 * 1024 * 1024, "agent.material": 4096, "agent.order": 64 * 1024,
+}
 """All that can be called from the network, and bytes a request may have: an agent sends 256 KiB of lines at once, and what it has to answer."""
 
 

@@ -16,7 +16,9 @@ from fleet_tui.backend.identity import Permission
 from fleet_tui.backend.text import SECRET_NAME, clean
 
 MASK = "••••"
-_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$|^blueprint$", re.IGNORECASE)
+_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$|^blueprint$|licen[cs]e_override", re.IGNORECASE)
+_PRIVATE_KEY = "PRIVATE KEY-----"
+"""In whatever field it was pasted."""
 _KEPT = 500
 """Characters of one parameter that the audit keeps."""
 _NAMES = ("target", "label", "id", "name", "path")
@@ -91,7 +93,9 @@ def _masked(value: Any) -> Any:
         return {clean(key, 100): _entry(key, item, value) for key, item in value.items()}
     if isinstance(value, list):
         return [_masked(item) for item in value]
-    return clean(value, _KEPT) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return MASK if _PRIVATE_KEY in value else clean(value, _KEPT)
+    return value
 
 
 def _entry(key: str, item: Any, around: Mapping[str, Any]) -> Any:

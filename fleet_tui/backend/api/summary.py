@@ -14,7 +14,7 @@ from fleet_tui.backend.api.ground import URGENT, Ground
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import queries as hosts
-from fleet_tui.backend.instances import ListInstances
+from fleet_tui.backend.instances import ListInstances, certified
 from fleet_tui.backend.instances import queries as instances
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import TRANSITIONAL, Health, InstanceState
@@ -32,19 +32,20 @@ _SHOWN = 50
 class Dashboard:
     """Answers :class:`Summarize`."""
 
-    def __init__(self, store: Store, feed: Feed, lines: Lines, clock: Clock) -> None:
+    def __init__(self, store: Store, feed: Feed, lines: Lines, clock: Clock, alert_days: int = 14) -> None:
         self._store = store
         self._feed = feed
         self._lines = lines
         self._clock = clock
         self._ground = Ground(clock)
+        self._alert_days = alert_days
 
     def summarize(self, request: Summarize) -> Summary:
         cursor = self._feed.head()
         lines = self._lines.read(ReadLines(tail=request.lines)).lines if request.lines else ()
         with self._store.read() as tx:
             totals = instances.totals(tx, _needs_attention() | _has_pending())
-            beneath = self._ground.attention(tx)
+            beneath = [*self._ground.attention(tx), *self._certificates(tx)]
             attention = sorted([*self._attention(tx), *beneath], key=lambda a: (a.severity != "failed", a.severity != "attention", -a.since))
             recent = operations.recent(tx, active=50, finished=10)
             return Summary(
@@ -73,6 +74,10 @@ class Dashboard:
                     f"{count} changes wait for a reprovision" if count != 1 else "1 change waits for a reprovision",
                     f"{', '.join(row.pending)} · R reprovisions", row.updated_at.timestamp(),
                 )
+
+    def _certificates(self, tx: Session) -> Iterator[Attention]:
+        for ref, label, words, hint, is_urgent, since in certified.wanting_attention(tx, self._clock, self._alert_days):
+            yield Attention("failed" if is_urgent else "attention", label, ref, words, hint, since.timestamp())
 
     def _count_operations(self, tx: Session) -> dict[str, int]:
         day = self._clock.now() - timedelta(days=1)

@@ -11,6 +11,8 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from fleet_tui.backend.certificates import CertificateFacts, Served
+from fleet_tui.backend.errors import Problem
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.records import dataclass
@@ -86,6 +88,14 @@ class InstanceRecord:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedInstance(InstanceRecord):
+    """An instance after a save."""
+
+    warnings: tuple[str, ...] = ()
+    """What was saved all the same, but is worth a word: ``field: words``."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstancePage:
     """Part of the list. Ask again with ``after=next`` until it is empty."""
@@ -136,6 +146,55 @@ class EditInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowSsl:
+    """The certificate of an instance. With ``test`` it is looked at now, and its domains are asked for, before it is told."""
+
+    target: str
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SslRecord:
+    """Everything of an instance's certificate (SSL-5). No key is in it."""
+
+    instance: str
+    strategy: str
+    network: str
+    """The virtual network that says so."""
+    http_mode: str
+    """``redirect`` or ``disabled``; empty where there is plain HTTP only."""
+    key_storage: str
+    """Of the strategy ``per_instance``; empty otherwise."""
+    key: str
+    """SHA-256 of the public half of the key on record; empty where there is none."""
+    secret_id: str
+    domains: tuple[str, ...]
+    directory: str
+    """URL of the ACME directory."""
+    saved: CertificateFacts | None
+    """What the settings have (``per_instance``); a running machine may wait for a reprovision to have it too."""
+    in_use: CertificateFacts | None
+    """What the machine's agent set up."""
+    served: Served | None
+    """What somebody who connects is shown; ``None`` before it was looked at."""
+    mismatch: bool
+    """``served`` is another one than ``in_use``."""
+    days_left: int | None
+    untrusted: bool
+    """Of a staging directory."""
+    certificate_pem: str
+    """Leaf and chain, for copying."""
+    renew_at: datetime | None
+    """Next attempt by itself; ``None`` where nothing renews it."""
+    renewal_problem: str
+    retry_at: datetime | None
+    """Before that the directory wants no requests."""
+    refusals: tuple[Problem, ...]
+    """Everything that a provision would be refused for."""
+    warnings: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ShowSettings:
     """Settings of an instance; with an empty target, those a new one would start with."""
 
@@ -166,7 +225,8 @@ class InstanceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionInstance(OperationRequest):
-    pass
+    skip_dns_check: bool = False
+    """Do not look whether the domains lead to the public address, where the control plane sees other names than the world does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +240,8 @@ class ReprovisionInstance(OperationRequest):
     snapshot: str = ""
     """Id of a snapshot the data disk is first set back to; empty keeps it as it is."""
     confirmed: bool = False
+    skip_dns_check: bool = False
+    """As of :class:`ProvisionInstance`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +273,11 @@ class RetryStartup(OperationRequest):
 class GrowDisk(OperationRequest):
     size_gb: int = 0
     """GiB the data disk is to have: more than now, and no more than its settings allow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewCertificate(OperationRequest):
+    """Have the certificate of the strategy ``letsencrypt`` issued anew now, whatever is left of the present one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

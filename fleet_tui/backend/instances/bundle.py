@@ -39,6 +39,8 @@ class Manifest:
     """Brings the data of ``$FLEET_PREVIOUS_VERSION`` to this version; may be run again after a failure."""
     stop: str = ""
     """Asks the process ``$FLEET_PID`` to end; without it SIGTERM does."""
+    reload: str = ""
+    """Has the process ``$FLEET_PID`` read its certificate again; without it the application is restarted when that was renewed."""
     health: str = ""
     """Path that answers 2xx or 3xx while all is well; empty: an open port is enough."""
     port: int = 8080
@@ -186,6 +188,7 @@ _FIELDS: Mapping[str, tuple[bool, Callable[[Any], str]]] = {
     "upgrade": (False, _command),
     "start": (True, _start),
     "stop": (False, _command),
+    "reload": (False, _command),
     "health": (False, _matches(re.compile(r"(/[\x21-\x7e]{0,200})?\Z"), "a path that begins with /")),
     "port": (False, _port),
 }

@@ -18,6 +18,7 @@ from fleet_tui.backend.instances.images import choose_image
 from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_ACTIONS, TEMPLATE_COPY, network_copy, template_copy
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
+from fleet_tui.backend.instances.serving import certificate_section
 from fleet_tui.backend.instances.setup_actions import Seal, opened
 from fleet_tui.backend.instances.tasks import is_own, needs_ansible, read_tasks
 from fleet_tui.backend.instances.template_fields import public_keys
@@ -43,10 +44,10 @@ def start_up_document(tx: Session, row: InstanceRow, drivers: Drivers, held: boo
         "disk": {"id": row.disk_id, "path": row.disk_path, "size_gb": settings["data_disk.size_gb"]},
         "port": row.port,
         "addresses": {"private_ip": row.private_ip, "public_ip": row.public_ip, "host_name": row.host_name},
-        "certificate": {
-            "strategy": network["https_strategy"], "common_name": row.label,
-            "sans": subject_alternative_names(row, settings.get("ssl.sans", [])),
-        },
+        "certificate": certificate_section(
+            row, settings, network["https_strategy"], drivers.certificates.directory(network["acme_directory"]), network["region"],
+        ),
+        "http": {"mode": network["http_mode"] if network["https_strategy"] != "none" else "plain", "port": row.http_port or 80},
         "application": {**image.manifest, "bundle_sha256": image.sha256},
         "actions": actions_document(template, drivers),
         "machine": {"is_whole": network["provider"] not in SHARED_MACHINES},
@@ -111,12 +112,6 @@ def _directory(tx: Session, row: InstanceRow, network: dict[str, Any]) -> dict[s
     }
 
 
-def subject_alternative_names(row: InstanceRow, extra: Iterable[str]) -> list[str]:
-    """Addresses the instance is known by, then the names given, each once."""
-    names = [row.private_ip, row.public_ip, row.host_name, *extra]
-    return list(dict.fromkeys(name for name in names if name))
-
-
 def image_of(tx: Session, row: InstanceRow, held: bool = False) -> ImageRow:
     """The image to run: what the settings ask for now, or with ``held`` the one that is installed."""
     settings = standing(row) if held else row.settings
@@ -146,13 +141,18 @@ def assign_port(tx: Session, row: InstanceRow) -> int:
             raise InvalidInput(complaint, problems=[Problem("template", complaint)], hint="give one of them a template with another port")
         row.port = fixed
     elif row.port is None or not FIRST_PORT <= row.port <= LAST_PORT:
-        given = set(tx.scalars(select(InstanceRow.port).where(InstanceRow.port.is_not(None))))
-        free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in given and _is_free(port))
-        port = next(free, None)
-        if port is None:
-            raise NoCapacity(f"all ports from {FIRST_PORT} to {LAST_PORT} are given away", hint="delete an instance")
-        row.port = port
+        row.port = free_port(tx)
     return row.port
+
+
+def free_port(tx: Session) -> int:
+    """The lowest port that no instance has and nobody listens on. Raises NoCapacity."""
+    columns = (InstanceRow.port, InstanceRow.http_port)
+    given = {port for column in columns for port in tx.scalars(select(column).where(column.is_not(None)))}
+    free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in given and _is_free(port))
+    if (port := next(free, None)) is None:
+        raise NoCapacity(f"all ports from {FIRST_PORT} to {LAST_PORT} are given away", hint="delete an instance")
+    return port
 
 
 def fixed_port(actions: Iterable[SetupAction]) -> int | None:

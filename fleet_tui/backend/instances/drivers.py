@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fleet_tui.backend.certificates.rules import Rules
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import WrongState
 from fleet_tui.backend.providers import Door, Provider, Providers
@@ -42,6 +43,7 @@ class Drivers:
     """For secrets of templates and instances."""
     disk_warning: float = 0.80
     disk_critical: float = 0.90
+    certificates: Rules = field(default_factory=Rules)
     far_door: Door | None = None
     """Where agents on other machines call; ``None`` where this site has no such door."""
 

@@ -47,6 +47,10 @@ class Field:
     """Further rule: gives the complaint, or an empty string."""
     strategies: tuple[str, ...] = ()
     """HTTPS strategies of the virtual network under which the field means anything; empty for all."""
+    storages: tuple[str, ...] = ()
+    """Key storages under which it means anything, among those; empty for all."""
+    raw: bool = False
+    """Taken exactly as it is given, because the daemon looks at its bytes; what is kept is what it made of them."""
     is_needed: bool = False
     """Whether it must not be empty."""
     providers: tuple[str, ...] = ()
@@ -57,6 +61,9 @@ class Field:
         """The default, as a value that may be kept and changed."""
         return list(self.default) if self.kind == "list" else self.default
 
+
+KEY_STORAGES = ("inline_encrypted", "secret_manager", "vault_bundle")
+"""Where the private key of a certificate given by hand lives (spec 5.2)."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,62}\Z")
 _ID = re.compile(r"i-[0-9a-z]{8}\Z", re.IGNORECASE)
@@ -101,6 +108,29 @@ def _sans(values: list[str]) -> str:
         elif complaint := host_name_complaint(value):
             return complaint
     return ""
+
+
+def domain_complaint(value: str) -> str:
+    """Why ``value`` is no domain that a certificate authority on the internet would certify; empty if it is one."""
+    if "*" in value:
+        return f"{value!r} is a wildcard, which needs another way of proof than the one there is; name each host"
+    if _ADDRESS.match(value):
+        return f"{value!r} is an address; a domain is needed"
+    if complaint := host_name_complaint(value):
+        return complaint
+    return "" if "." in value.strip(".") else f"{value!r} is no full domain name; give it with its domain, such as web.example.org"
+
+
+def _domains(values: list[str]) -> str:
+    if len(values) > 100:
+        return f"{len(values)} domains; a certificate has at most 100"
+    return next((complaint for value in values if (complaint := domain_complaint(value))), "")
+
+
+def _secret_id(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9/_+=.@:-]{1,2048}", value) or not value:
+        return ""
+    return f"{clean(value, 60)!r} is neither the name nor the ARN of a secret"
 
 
 def _tags(values: list[str]) -> str:
@@ -150,6 +180,23 @@ FIELDS: tuple[Field, ...] = (
     Field("data_disk.size_max_gb", "At most", "Data disk", "int", "L", 50, "not less than the size", 10, 65536, unit="GiB"),
     Field("ssl.sans", "Extra host names", "HTTPS", "list", "R", (), "host names or IP addresses", check=_sans,
           help="added to the certificate", strategies=("self_signed",)),
+    Field("ssl.key_storage", "Key storage", "HTTPS", "choice", "R", "inline_encrypted", choices=KEY_STORAGES, strategies=("per_instance",),
+          help="where the private key lives: entered here, in a secret, or in a secret together with its certificates"),
+    Field("ssl.certificate_pem", "Certificate", "HTTPS", "multiline", "R", "", "PEM: the server's own certificate first, then its chain",
+          strategies=("per_instance",), storages=("inline_encrypted", "secret_manager"), raw=True),
+    Field("ssl.private_key_pem", "Private key", "HTTPS", "secret", "R", "", "PEM, without a passphrase; never shown again",
+          strategies=("per_instance",), storages=("inline_encrypted",)),
+    Field("ssl.secret_id", "Secret", "HTTPS", "text", "R", "", "name or ARN of a secret", check=_secret_id, strategies=("per_instance",),
+          storages=("secret_manager", "vault_bundle"), help="the key in PEM, or with the certificates: a bundle in PEM or PKCS#12"),
+    Field("ssl.password_secret_id", "Password's secret", "HTTPS", "text", "R", "", "name or ARN of a secret", check=_secret_id,
+          strategies=("per_instance",), storages=("vault_bundle",), help="for a PKCS#12 bundle that has a password"),
+    Field("ssl.region", "Region of the secret", "HTTPS", "text", "R", "", "ignored: the secret is read in the instance's own region", maximum=40,
+          check=lambda value: "" if re.fullmatch(r"[A-Za-z0-9-]*", value) else f"{clean(value, 60)!r} is no region",
+          strategies=("per_instance",), storages=("secret_manager", "vault_bundle"), help="deprecated"),
+    Field("domains", "Domains", "HTTPS", "list", "R", (), "full domain names, no wildcards, no addresses", check=_domains,
+          strategies=("letsencrypt",), help="each must lead to the public address"),
+    Field("public_ip_allocation", "Public address", "Network", "text", "R", "", "id of a reserved address, or the address itself", maximum=100,
+          check=lambda value: "" if re.fullmatch(r"[A-Za-z0-9.:_/-]*", value) else f"{clean(value, 60)!r} is no id of an address"),
     Field("auto_snapshot.enabled", "Automatic snapshots", "Snapshots", "bool", "L", False),
     Field("auto_snapshot.period_h", "Every", "Snapshots", "int", "L", 24, "1 to 720", 1, 720, unit="hours"),
     Field("auto_snapshot.keep", "Keep", "Snapshots", "int", "L", 7, "0 to 1000; 0 keeps all", 0, 1000),
@@ -191,6 +238,11 @@ def parse(field: Field, value: Any) -> tuple[Any, str]:
     return parsed, field.check(parsed) if field.check and (parsed or field.kind == "text") else ""
 
 
+def is_meant(field: Field, strategy: str, storage: str) -> bool:
+    """Whether a field means anything under that HTTPS strategy of the network and that key storage."""
+    return (not field.strategies or strategy in field.strategies) and (not field.storages or storage in field.storages)
+
+
 def _typed(field: Field, value: Any) -> tuple[Any, str]:
     if field.kind == "int":
         try:
@@ -212,7 +264,7 @@ def _typed(field: Field, value: Any) -> tuple[Any, str]:
         return _pairs(value)
     if not isinstance(value, str):
         return value, "text is needed"
-    if field.kind == "secret":
+    if field.kind == "secret" or field.raw:
         return value, ""
     if field.kind == "multiline":
         return "\n".join(clean(line, len(line)) for line in value.replace("\r\n", "\n").split("\n")), ""

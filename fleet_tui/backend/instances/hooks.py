@@ -10,9 +10,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates.keys import forget_certificates
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances.links import pending_of
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
+from fleet_tui.backend.instances.settings import forget_unused_keys
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
 from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
 from fleet_tui.backend.operations import ErrorRecord
@@ -22,6 +24,8 @@ from fleet_tui.backend.telemetry.rows import AgentRow
 Results = Mapping[str, Mapping[str, Any]]
 Extra = Callable[[Session, InstanceRow, OperationFacts, Results], None]
 
+CHECK_STEP = "check-settings"
+"""Of a reprovision: looks whether the new machine could serve, while the old one still does."""
 DEPROVISION_STEPS = frozenset({"stop-application", "unmount", "detach-data-disk", "terminate-machine", "release-address"})
 
 
@@ -46,7 +50,7 @@ def begin(action: str) -> Callable[[Session, OperationFacts], None]:
             return
         _agent_lines(tx, row, op.id)
         if move.during is not None:
-            row.state = move.during.value
+            row.came_from, row.state = row.state, move.during.value
             row.failed_stage, row.failure = None, ""
             row.health, row.health_detail = None, ""
         changed(tx, row)
@@ -81,7 +85,10 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
         if row is None:
             return
         agent = _agent_lines(tx, row, None)
-        if move.during is not None:
+        if failed_step == CHECK_STEP and row.came_from in (InstanceState.RUNNING.value, InstanceState.STOPPED.value):
+            row.state = row.came_from  # refused before anything was touched
+            row.health = Health.OK.value if row.state == InstanceState.RUNNING.value else None
+        elif move.during is not None:
             stage = _stage(move, failed_step, agent, op)
             # The stage is shown beside the failure, so the sentence need not repeat it.
             _settle(row, move, error.message.removeprefix(f"start-up failed at {stage.removeprefix('startup:')}: "), stage)
@@ -144,6 +151,7 @@ def applied(tx: Session, row: InstanceRow, op: OperationFacts, results: Results)
         row.applied = dict(used["settings"])
         row.image = str(used["image"])
         row.pending = pending_of(tx, row)
+        forget_unused_keys(tx, row)
 
 
 def deprovisioned(tx: Session, row: InstanceRow, op: OperationFacts, results: Results) -> None:
@@ -168,5 +176,6 @@ def deleted(tx: Session, row: InstanceRow, op: OperationFacts, results: Results)
     if not op.parameters.get("keep_snapshots"):
         for snapshot in tx.query(SnapshotRow).filter_by(instance_id=row.id, automatic=True):
             tx.delete(snapshot)
+    forget_certificates(tx, f"instance:{row.id}")
     tx.delete(row)
     append(tx, type="instance.deleted", ref=f"instance:{row.id}", operation_id=op.id, text=f"instance {op.target} deleted")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import InUse
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import network_fields, template_fields
-from fleet_tui.backend.instances.fields import FIELDS
+from fleet_tui.backend.instances.fields import FIELDS, Field
 from fleet_tui.backend.instances.profiles import LinkedInstance
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.setup_actions import comparable
@@ -59,14 +59,24 @@ def reasons(row: InstanceRow, template: TemplateRow, network: NetworkRow) -> dic
     if row.applied is None:
         return {}
     applied = row.applied
-    # What an instance was saved without, because its program knew no such field, is what the field begins with.
-    values = {f.name: (applied.get(f.name, f.initial), row.settings.get(f.name, f.initial)) for f in FIELDS if f.change_class == "R"}
-    found = {name: f"was {_word(was)}, will be {_word(now)}" for name, (was, now) in values.items() if was != now}
+    found = {f.name: _why(f, applied, row.settings) for f in FIELDS if f.change_class == "R" and _of(f, row.settings) != _of(f, applied)}
     if "template" not in found and (changes := template_changes(applied, template)):
         found["template"] = f"{template.label} was changed: {', '.join(changes)}"
     if "virtual_network" not in found and (changes := network_changes(applied, network)):
         found["virtual_network"] = f"{network.label} was changed: {', '.join(changes)}"
     return found
+
+
+def _of(field: Field, values: Mapping[str, Any]) -> Any:
+    """A field's value; its default where it was saved before there was the field."""
+    value = values.get(field.name, field.initial)
+    return list(value) if field.kind == "list" else value
+
+
+def _why(field: Field, applied: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    if field.kind == "secret" or field.raw:
+        return "another one was saved"
+    return f"was {_word(_of(field, applied))}, will be {_word(_of(field, settings))}"
 
 
 def template_changes(applied: Mapping[str, Any], row: TemplateRow) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend import instances as face
+from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
-from fleet_tui.backend.instances import hooks, startup
+from fleet_tui.backend.instances import hooks, prerequisites, renewals, ssl_settings, startup
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
@@ -24,6 +26,9 @@ from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, planned
 
+_clock = SystemClock()
+RENEWAL_S = 420.0
+"""Longest renewal; the agent gives up earlier."""
 _RUN_ACTIONS = frozenset({"provision", "reprovision", "retry", "replay-actions"})
 """Verbs that run the template's setup actions as they are now."""
 Words = Callable[[Session, InstanceRow, Any], Iterable[str]]
@@ -85,6 +90,17 @@ def _larger(tx: Session, row: InstanceRow, request: face.GrowDisk) -> Iterable[F
     else:
         return
     yield InvalidInput(f"the data disk of {row.label} cannot become that large: {why}", problems=[Problem("size_gb", why)])
+
+
+def _servable(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetError]:
+    """Spec 4.8: what a certificate lacks is said before anything is done, all of it."""
+    if problems := ssl_settings.missing(tx, row, _clock.now()):
+        yield prerequisites.lacking(row.label, problems)
+
+
+def _rebuildable(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[FleetError]:
+    yield from _snapshot_exists(tx, row, request)
+    yield from _servable(tx, row, request)
 
 
 def _reason(tx: Session, row: InstanceRow, request: face.SnapshotDisk) -> Iterable[FleetError]:
@@ -181,12 +197,15 @@ def _kind(action: str, title: str, steps: tuple[Step, ...], request: type[Operat
 
 OPERATIONS: tuple[OperationKind, ...] = (
     _kind("provision", "provision", _provisioning(s.remove_machine_unless_started), face.ProvisionInstance,
-          _prepare("provision", _made, _second_deployer), hooks.applied, undo="deprovision (D) takes the machine away again; the data stays"),
+          _prepare("provision", _made, _second_deployer, _servable, keep=("skip_dns_check",)), hooks.applied,
+          undo="deprovision (D) takes the machine away again; the data stays"),
     _kind("deprovision", "deprovision", (*_DEPROVISIONING, Step("note-storage", s.note_storage)), face.DeprovisionInstance,
           _prepare("deprovision", _removed, _down, _confirmed, keep=("force",)), hooks.deprovisioned, "disruptive", "provision (P) brings it back"),
     _kind("reprovision", "reprovision", (
-              *_DEPROVISIONING, Step("restore-data-disk", restore_disk), *_provisioning(s.remove_machine)),
-          face.ReprovisionInstance, _prepare("reprovision", _rebuilt, _down, _snapshot_exists, keep=("snapshot",)), hooks.applied, "disruptive"),
+              Step(hooks.CHECK_STEP, prerequisites.check), *_DEPROVISIONING, Step("restore-data-disk", restore_disk),
+              *_provisioning(s.remove_machine)),
+          face.ReprovisionInstance, _prepare("reprovision", _rebuilt, _down, _rebuildable, keep=("snapshot", "skip_dns_check")), hooks.applied,
+          "disruptive"),
     _kind("stop", "stop", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2)), face.StopInstance,
           _prepare("stop", _says("{} stops; machine and data stay"), _down, _confirmed), danger="disruptive", undo="start (S) brings it back"),
     _kind("start", "start", _STARTUP, face.StartInstance, _prepare("start", _says("{} starts")), hooks.applied),
@@ -198,11 +217,19 @@ OPERATIONS: tuple[OperationKind, ...] = (
               Step("replay-actions", s.tell_agent("replay-actions", lambda d: d.timeouts.action_s * 4, _actions)),),
           face.ReplayActions, _prepare("replay-actions", _says("the setup actions of {} run again"))),
     _kind("retry", "retry start-up", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2), *_STARTUP), face.RetryStartup,
-          _prepare("retry", _says("{} goes through its start-up again, on the same machine")), hooks.applied),
+          _prepare("retry", _says("{} goes through its start-up again, on the same machine"), rule=_servable), hooks.applied),
     _kind("grow", "grow data disk", (
               Step("grow-disk", grow_disk, attempts=2),
               Step("grow-file-system", s.tell_agent("grow-disk", lambda d: 300.0, needed=False))),
           face.GrowDisk, _prepare("grow", _grown, rule=_larger, keep=("size_gb",)), hooks.grown),
+    replace(
+        _kind("renew-certificate", "renew certificate", (
+                  Step("renew", s.tell_agent("renew-certificate", lambda d: RENEWAL_S)), Step("look", renewals.look_for_it)),
+              face.RenewCertificate,
+              _prepare("renew-certificate", _says("{} has a new certificate issued, and serves with it"), rule=renewals.refusals),
+              renewals.renewed),
+        failed=renewals.failed,
+    ),
     _kind("snapshot", "snapshot", (
               Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row, drivers: {"limit_s": 600}, needed=False), undo=thaw),
               Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),

@@ -97,12 +97,17 @@ class InstanceRow(Base):
     """An instance. ``settings`` is what was saved, ``applied`` what its machine was made with."""
 
     __tablename__ = "instance"
-    __table_args__ = (Index("instance_by_state", "state"),)
+    __table_args__ = (
+        Index("instance_by_state", "state"), Index("instance_by_http_port", "http_port", unique=True),
+        Index("instance_by_certificate_end", "certificate_not_after"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     label: Mapped[str] = mapped_column(String(63))
     kind: Mapped[str] = mapped_column(String(20))
     state: Mapped[str] = mapped_column(String(20), default="new")
+    came_from: Mapped[str] = mapped_column(String(20), default="", server_default="")
+    """State before the operation that runs, which a refusal goes back to that touched nothing."""
     failed_stage: Mapped[str | None] = mapped_column(String(80))
     failure: Mapped[str] = mapped_column(Text, default="")
     health: Mapped[str | None] = mapped_column(String(20))
@@ -116,6 +121,8 @@ class InstanceRow(Base):
     host: Mapped[str | None] = mapped_column(String(253))
     port: Mapped[int | None] = mapped_column(Integer, unique=True)
     """Port of this machine its application was given; kept while the instance exists, so its URL stays."""
+    http_port: Mapped[int | None] = mapped_column(Integer)
+    """Where plain HTTP is answered, when machines share the ports of one; ``None`` is 80."""
     private_ip: Mapped[str | None] = mapped_column(String(45))
     public_ip: Mapped[str | None] = mapped_column(String(45))
     host_name: Mapped[str | None] = mapped_column(String(253))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.errors import InternalError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings
-from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, field_words, problems_of
+from fleet_tui.backend.instances import CreateInstance, EditInstance, InstanceSettings, ssl_settings
+from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, defaults, field_words, is_meant, problems_of
 from fleet_tui.backend.instances.images import choose_image, list_images, version_key
 from fleet_tui.backend.instances.links import pending_of, reasons
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.instances.templates import find_template, refused_actions
 from fleet_tui.backend.instances.virtual_networks import find_network
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import new_id
 
 
@@ -36,8 +38,15 @@ def find_row(tx: Session, target: str) -> InstanceRow:
     return row
 
 
-def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
-    """Save a new instance; the same ``request_id`` finds the one it made before."""
+def create(
+    tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | None = None, warn: Callable[[Problem], None] = lambda problem: None,
+) -> InstanceRow:
+    """Save a new instance; the same ``request_id`` finds the one it made before.
+
+    Args:
+        sealer: for keys that are entered.
+        warn: takes what was saved all the same, but is worth a word.
+    """
     if request.request_id:
         known = tx.scalar(select(InstanceRow).where(InstanceRow.request_id == request.request_id))
         if known is not None:
@@ -54,6 +63,8 @@ def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
     label = str(parsed.get("label", ""))
     if tx.scalar(select(InstanceRow.id).where(func.lower(InstanceRow.label) == label.lower())):
         problems.append(Problem("label", f"{label!r} is taken; labels are unique whatever their case"))
+    taken = ssl_settings.take(tx, parsed, {}, _given(parsed, said), clock.now(), None) if not problems else ssl_settings.Taken()
+    problems += taken.problems
     if problems:
         raise InvalidInput(field_words("the instance cannot be saved", problems, BY_NAME), problems=problems)
     template, network = find_template(tx, parsed["template"]), find_network(tx, parsed["virtual_network"])
@@ -66,12 +77,18 @@ def create(tx: Session, request: CreateInstance, clock: Clock) -> InstanceRow:
     )
     tx.add(row)
     _flush(tx, label)
+    _seal(tx, row, taken, sealer, clock)
     append(tx, type="instance.created", ref=f"instance:{row.id}", text=f"instance {row.label} saved")
+    for problem in taken.warnings:
+        warn(problem)
     return row
 
 
-def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
-    """Save changes made from ``request.version``; refuses when the record moved on in a field that matters.
+def edit(
+    tx: Session, request: EditInstance, clock: Clock, sealer: Sealer | None = None, warn: Callable[[Problem], None] = lambda problem: None,
+) -> InstanceRow:
+    """Save changes made from ``request.version``; refuses when the record moved on in a field that matters. ``sealer`` and ``warn`` as in
+    :func:`create`.
 
     Raises:
         WrongState: saved by somebody else meanwhile; details ``fields`` give theirs and yours for what differs.
@@ -79,14 +96,25 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
     """
     row = find_row(tx, request.target)
     parsed, problems = problems_of({**row.settings, **request.changes})
-    changed = {name: parsed[name] for name in request.changes if name in parsed and parsed[name] != row.settings.get(name)}
+    given = {name for name in request.changes if name in parsed and parsed[name] != row.settings.get(name)}
     if request.version != row.version:
         theirs = {name: row.settings.get(name) for name in request.changes}
         raise WrongState(
             f"{row.label} was saved by somebody else meanwhile",
             hint="look at what differs, then save again", state=row.state, version=row.version,
-            fields={name: {"theirs": theirs[name], "yours": value} for name, value in request.changes.items() if theirs[name] != value},
+            fields={
+                name: {"theirs": theirs[name], "yours": value if name in BY_NAME and not _is_secret(name, value) else "••••"}
+                for name, value in request.changes.items() if theirs[name] != value
+            },
         )
+    wrong = {problem.field for problem in problems}
+    taken = ssl_settings.Taken()
+    if not wrong & ssl_settings.FIELDS:
+        taken = ssl_settings.take(tx, parsed, row.settings, given, clock.now(), row.host_name)
+        problems += taken.problems
+        if given & ssl_settings.FIELDS:
+            given |= {name for name in (ssl_settings.CERTIFICATE, ssl_settings.KEY) if parsed.get(name, "") != row.settings.get(name, "")}
+    changed = {name: parsed[name] for name in given if parsed[name] != row.settings.get(name)}
     locked = locked_fields(row)
     problems += [Problem(name, locked[name]) for name in changed if name in locked]
     problems += _register_problems(tx, {name: changed[name] for name in changed})
@@ -107,8 +135,41 @@ def edit(tx: Session, request: EditInstance, clock: Clock) -> InstanceRow:
         row.version += 1
         row.updated_at = clock.now()
         _flush(tx, row.label)
-        append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(changed)}")
+        if {ssl_settings.CERTIFICATE, ssl_settings.KEY} & set(changed):
+            _seal(tx, row, taken, sealer, clock)
+        append(tx, type="instance.changed", ref=f"instance:{row.id}", text=f"settings of {row.label} saved: {', '.join(sorted(changed))}")
+    for problem in taken.warnings:
+        warn(problem)
     return row
+
+
+def _given(parsed: Mapping[str, Any], said: Mapping[str, Any]) -> set[str]:
+    """Fields of a new instance that say something."""
+    return {name for name in said if name in parsed and parsed[name] not in ("", [], None)}
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Also what a person pasted into the wrong field."""
+    return BY_NAME[name].kind == "secret" or "PRIVATE KEY" in str(value)
+
+
+def _seal(tx: Session, row: InstanceRow, taken: ssl_settings.Taken, sealer: Sealer | None, clock: Clock) -> None:
+    """Keep a key that was entered; one that nothing uses any more goes."""
+    ref = f"instance:{row.id}"
+    if taken.key is not None:
+        if sealer is None:
+            raise InternalError("a key was entered where none can be sealed")
+        keys.keep(tx, ref, *taken.key, sealer, clock)
+        tx.flush()
+    forget_unused_keys(tx, row)
+
+
+def forget_unused_keys(tx: Session, row: InstanceRow) -> None:
+    """Keys neither of what is saved nor of what runs; while a machine is being made it may be on its way to fetch one."""
+    if InstanceState(row.state).is_transitional:
+        return
+    marks = (str((values or {}).get(ssl_settings.KEY) or "") for values in (row.settings, row.applied))
+    keys.forget(tx, f"instance:{row.id}", [key_id for mark in marks if (key_id := keys.key_id_of(mark))])
 
 
 def locked_fields(row: InstanceRow | None) -> dict[str, str]:
@@ -124,11 +185,15 @@ def show(tx: Session, target: str) -> InstanceSettings:
     strategy = _strategy(tx, row.network_id) if row else None
     provider = tx.scalar(select(NetworkRow.provider).where(NetworkRow.id == row.network_id)) if row else None
     elsewhere = tuple(f.name for f in FIELDS if f.providers and provider not in f.providers)
-    hidden = {f.name: "" for f in FIELDS if row and f.strategies and strategy not in f.strategies}
     values = {**defaults(), **(row.settings if row else {})}
     locked = locked_fields(row)
-    locked.update(dict.fromkeys(hidden, f"means nothing on this virtual network (HTTPS strategy {strategy})"))
-    locked.update(dict.fromkeys(elsewhere, f"means nothing on this virtual network (it runs on {provider})") if row else {})
+    for f in FIELDS if row else ():
+        if f.name in elsewhere:
+            locked[f.name] = f"means nothing on this virtual network (it runs on {provider})"
+        elif f.strategies and strategy not in f.strategies:
+            locked[f.name] = f"means nothing on this virtual network (HTTPS strategy {strategy})"
+        elif not is_meant(f, str(strategy), str(values.get(ssl_settings.STORAGE))):
+            locked[f.name] = f"means nothing with the key storage {values.get(ssl_settings.STORAGE)}"
     applied = {name: row.applied.get(name) for name in row.pending if row.applied} if row else {}
     return InstanceSettings(
         target=row.label if row else "", version=row.version if row else 0, values=values, applied=applied, locked=locked,

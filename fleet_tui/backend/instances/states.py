@@ -82,6 +82,7 @@ MOVES: Mapping[str, Move] = {
         Move("restart-app", frozenset({S.RUNNING}), None, None, ""),
         Move("replay-actions", frozenset({S.RUNNING}), None, None, ""),
         Move("grow", frozenset({S.RUNNING}), None, None, ""),
+        Move("renew-certificate", frozenset({S.RUNNING}), None, None, ""),
         Move("snapshot", frozenset({S.RUNNING, S.STOPPED, S.DEPROVISIONED}), None, None, ""),
         Move("retry", frozenset({S.FAILED}), S.STARTING_UP, S.RUNNING, "startup"),
         Move("delete", frozenset({S.NEW, S.DEPROVISIONED, S.FAILED}), S.DELETING, None, "delete"),

@@ -12,10 +12,14 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances.document import assign_port, image_of
+from fleet_tui.backend.instances import ssl_settings
+from fleet_tui.backend.instances.document import assign_port, free_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, network_copy, template_copy
+from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
+from fleet_tui.backend.instances.prerequisites import check_domains, lacking, literal_address
 from fleet_tui.backend.instances.rows import InstanceRow
+from fleet_tui.backend.instances.serving import answers_http
 from fleet_tui.backend.instances.settings import check_image
 from fleet_tui.backend.instances.specs import disk_spec, machine_spec
 from fleet_tui.backend.instances.templates import find_template, refuse_unfit
@@ -68,7 +72,14 @@ def validate(ctx: StepContext) -> Result:
         network = find_network(tx, row.settings["virtual_network"])
         drivers.door_for(drivers.providers.named(network.provider))
         refuse_unfit(find_template(tx, row.settings["template"]), network)
+        if not answers_http(network.https_strategy, network.http_mode) or network.provider not in SHARED_MACHINES:
+            row.http_port = None
+        elif row.http_port is None:
+            row.http_port = free_port(tx)
+        if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
+            raise lacking(row.label, problems)
         size = row.settings["data_disk.size_gb"]
+    check_domains(ctx)
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh
@@ -182,13 +193,17 @@ def assign_address(ctx: StepContext) -> Result:
     info = provider.find_machine(machine)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        row.private_ip, row.public_ip, row.host_name = info.private_ip or None, info.public_ip or None, info.host_name or None
+        row.private_ip, row.host_name = info.private_ip or None, info.host_name or None
+        row.public_ip = info.public_ip or literal_address(str(row.settings.get("public_ip_allocation") or "")) or None
         row.host = info.host or info.host_name or provider.name
-        scheme = "http" if find_network(tx, row.settings["virtual_network"]).https_strategy == "none" else "https"
-        row.url = f"{scheme}://{info.public_ip or info.private_ip}:{row.port}/"
+        strategy = find_network(tx, row.settings["virtual_network"]).https_strategy
+        domains = row.settings.get("domains") if strategy == "letsencrypt" else ()
+        scheme = "http" if strategy == "none" else "https"
+        row.url = f"{scheme}://{domains[0] if domains else row.public_ip or row.private_ip}:{row.port}/"
         changed(tx, row)
         url = row.url
     ctx.say(f"address {info.private_ip}, URL {url}")
+    check_domains(ctx)
     return {"url": url}
 
 

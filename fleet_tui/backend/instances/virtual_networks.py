@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates.keys import forget_accounts
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.rows import ZoneRow
@@ -215,6 +216,7 @@ def delete_network(tx: Session, request: DeleteVirtualNetwork) -> str:
     if request.confirm != row.label:
         raise ConfirmationRequired(f"deleting virtual network {row.label} cannot be undone", hint=f"type its label: --confirm {row.label!r}")
     label = row.label
+    forget_accounts(tx, row.id)
     tx.delete(row)
     try:
         tx.flush()

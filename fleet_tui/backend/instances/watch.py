@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.instances import certified
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import Health, InstanceState
@@ -38,6 +39,7 @@ class Watch:
             row.disk_used_bytes = agent.disk_used_bytes
         if change.facts:
             _take_facts(row, agent.facts)
+            certified.note(tx, row, agent.facts)
         was = row.health
         self._judge(row, agent, silent=False)
         if change or row.health != was:

@@ -296,6 +296,15 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class ReservesAddresses(Protocol):
+    """A provider with addresses that are reserved by an id."""
+
+    def reserved_address(self, allocation: str, region: str) -> str:
+        """The public address behind an id. ``NotFound`` if there is none."""
+        ...
+
+
 class Providers:
     """The providers of this site, by name.
 

@@ -202,6 +202,18 @@ class Agents:
         document: Mapping[str, Any] = json.loads(self._envelope.open(row.document, f"agent:{machine}"))
         return document
 
+    def authenticated(self, tx: Session, machine: str, key: str) -> tuple[AgentRow, Mapping[str, Any]]:
+        """The agent that calls, and the document it was given.
+
+        Raises:
+            AuthFailed: the key is not this machine's.
+        """
+        row = tx.get(AgentRow, machine)
+        if row is None or row.key_hash is None or not hmac.compare_digest(row.key_hash, _hash(key)):
+            raise AuthFailed("the key is not this machine's", hint="the machine was replaced; its agent should end")
+        document: Mapping[str, Any] = json.loads(self._envelope.open(row.document, f"agent:{machine}"))
+        return row, document
+
     def report(self, request: Report) -> Acknowledged:
         """Store what an agent says; then, with ``wait_s``, hold the answer until there is a command for it."""
         acknowledged = self._store_report(request)

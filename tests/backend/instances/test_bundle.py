@@ -41,7 +41,7 @@ def test_example_is_a_good_bundle(tmp_path: Path) -> None:
     manifest = pack(HELLO, tmp_path / "hello.tar")
     assert (manifest.name, manifest.health, manifest.port) == ("hello-app", "/healthz", 8080)
     assert read_manifest(tmp_path / "hello.tar") == manifest
-    assert set(manifest.as_document()) == {"name", "version", "install", "upgrade", "start", "stop", "health", "port"}
+    assert set(manifest.as_document()) == {"name", "version", "install", "upgrade", "start", "stop", "reload", "health", "port"}
 
 
 def test_packing_gives_the_same_bytes(tmp_path: Path) -> None:

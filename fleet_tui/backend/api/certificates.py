@@ -1,0 +1,15 @@
+"""Methods about certificates: rows of the one table."""
+
+from __future__ import annotations
+
+from fleet_tui.backend.api.method import Method
+from fleet_tui.backend.identity import Permission as P
+
+METHODS: tuple[Method, ...] = (
+    Method("instances.ssl", "instances.ShowSsl", "instances.SslRecord", P.STATES_READ, True),
+    Method("certificates.board", "certificates.ListBoard", "certificates.BoardEntry*", P.STATES_READ, True),
+    Method("instance.renew-certificate", "instances.RenewCertificate", "operations.Submitted", P.INSTANCES_OPERATE, False, danger="changes"),
+    Method("agent.material", "certificates.AskMaterial", "certificates.Material", P.AGENT, False),
+    Method("agent.order", "certificates.AskOrder", "certificates.OrderStanding", P.AGENT, False),
+)
+"""What a certificate says is public, so whoever sees states sees it; keys are in no reply but an agent's own."""

@@ -1,0 +1,59 @@
+"""What the methods about certificates do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fleet_tui.backend.api.dispatch import Handler
+from fleet_tui.backend.certificates import BoardEntry, ListBoard
+from fleet_tui.backend.errors import FleetError, Problem, WrongState
+from fleet_tui.backend.identity.caller import Caller
+from fleet_tui.backend.instances import ShowSsl, SslRecord, certified
+from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.looks import Looks
+from fleet_tui.backend.instances.prerequisites import domain_problem, literal_address
+from fleet_tui.backend.instances.settings import find_row
+from fleet_tui.backend.instances.supplies import Supplies
+from fleet_tui.backend.store import Store
+
+
+class CertificateAnswers:
+    """The verbs of certificates, by method name."""
+
+    def __init__(self, store: Store, drivers: Drivers, looks: Looks) -> None:
+        self._store, self._drivers, self._looks = store, drivers, looks
+        self._supplies = Supplies(store, drivers)
+
+    def table(self) -> Mapping[str, Handler]:
+        return {
+            "instances.ssl": self._show, "certificates.board": self._board,
+            "agent.material": lambda caller, r: self._supplies.material(r), "agent.order": lambda caller, r: self._supplies.order(r),
+        }
+
+    def _show(self, caller: Caller, request: ShowSsl) -> SslRecord:
+        if not request.test:
+            with self._store.read() as tx:
+                return certified.show(tx, request.target, self._drivers)
+        with self._store.read() as tx:
+            row = find_row(tx, request.target)
+            ref, expected = f"instance:{row.id}", literal_address(str(row.settings.get("public_ip_allocation") or "")) or row.public_ip or ""
+        with contextlib.suppress(WrongState):  # it does not run: there is nothing to look at
+            self._looks.look_now(ref)
+        with self._store.read() as tx:
+            record = certified.show(tx, ref, self._drivers)
+        return replace(record, refusals=(*record.refusals, *self._domains(record.domains, expected)))
+
+    def _domains(self, domains: Sequence[str], expected: str) -> Sequence[Problem]:
+        found = []
+        for domain in domains if expected else ():
+            try:
+                found.append(domain_problem(self._drivers, domain, expected))
+            except FleetError as problem:
+                found.append(Problem("domains", problem.message))
+        return [problem for problem in found if problem is not None]
+
+    def _board(self, caller: Caller, request: ListBoard) -> tuple[BoardEntry, ...]:
+        with self._store.read() as tx:
+            return certified.board(tx, request, self._drivers)

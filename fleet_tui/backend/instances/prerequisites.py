@@ -1,0 +1,96 @@
+"""What must be there before a machine is made or thrown away: material, domains that lead here. Everything that lacks is said at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
+from fleet_tui.backend.instances import ssl_settings
+from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.fields import BY_NAME
+from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.operations.catalogue import StepContext
+from fleet_tui.backend.providers import ReservesAddresses
+
+Result = Mapping[str, Any] | None
+
+
+def lacking(label: str, problems: Sequence[Problem]) -> InvalidInput:
+    """The refusal that lists everything."""
+    said = "; ".join(f"{BY_NAME[p.field].title if p.field in BY_NAME else p.field}: {p.message}" for p in problems)
+    return InvalidInput(
+        f"{label} cannot serve over HTTPS yet: {said}", problems=problems,
+        hint=f"`fleet instance ssl {shlex.quote(label)} --test` checks it without doing anything",
+    )
+
+
+def check(ctx: StepContext) -> Result:
+    """Step of a reprovision, before the machine that runs is touched."""
+    with ctx.read() as tx:
+        row = _row(ctx, tx)
+        problems, label = ssl_settings.missing(tx, row, ctx.use(Drivers).clock.now()), row.label
+    if problems:
+        raise lacking(label, problems)
+    check_domains(ctx)
+    return None
+
+
+def check_domains(ctx: StepContext) -> None:
+    """Whether each domain leads to the public address, and nowhere else is a certificate asked for (spec 5.3).
+
+    Raises:
+        InvalidInput: with both addresses, for each domain that does not.
+    """
+    if ctx.operation.parameters.get("skip_dns_check"):
+        return
+    drivers = ctx.use(Drivers)
+    with ctx.read() as tx:
+        row = _row(ctx, tx)
+        network = tx.get_one(NetworkRow, row.network_id)
+        if network.https_strategy != "letsencrypt":
+            return
+        domains, label, region = list(row.settings.get("domains") or ()), row.label, network.region
+        allocation, public_ip = str(row.settings.get("public_ip_allocation") or ""), row.public_ip
+        provider = drivers.providers.named(network.provider)
+    expected = literal_address(allocation)
+    if not expected and isinstance(provider, ReservesAddresses):
+        expected = provider.reserved_address(allocation, region)
+    expected = expected or public_ip or ""
+    if not expected:
+        ctx.say(f"where {', '.join(domains)} must lead is known once the machine has its address", "debug")
+        return
+    problems = [problem for domain in domains if (problem := domain_problem(drivers, domain, expected)) is not None]
+    if problems:
+        raise lacking(label, problems)
+    ctx.say(f"{', '.join(domains)} lead to {expected}")
+
+
+def domain_problem(drivers: Drivers, domain: str, expected: str) -> Problem | None:
+    """What is wrong with where a domain leads; asks the DNS."""
+    from fleet_tui.backend.certificates.lookup import addresses_of
+
+    found = addresses_of(domain, drivers.certificates.resolver)
+    if found and all(address == expected or ":" in address for address in found) and expected in found:
+        return None
+    leads = f"leads to {', '.join(found)}" if found else "leads nowhere"
+    return Problem("domains", f"{domain} {leads}, but the instance's public address is {expected}: correct its A record, or give --skip-dns-check")
+
+
+def literal_address(allocation: str) -> str:
+    """The address in an allocation that is named by the address itself; empty for one that a provider has to be asked for."""
+    try:
+        return str(ipaddress.ip_address(allocation))
+    except ValueError:
+        return ""
+
+
+def _row(ctx: StepContext, tx: Session) -> InstanceRow:
+    row = tx.get(InstanceRow, ctx.operation.target_ref.removeprefix("instance:"))
+    if row is None:
+        raise NotFound("the instance is gone", hint="nothing is left to do")
+    return row

@@ -1,0 +1,179 @@
+"""The protocol against Let's Encrypt's own test directory: issue, go on after a break, refusals, rate limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from fleet_tui.backend.certificates import acme
+from fleet_tui.backend.certificates.acme import Directory, RateLimited
+from fleet_tui.backend.certificates.lookup import addresses_of
+from fleet_tui.backend.errors import AuthFailed, InvalidInput, TimedOut, Unreachable
+from tests.backend.certificates.authority import openssl
+from tests.backend.certificates.directory import Limiter, Pebble, free_port, pebble
+
+
+class Proofs:
+    """Answers challenges."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+        proofs = self
+
+        class Visit(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                text = proofs.known.get(self.path.rpartition("/")[2], "")
+                self.send_response(200 if text else 404)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._server = HTTPServer(("127.0.0.1", 0), Visit)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def proofs() -> Iterator[Proofs]:
+    found = Proofs()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory, proofs: Proofs) -> Iterator[Pebble]:
+    with pebble(tmp_path_factory.mktemp("pebble"), proofs.port) as found:
+        yield found
+
+
+def request(folder: Path, *domains: str) -> tuple[str, Path]:
+    """(CSR, file of its key)."""
+    key = folder / f"{domains[0]}.key"
+    sans = ",".join(f"DNS:{name}" for name in domains)
+    made = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-subj", f"/CN={domains[0]}", "-addext", f"subjectAltName={sans}")
+    return made.decode(), key
+
+
+def account(ca: Pebble, url: str = "") -> Directory:
+    found = Directory(url or ca.url, acme.new_key(), ca_file=str(ca.ca))
+    found.register("ops@example.org")
+    return found
+
+
+def test_a_certificate_is_issued_and_trusted_by_the_directorys_root(ca: Pebble, proofs: Proofs, tmp_path: Path) -> None:
+    csr, key = request(tmp_path, "one.example.org", "two.example.org")
+    for name in ("one.example.org", "two.example.org"):
+        ca.lead(name, "127.0.0.1")
+    found = account(ca)
+    order = found.begin(csr)
+    assert order.state == "challenge" and len(order.proofs) == 2
+    again = found.begin(csr, order.url)
+    assert (again.url, set(again.proofs)) == (order.url, set(order.proofs)), "an order that was begun goes on"
+    proofs.known = dict(order.proofs)
+    done = found.advance(csr, order.url)
+    assert done.state == "issued", done
+    assert found.advance(csr, order.url) == done, "asked again, the same certificate is given"
+    (tmp_path / "chain.pem").write_text(done.certificate_pem)
+    (tmp_path / "root.pem").write_text(ca.root())
+    openssl("verify", "-CAfile", tmp_path / "root.pem", "-untrusted", tmp_path / "chain.pem", "-verify_hostname", "two.example.org", tmp_path / "chain.pem")
+    assert openssl("x509", "-in", tmp_path / "chain.pem", "-noout", "-pubkey") == openssl("pkey", "-in", key, "-pubout")
+
+
+def test_an_account_is_found_again_by_its_key(ca: Pebble) -> None:
+    key = acme.new_key()
+    first = Directory(ca.url, key, ca_file=str(ca.ca)).register("ops@example.org")
+    assert Directory(ca.url, key, ca_file=str(ca.ca)).register("ops@example.org") == first
+    assert Directory(ca.url, acme.new_key(), ca_file=str(ca.ca)).register("ops@example.org") != first
+
+
+def test_another_process_goes_on_with_the_order(ca: Pebble, proofs: Proofs, tmp_path: Path) -> None:
+    csr, _ = request(tmp_path, "resumed.example.org")
+    ca.lead("resumed.example.org", "127.0.0.1")
+    key = acme.new_key()
+    first = Directory(ca.url, key, ca_file=str(ca.ca))
+    uri = first.register("ops@example.org")
+    order = first.begin(csr)
+    proofs.known = dict(order.proofs)
+    second = Directory(ca.url, key, uri, str(ca.ca))
+    assert second.advance(csr, order.url).state == "issued"
+
+
+def test_a_proof_that_cannot_be_read_is_told_with_the_reason(ca: Pebble, proofs: Proofs, tmp_path: Path) -> None:
+    csr, _ = request(tmp_path, "lost.example.org")
+    ca.lead("lost.example.org", "127.0.0.1")
+    proofs.known = {}
+    found = account(ca)
+    refused = found.advance(csr, found.begin(csr).url)
+    assert refused.state == "refused" and "lost.example.org: " in refused.problem and "404" in refused.problem
+    assert found.begin(csr).state == "challenge", "the next attempt is a new order"
+
+
+def test_an_order_that_the_directory_forgot(ca: Pebble, proofs: Proofs, tmp_path: Path) -> None:
+    csr, _ = request(tmp_path, "forgotten.example.org")
+    found = account(ca)
+    gone = ca.url.replace("/dir", "/my-order/nowhere")
+    assert found.begin(csr, gone).state == "challenge"
+    assert found.advance(csr, gone).state == "refused"
+
+
+def test_a_name_the_directory_does_not_certify(ca: Pebble, tmp_path: Path) -> None:
+    csr, _ = request(tmp_path, "blocked-domain.example")
+    with pytest.raises(AuthFailed, match="refused"):
+        account(ca).begin(csr)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "nothing"])
+def test_a_rate_limit_tells_when_to_come_again(ca: Pebble, proofs: Proofs, tmp_path: Path, form: str) -> None:
+    name = f"limited-{form}.example.org"
+    csr, _ = request(tmp_path, name)
+    ca.lead(name, "127.0.0.1")
+    limiter = Limiter(ca)
+    now = datetime.now(timezone.utc)
+    try:
+        found = account(ca, limiter.url)
+        limiter.refusals = 1
+        limiter.retry_after = {"seconds": "7200", "date": f"{now + timedelta(hours=3):%a, %d %b %Y %H:%M:%S GMT}", "nothing": ""}[form]
+        with pytest.raises(RateLimited, match="too many") as refused:
+            found.begin(csr)
+        hours = (refused.value.retry_at - now).total_seconds() / 3600
+        assert hours == pytest.approx({"seconds": 2, "date": 3, "nothing": 1}[form], abs=0.1)
+        order = found.begin(csr)
+        proofs.known = dict(order.proofs)
+        assert found.advance(csr, order.url).state == "issued"
+    finally:
+        limiter.close()
+
+
+def test_no_directory_there_and_one_that_is_not_trusted(ca: Pebble) -> None:
+    with pytest.raises(Unreachable):
+        Directory(f"https://127.0.0.1:{free_port()}/dir", acme.new_key()).register("")
+    with pytest.raises(Unreachable):
+        Directory(ca.url, acme.new_key()).register("")
+
+
+def test_requests_are_read(tmp_path: Path) -> None:
+    csr, _ = request(tmp_path, "a.example.org", "b.example.org")
+    names, name = acme.domains_of(csr)
+    assert names == ["a.example.org", "b.example.org"] and len(name) == 64 and acme.domains_of(csr)[1] == name
+    with pytest.raises(InvalidInput):
+        acme.domains_of("no request")
+    assert acme.is_key(acme.new_key()) and not acme.is_key("no key")
+
+
+def test_where_domains_lead(ca: Pebble) -> None:
+    ca.lead("here.example.org", "192.0.2.7", "192.0.2.8")
+    assert sorted(addresses_of("here.example.org", ca.resolver)) == ["192.0.2.7", "192.0.2.8"]
+    assert addresses_of("nowhere.example.org", ca.resolver) == []
+    with pytest.raises(TimedOut):
+        addresses_of("here.example.org", f"127.0.0.1:{free_port()}")

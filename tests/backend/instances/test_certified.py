@@ -1,0 +1,244 @@
+"""When certificates end and are renewed: the board, the attention list, and the clock of renewals."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet_tui.backend.certificates import ListBoard
+from fleet_tui.backend.certificates.rows import CertificateRow
+from fleet_tui.backend.errors import FleetError, WrongState
+from fleet_tui.backend.instances import CreateInstance, certified
+from fleet_tui.backend.instances import settings as saved
+from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.looks import Looks
+from fleet_tui.backend.instances.renewals import Renewals
+from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
+from fleet_tui.backend.operations import OperationRequest
+from fleet_tui.backend.secrets.envelope import Envelope
+from fleet_tui.backend.store import Store, new_id
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+
+
+class Clock:
+    """One that is set."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def drivers(clock: Clock) -> Drivers:
+    return Drivers(None, None, None, "", clock, sealer=Envelope(b"k" * 32))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def fleet(store: Store, clock: Clock) -> Store:
+    """Running instances whose certificates end in so many days, and one that does not run."""
+    with store.write() as tx:
+        tx.add(TemplateRow(id=new_id("t"), label="hello", application="hello-app", setup_actions=[], version=1))
+        for strategy in ("self_signed", "letsencrypt", "none"):
+            tx.add(NetworkRow(id=new_id("n"), label=strategy, provider="local", https_strategy=strategy))
+        tx.flush()
+        for label, days, strategy, state in (
+            ("gone", -1.5, "self_signed", "running"), ("six", 6.5, "self_signed", "running"), ("ten", 10.5, "letsencrypt", "running"),
+            ("twenty", 20.5, "letsencrypt", "running"), ("long", 300.0, "self_signed", "running"), ("rests", 3.0, "self_signed", "stopped"),
+            ("plain", 0.0, "none", "running"),
+        ):
+            row = saved.create(tx, CreateInstance(label=label, network=strategy), clock)
+            row.state = state
+            if strategy != "none":
+                row.certificate_not_after, row.certificate_fingerprint = NOW + days * DAY, f"FP:{label}"
+    return store
+
+
+def test_the_board_has_every_certificate_the_first_to_end_at_the_top(fleet: Store, drivers: Drivers) -> None:
+    with fleet.read() as tx:
+        board = certified.board(tx, ListBoard(), drivers)
+        soon = certified.board(tx, ListBoard(within_days=14), drivers)
+    assert [(entry.owner, entry.days_left, entry.state) for entry in board] == [
+        ("gone", -2, "expired"), ("rests", 3, "critical"), ("six", 6, "critical"), ("ten", 10, "soon"), ("twenty", 20, "due"), ("long", 300, "well"),
+    ]  # fmt: skip
+    assert [entry.owner for entry in soon] == ["gone", "rests", "six", "ten"]
+    assert {entry.kind for entry in board} == {"self_signed", "letsencrypt"} and board[0].fingerprint == "FP:gone"
+
+
+def test_attention_begins_at_14_days_and_is_urgent_at_7(fleet: Store, clock: Clock) -> None:
+    def told() -> dict[str, bool]:
+        with fleet.read() as tx:
+            return {label: urgent for _, label, _, _, urgent, _ in certified.wanting_attention(tx, clock, 14)}
+
+    assert told() == {"gone": True, "six": True, "ten": False}
+    clock.time = NOW + 4 * DAY
+    assert told() == {"gone": True, "six": True, "ten": True}
+    clock.time = NOW + 7 * DAY
+    assert told() == {"gone": True, "six": True, "ten": True, "twenty": False}
+
+
+def test_words_tell_how_long_and_why_the_renewal_fails(fleet: Store, clock: Clock) -> None:
+    with fleet.write() as tx:
+        ten = tx.query(InstanceRow).filter_by(label="ten").one()
+        certified.certificate_of(tx, f"instance:{ten.id}").renewal_problem = "port 80 is closed"
+        long = tx.query(InstanceRow).filter_by(label="long").one()
+        certified.certificate_of(tx, f"instance:{long.id}").mismatch = True
+    with fleet.read() as tx:
+        told = {label: (words, hint) for _, label, words, hint, _, _ in certified.wanting_attention(tx, clock, 14)}
+    assert told["gone"][0] == "certificate ended 1 day ago" and told["six"][0] == "certificate ends in 6 days"
+    assert told["ten"][1] == "renewal fails: port 80 is closed" and "another certificate" in told["long"][0]
+
+
+@given(st.text(min_size=1, max_size=20), st.floats(0.1, 4000.0))
+def test_renewal_begins_in_time_and_at_the_same_moment_for_everybody(ref: str, life_days: float) -> None:
+    ends = NOW + life_days * DAY
+    moment = certified.renewal_moment(ref, ends, life_days * 86400)
+    margin = min(30 * DAY, life_days * DAY / 3)
+    assert ends - margin <= moment <= ends - margin + min(DAY, margin / 10) + timedelta(seconds=1)
+    assert moment == certified.renewal_moment(ref, ends, life_days * 86400)
+
+
+@given(st.text(min_size=1, max_size=20), st.floats(-5.0, 40.0) | st.none())
+def test_the_next_attempt_is_tomorrow_or_when_the_directory_wants(ref: str, wait_days: float | None) -> None:
+    earliest = None if wait_days is None else NOW + wait_days * DAY
+    moment = certified.next_attempt(ref, NOW, 86400.0, earliest)
+    assert moment >= NOW + timedelta(hours=22) and (earliest is None or moment >= earliest)
+    assert moment <= max(NOW + timedelta(hours=26), earliest or NOW)
+
+
+def test_hours_of_a_fleet_are_spread() -> None:
+    moments = [certified.renewal_moment(f"instance:i-{n}", NOW + 90 * DAY, 90 * 86400.0) for n in range(200)]
+    assert len({moment.hour for moment in moments}) >= 20
+
+
+class Desk:
+    """Takes what is submitted."""
+
+    def __init__(self, refusal: FleetError | None = None) -> None:
+        self.refusal = refusal
+        self.asked: list[OperationRequest] = []
+
+    def submit(self, kind: str, request: OperationRequest, user: str) -> Any:
+        assert (kind, user) == ("instance.renew-certificate", "schedule")
+        self.asked.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+def due(fleet: Store, label: str, at: datetime, retry_at: datetime | None = None) -> str:
+    with fleet.write() as tx:
+        instance = tx.query(InstanceRow).filter_by(label=label).one()
+        row = certified.certificate_of(tx, f"instance:{instance.id}")
+        row.renew_at, row.retry_at = at, retry_at
+        return row.ref
+
+
+def test_what_is_due_is_submitted_once_a_day_whatever_becomes_of_it(fleet: Store, clock: Clock, drivers: Drivers) -> None:
+    ref = due(fleet, "ten", NOW)
+    due(fleet, "rests", NOW)
+    due(fleet, "twenty", NOW + timedelta(minutes=5))
+    desk = Desk(WrongState("busy with something"))
+    renewals = Renewals(fleet, drivers, desk.submit)
+    for _ in range(5):
+        renewals.sweep()
+    assert [request.target for request in desk.asked] == [ref], "once; not what does not run, not what is not due"
+    with fleet.read() as tx:
+        row = tx.get(CertificateRow, ref)
+        assert row is not None and row.renew_at is not None
+        following = row.renew_at
+    assert NOW + timedelta(hours=22) <= following <= NOW + timedelta(hours=26)
+    clock.time = following
+    renewals.sweep()
+    assert [request.target for request in desk.asked].count(ref) == 2 and len({request.request_id for request in desk.asked}) == len(desk.asked)
+
+
+def test_a_rate_limit_moves_the_next_attempt(fleet: Store, drivers: Drivers) -> None:
+    ref = due(fleet, "ten", NOW, NOW + 5 * DAY)
+    Renewals(fleet, drivers, Desk().submit).sweep()
+    with fleet.read() as tx:
+        row = tx.get(CertificateRow, ref)
+        assert row is not None and row.renew_at == NOW + 5 * DAY
+
+
+# --- looks -----------------------------------------------------------------------------------------------------------
+
+
+def test_looks_are_noted_compared_and_bounded(fleet: Store, clock: Clock, drivers: Drivers, tmp_path: Any) -> None:
+    from tests.backend.certificates.authority import Authority, openssl
+
+    ca = Authority(tmp_path / "ca")
+    leaf = ca.issue("web", ca.key("web"), "web.example", sans="DNS:web.example")
+    der = openssl("x509", "-in", leaf, "-outform", "DER")
+    seen: list[tuple[str, int, str]] = []
+    serves: list[Any] = [der]
+
+    def look(address: str, port: int, name: str) -> bytes:
+        seen.append((address, port, name))
+        if isinstance(serves[0], Exception):
+            raise serves[0]
+        return bytes(serves[0])
+
+    with fleet.write() as tx:
+        for number, label in enumerate(("six", "ten", "rests")):
+            row = tx.query(InstanceRow).filter_by(label=label).one()
+            row.private_ip, row.port, row.host_name = "127.0.0.1", 20000 + number, f"{label}.internal"
+            certified.certificate_of(tx, f"instance:{row.id}").pem = leaf.read_text()
+        tx.query(InstanceRow).filter_by(label="ten").one().settings = {**row.settings, "domains": ["ten.example.org"]}
+    looks = Looks(fleet, drivers, look)
+    assert looks.sweep() == 2 and looks.sweep() == 0
+    assert {name for _, _, name in seen} == {"six.internal", "ten.example.org"}
+    with fleet.read() as tx:
+        six = tx.query(InstanceRow).filter_by(label="six").one()
+        row = tx.get(CertificateRow, f"instance:{six.id}")
+        assert row is not None and row.mismatch and row.served_pem.split() == leaf.read_text().split() and row.served_problem == ""
+        record = certified.show(tx, "six", drivers)
+        assert record.served is not None and record.served.facts is not None and record.served.facts.subject == "web.example" and record.mismatch
+    for problem, words in ((TimeoutError(), "no answer within"), (ConnectionRefusedError(), "nothing listens"), (OSError(113, "No route to host"), "No route")):
+        serves[0] = problem
+        clock.time += timedelta(hours=1)
+        assert looks.sweep() == 2
+        with fleet.read() as tx:
+            row = tx.get(CertificateRow, f"instance:{six.id}")
+            assert row is not None and words in row.served_problem and not row.mismatch
+    serves[0] = b"nonsense"
+    clock.time += timedelta(hours=1)
+    looks.sweep()
+    with pytest.raises(WrongState):
+        looks.look_now("instance:" + _id(fleet, "rests"))
+    looks.stop()
+
+
+def _id(fleet: Store, label: str) -> str:
+    with fleet.read() as tx:
+        return str(tx.query(InstanceRow).filter_by(label=label).one().id)
+
+
+@pytest.mark.parametrize("told", [
+    "text", [["AAAA", 3]], [["!!!"]], [[]] * 20, [["A" * 4] * 50], {"a": 1}, None, [[["AAAA"]]],
+])  # fmt: skip
+def test_what_an_agent_claims_is_stored_as_certificates_or_not_at_all(told: Any) -> None:
+    assert certified._pem_of(told) == ""
+
+
+def test_chains_come_together_again() -> None:
+    import base64
+
+    der = bytes(range(256)) * 6
+    coded = base64.b64encode(der).decode()
+    pem = certified._pem_of([[coded[:480], coded[480:960], coded[960:]]])
+    assert base64.b64decode("".join(pem.splitlines()[1:-1])) == der and max(map(len, pem.splitlines())) == 64
