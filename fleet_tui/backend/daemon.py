@@ -194,10 +194,10 @@ class Daemon:
         users.bootstrap(os.getuid(), pwd.getpwuid(os.getuid()).pw_name)
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
-            bundles=self.options.directories.images, site=self.describe, sealer=self.envelope,
+            bundles=self.options.directories.images, site=self.describe, vault=self.account.vault,
             alert_days=self.options.certificates.alert_days,
         )
-        of_certificates = CertificateAnswers(self.store, self.drivers, self.looks)
+        of_certificates = CertificateAnswers(self.store, self.drivers, self.looks, self.account.vault)
         of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)

@@ -19,11 +19,13 @@ from fleet_tui.backend.errors import Problem
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import images, queries, settings
+from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.secrets import Sealer
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.secrets.beforehand import Beforehand
+from fleet_tui.backend.store import Store, new_id
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 
@@ -33,11 +35,11 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord], sealer: Sealer | None = None, alert_days: int = 14,
+        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
-        self._site, self._sealer = site, sealer
+        self._site, self._vault = site, vault
         self._dashboard = Dashboard(store, feed, lines, clock, alert_days)
 
     def table(self) -> Mapping[str, Handler]:
@@ -96,28 +98,26 @@ class Answers:
         return self._dashboard.summarize(request)
 
     def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.SavedInstance:
-        def act(tx: Session) -> instances.SavedInstance:
-            warnings: list[Problem] = []
-            row = settings.create(tx, request, self._clock, self._sealer, warnings.append)
-            self._lines.name(tx, f"instance:{row.id}", row.label)
-            follow_schedule(tx, row, self._clock)
-            tx.flush()
-            return _saved(queries.describe(tx, row.id), warnings)
-
-        made: instances.SavedInstance = self._change(act)
-        return made
+        identity = new_id("i")
+        return self._save(lambda tx, sealer, warn: settings.create(tx, request, self._clock, sealer, warn, identity))
 
     def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.SavedInstance:
-        def act(tx: Session) -> instances.SavedInstance:
-            warnings: list[Problem] = []
-            row = settings.edit(tx, request, self._clock, self._sealer, warnings.append)
-            self._lines.name(tx, f"instance:{row.id}", row.label)
-            follow_schedule(tx, row, self._clock)
-            tx.flush()
-            return _saved(queries.describe(tx, row.id), warnings)
+        return self._save(lambda tx, sealer, warn: settings.edit(tx, request, self._clock, sealer, warn))
 
-        edited: instances.SavedInstance = self._change(act)
-        return edited
+    def _save(self, act: Callable[[Session, Sealer, Callable[[Problem], None]], InstanceRow]) -> instances.SavedInstance:
+        """Keys that are entered are sealed before the transaction in which they are kept: their key may be far away."""
+        sealer = Beforehand(self._vault)
+
+        def save() -> instances.SavedInstance:
+            warnings: list[Problem] = []
+            with self._store.write() as tx:
+                row = act(tx, sealer, warnings.append)
+                self._lines.name(tx, f"instance:{row.id}", row.label)
+                follow_schedule(tx, row, self._clock)
+                tx.flush()
+                return _saved(queries.describe(tx, row.id), warnings)
+
+        return sealer.through(save)
 
     def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
         made: instances.ImageRecord = self._change(lambda tx: images.register_image(tx, Path(request.path), self._bundles, self._clock))

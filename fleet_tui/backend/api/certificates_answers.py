@@ -16,15 +16,16 @@ from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.prerequisites import domain_problem, literal_address
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.supplies import Supplies
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
 
 
 class CertificateAnswers:
     """The verbs of certificates, by method name."""
 
-    def __init__(self, store: Store, drivers: Drivers, looks: Looks) -> None:
+    def __init__(self, store: Store, drivers: Drivers, looks: Looks, vault: Sealer) -> None:
         self._store, self._drivers, self._looks = store, drivers, looks
-        self._supplies = Supplies(store, drivers)
+        self._supplies = Supplies(store, drivers, vault)
 
     def table(self) -> Mapping[str, Handler]:
         return {

@@ -37,16 +37,15 @@ def keep(tx: Session, ref: str, key_id: str, private_key_pem: str, sealer: Seale
         tx.add(CertificateKeyRow(ref=ref, key_id=key_id, sealed=sealed, created_at=clock.now()))
 
 
-def give(tx: Session, ref: str, key_id: str, sealer: Sealer) -> str | None:
-    """The key in clear, for the machine that serves with it; ``None`` when there is none of that name."""
+def sealed_of(tx: Session, ref: str, key_id: str) -> str:
+    """The key as it is on record, to be opened outside the transaction; empty when there is none of that name."""
     row = tx.get(CertificateKeyRow, (ref, key_id))
-    return None if row is None else sealer.open(row.sealed, context_of(ref, key_id)).decode()
+    return "" if row is None else row.sealed
 
 
-def sealed_by_cloud(tx: Session, ref: str, key_id: str) -> str:
-    """The key as a cloud's key service sealed it in one piece, which a machine there can open by itself; empty where it is sealed otherwise."""
-    row = tx.get(CertificateKeyRow, (ref, key_id))
-    return row.sealed if row is not None and row.sealed.startswith("k1.") and row.sealed.count(".") == 3 else ""
+def opens_in_cloud(sealed: str) -> bool:
+    """Whether a cloud's key service sealed it in one piece, so that a machine there can open it by itself."""
+    return sealed.startswith("k1.") and sealed.count(".") == 3
 
 
 def is_kept(tx: Session, ref: str, key_id: str) -> bool:
@@ -72,4 +71,5 @@ def forget_accounts(tx: Session, network_id: str) -> None:
 def any_sealed(store: Store) -> str:
     """Something that was sealed here, by which the site's master key is known; empty when nothing was yet."""
     with store.read() as tx:
-        return tx.scalar(select(CertificateKeyRow.sealed).limit(1)) or tx.scalar(select(AcmeAccountRow.key_sealed).limit(1)) or ""
+        entered = tx.scalar(select(CertificateKeyRow.sealed).where(CertificateKeyRow.sealed.not_like("k1.%")).limit(1))
+        return entered or tx.scalar(select(AcmeAccountRow.key_sealed).limit(1)) or ""

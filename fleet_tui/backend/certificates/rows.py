@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Boolean, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fleet_tui.backend.secrets import SEALED
 from fleet_tui.backend.store import Base, Utc
 
 
@@ -46,7 +47,7 @@ class CertificateKeyRow(Base):
 
     ref: Mapped[str] = mapped_column(String(80), primary_key=True)
     key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    sealed: Mapped[str] = mapped_column(Text)
+    sealed: Mapped[str] = mapped_column(Text, info=SEALED)
     created_at: Mapped[datetime] = mapped_column(Utc)
 
 

@@ -17,6 +17,8 @@ OWN_HOSTS = "own_hosts"
 OWN_ACCOUNT = "own-hosts"
 """Its account."""
 SHARED_MACHINES = frozenset({"local"})
+CLOUD_PROVIDER = "aws"
+"""The one whose machines have a secret manager, a role, and a key service that seals for them."""
 """Providers whose instances share one machine, which no setup action may change as a whole (docs/decisions/0005)."""
 CLOUD, OWN = "Cloud", "Own hosts"
 STRATEGIES = ("none", "self_signed", "per_instance", "letsencrypt")

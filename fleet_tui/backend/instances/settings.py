@@ -40,12 +40,14 @@ def find_row(tx: Session, target: str) -> InstanceRow:
 
 def create(
     tx: Session, request: CreateInstance, clock: Clock, sealer: Sealer | None = None, warn: Callable[[Problem], None] = lambda problem: None,
+    identity: str = "",
 ) -> InstanceRow:
     """Save a new instance; the same ``request_id`` finds the one it made before.
 
     Args:
         sealer: for keys that are entered.
         warn: takes what was saved all the same, but is worth a word.
+        identity: id it gets; a new one when empty.
     """
     if request.request_id:
         known = tx.scalar(select(InstanceRow).where(InstanceRow.request_id == request.request_id))
@@ -68,7 +70,7 @@ def create(
     if problems:
         raise InvalidInput(field_words("the instance cannot be saved", problems, BY_NAME), problems=problems)
     template, network = find_template(tx, parsed["template"]), find_network(tx, parsed["virtual_network"])
-    identity = new_id("i")
+    identity = identity or new_id("i")
     row = InstanceRow(
         id=identity, label=label, kind=parsed["kind"], state=InstanceState.NEW.value, failure="", health_detail="",
         template_id=template.id, network_id=network.id, settings=parsed, pending=[], disk_id=f"d-{identity[2:]}",

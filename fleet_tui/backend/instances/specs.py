@@ -8,16 +8,15 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.serving import answers_http
 from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network, placement_of, values_of
 from fleet_tui.backend.providers import DiskSpec, MachineSpec
 from fleet_tui.backend.store import Store
 
-CLOUD = "aws"
-HTTP, HTTPS = 80, 443
-_OPEN = "letsencrypt"
-"""The HTTPS strategy under which somebody outside must reach plain HTTP."""
+HTTP = 80
 
 
 def disk_spec(tx: Session, row: InstanceRow) -> DiskSpec:
@@ -32,7 +31,7 @@ def disk_spec(tx: Session, row: InstanceRow) -> DiskSpec:
 def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> MachineSpec:
     settings: Mapping[str, Any] = row.settings
     network, template = find_network(tx, settings["virtual_network"]), find_template(tx, settings["template"])
-    ports = (row.port or 0, HTTP, HTTPS) if network.https_strategy == _OPEN else (row.port or 0,)
+    ports = (row.port or 0, HTTP if answers_http(network.https_strategy, network.http_mode) else 0)
     return MachineSpec(
         id=machine, instance_id=row.id, label=row.label, token=token, machine_type=settings.get("machine_type") or template.machine_type,
         root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(values_of(network)), disk_id=row.disk_id,
@@ -44,14 +43,14 @@ def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> Mac
 
 def instances_of_cloud(tx: Session) -> Sequence[str]:
     """Labels of instances that have something in the site's cloud account."""
-    query = select(InstanceRow.label).join(NetworkRow, NetworkRow.id == InstanceRow.network_id).where(NetworkRow.provider == CLOUD)
+    query = select(InstanceRow.label).join(NetworkRow, NetworkRow.id == InstanceRow.network_id).where(NetworkRow.provider == CLOUD_PROVIDER)
     return tx.scalars(query.where(InstanceRow.disk_made | InstanceRow.machine.is_not(None)).order_by(InstanceRow.label)).all()
 
 
 def regions_of_cloud(store: Store) -> Sequence[str]:
     """Regions that virtual networks of the cloud name."""
     with store.read() as tx:
-        return tx.scalars(select(NetworkRow.region).where(NetworkRow.provider == CLOUD, NetworkRow.region != "").distinct()).all()
+        return tx.scalars(select(NetworkRow.region).where(NetworkRow.provider == CLOUD_PROVIDER, NetworkRow.region != "").distinct()).all()
 
 
 def _tags(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -14,11 +14,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.certificates import keys
+from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.errors import Problem
+from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 
-CLOUD = "aws"
-"""The provider whose machines have a secret manager and a role."""
 CERTIFICATE, KEY, STORAGE = "ssl.certificate_pem", "ssl.private_key_pem", "ssl.key_storage"
 FIELDS = frozenset({CERTIFICATE, KEY, STORAGE, "ssl.secret_id", "ssl.region", "domains", "public_ip_allocation", "template", "virtual_network"})
 """Fields whose change asks for a look."""
@@ -46,6 +46,8 @@ def take(tx: Session, values: dict[str, Any], before: Mapping[str, Any], changed
         _take_material(values, before, changed, now, host_name, taken)
     if network is not None and network.https_strategy == "per_instance" and values.get(STORAGE) in IN_VAULT:
         taken.problems += _vault_problems(network, template, str(values[STORAGE]))
+    if network is not None and taken.key is not None:
+        taken.problems += _sealing_problems(tx, network)
     if "ssl.region" in changed and values["ssl.region"]:
         taken.warnings.append(Problem("ssl.region", "is deprecated and ignored: the secret is read in the instance's own region"))
     return taken
@@ -82,13 +84,21 @@ def _take_material(
 
 
 def _vault_problems(network: NetworkRow, template: TemplateRow | None, storage: str) -> list[Problem]:
-    if network.provider != CLOUD:
+    if network.provider != CLOUD_PROVIDER:
         return [Problem(STORAGE, f"instances of {network.label} run on {network.provider}, which has no secret manager: choose inline_encrypted")]
     if template is not None and not template.runtime_profile_arn:
         return [Problem(STORAGE, (
             f"template {template.label} has no runtime_profile_arn, the role with which {storage} is read: set that field of the template first"
         ))]  # fmt: skip
     return []
+
+
+def _sealing_problems(tx: Session, network: NetworkRow) -> list[Problem]:
+    """Spec 5.3: for a machine of the cloud the key is sealed there, so that the machine alone opens it."""
+    account = tx.get(CloudAccountRow, CLOUD_PROVIDER) if network.provider == CLOUD_PROVIDER else None
+    if network.provider != CLOUD_PROVIDER or (account is not None and account.cmk_arn):
+        return []
+    return [Problem(KEY, "a key of the cloud seals it, and none is chosen: set the CMK id in Cloud Setup first (`fleet cloud setup --cmk KEY`)")]
 
 
 def missing(tx: Session, row: InstanceRow, now: datetime) -> list[Problem]:
@@ -118,6 +128,8 @@ def _missing_material(tx: Session, row: InstanceRow, network: NetworkRow, now: d
     key_id = keys.key_id_of(str(values.get(KEY) or ""))
     if not key_id or not keys.is_kept(tx, f"instance:{row.id}", key_id):
         problems.append(Problem(KEY, "a private key is needed: set it together with its certificate"))
+    else:
+        problems += _sealing_problems(tx, network)
     return problems
 
 

@@ -16,8 +16,9 @@ from fleet_tui.backend.certificates.rows import AcmeAccountRow
 from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.instances.certified import certificate_of
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
-from fleet_tui.backend.instances.ssl_settings import CLOUD
+from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
 
 _AT_ONCE = 4
@@ -39,10 +40,14 @@ class _Errand:
 
 
 class Supplies:
-    """Answers agents. Blocks for the time that the directory takes."""
+    """Answers agents. Blocks for the time that the directory takes, or the service with the key that keys are sealed under.
 
-    def __init__(self, store: Store, drivers: Drivers) -> None:
-        self._store, self._drivers = store, drivers
+    Args:
+        vault: opens keys that people entered.
+    """
+
+    def __init__(self, store: Store, drivers: Drivers, vault: Sealer) -> None:
+        self._store, self._drivers, self._vault = store, drivers, vault
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
     def material(self, request: AskMaterial) -> Material:
@@ -57,17 +62,17 @@ class Supplies:
             wanted = str((document.get("certificate") or {}).get("key_id") or "")
             if not wanted or request.key_id != wanted:
                 raise AuthFailed("that key is not the one this machine was told of", hint="reprovision the instance")
-            if (sealed := keys.sealed_by_cloud(tx, agent.ref, wanted)) and self._is_in_cloud(tx, agent.ref):
-                return Material(sealed=sealed)
-            found = keys.give(tx, agent.ref, wanted, self._drivers.sealer)
-        if found is None:
+            sealed, is_in_cloud, ref = keys.sealed_of(tx, agent.ref, wanted), self._is_in_cloud(tx, agent.ref), agent.ref
+        if not sealed:
             raise NotFound("the private key is not on record any more", hint="enter certificate and key again, then reprovision")
-        return Material(found)
+        if is_in_cloud and keys.opens_in_cloud(sealed):
+            return Material(sealed=sealed)
+        return Material(self._vault.open(sealed, keys.context_of(ref, wanted)).decode())
 
     @staticmethod
     def _is_in_cloud(tx: Session, ref: str) -> bool:
         instance = tx.get(InstanceRow, ref.removeprefix("instance:"))
-        return instance is not None and tx.get_one(NetworkRow, instance.network_id).provider == CLOUD
+        return instance is not None and tx.get_one(NetworkRow, instance.network_id).provider == CLOUD_PROVIDER
 
     def order(self, request: AskOrder) -> OrderStanding:
         """One step of an order.

@@ -250,6 +250,9 @@ class AwsProvider:
     def survey(self, placement: Placement) -> Sequence[Amiss]:
         return survey(self._region(placement.region), placement)
 
+    def reserved_address(self, allocation: str, region: str) -> str:
+        return str(Cards(self._region(region)).reserved(allocation)["PublicIp"])
+
     # --- inside --------------------------------------------------------------------------------------------------------
 
     def _regions(self) -> Iterator[Region]:

@@ -65,7 +65,7 @@ class Cards:
         groups = list(spec.placement.security_groups) or [self._group(spec, subnet["VpcId"], say)]
         tags = self._region.tags(
             label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token,
-            allocation=self._reserved(spec.public_ip_allocation)["AllocationId"] if spec.public_ip_allocation else "", **facts,
+            allocation=self.reserved(spec.public_ip_allocation)["AllocationId"] if spec.public_ip_allocation else "", **facts,
         )
         made = self._ec2.call(
             "create_network_interface", SubnetId=subnet["SubnetId"], Groups=groups, Description=f"fleet {spec.label} {spec.id}"[:255],
@@ -177,7 +177,7 @@ class Cards:
         """
         name = str(card["NetworkInterfaceId"])
         if spec.public_ip_allocation:
-            address = self._reserved(spec.public_ip_allocation)
+            address = self.reserved(spec.public_ip_allocation)
             holder = address.get("NetworkInterfaceId") or address.get("InstanceId")
             if holder and holder != name:
                 words = f"public address {address['PublicIp']} belongs to {holder}"
@@ -191,7 +191,7 @@ class Cards:
             say(f"public address {address['PublicIp']}")
         return self._region.until(lambda: self._addressed(name, address["PublicIp"]), f"{address['PublicIp']} is at {name}", _CARD_S)
 
-    def _reserved(self, wanted: str) -> dict[str, Any]:
+    def reserved(self, wanted: str) -> dict[str, Any]:
         """The address of that allocation id, or the address itself.
 
         Raises:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.certificates.rows import CertificateKeyRow
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.errors import AuthFailed, InvalidInput, Problem, WrongState
 from fleet_tui.backend.instances import CreateInstance, EditInstance, hooks, ssl_settings
 from fleet_tui.backend.instances import settings as saved
@@ -96,9 +97,7 @@ def test_a_pair_is_saved_and_its_key_is_sealed_apart(site: Store, pairs: list[tu
     settings = row(site).settings
     assert settings["ssl.certificate_pem"].split() == certificate.split()
     assert keys.key_id_of(settings["ssl.private_key_pem"]) == kept(site)[0].key_id
-    with site.read() as tx:
-        opened = keys.give(tx, f"instance:{row(site).id}", kept(site)[0].key_id, SEALER)
-    assert opened is not None and "PRIVATE KEY" in opened
+    assert b"PRIVATE KEY" in SEALER.open(kept(site)[0].sealed, keys.context_of(f"instance:{row(site).id}", kept(site)[0].key_id))
     assert lacks(site) == {}
 
 
@@ -189,6 +188,21 @@ def test_a_stale_save_tells_no_key(site: Store, pairs: list[tuple[str, str]]) ->
     with site.write() as tx, pytest.raises(WrongState) as stale:
         saved.edit(tx, EditInstance("web", 99, {"ssl.private_key_pem": pairs[0][1], "notes": pairs[0][1], "ssl.certificate_pem": pairs[0][0]}), CLOCK, SEALER)
     assert pairs[0][1].splitlines()[2] not in str(stale.value.as_json()) and pairs[0][1].splitlines()[1][-20:] not in str(stale.value.as_json())
+
+
+def test_in_the_cloud_a_key_of_the_cloud_seals(site: Store, pairs: list[tuple[str, str]]) -> None:
+    create(site, network="cloud")
+    entered = {"ssl__certificate_pem": pairs[0][0], "ssl__private_key_pem": pairs[0][1]}
+    assert "set the CMK id in Cloud Setup first" in refused(site, **entered)["ssl.private_key_pem"]
+    told = ("site", "region", "authentication", "role_arn", "access_key_id", "secret_key_sealed", "endpoint", "aws_cmk_id", "machine_image", "machine_type")
+    account = dict.fromkeys((*told, "account", "identity"), "x")
+    with site.write() as tx:
+        tx.add(CloudAccountRow(id="aws", version=1, cmk_arn="arn:aws:kms:eu-west-1:123456789012:key/1", **account))
+    edit(site, **entered)
+    assert lacks(site) == {}
+    with site.write() as tx:
+        tx.get_one(CloudAccountRow, "aws").cmk_arn = ""
+    assert "set the CMK id" in lacks(site)["ssl.private_key_pem"], "again before a machine is made"
 
 
 @pytest.mark.parametrize("storage", ["secret_manager", "vault_bundle"])

@@ -40,7 +40,7 @@ class Desk:
         self.store, self.feed = store, Feed(store)
         lines = Lines(store, self.feed)
         self.agents = Agents(store, lines, SEALER)
-        self.supplies = Supplies(store, Drivers(None, self.agents, lines, "", CLOCK, sealer=SEALER))  # type: ignore[arg-type]
+        self.supplies = Supplies(store, Drivers(None, self.agents, lines, "", CLOCK, sealer=SEALER), SEALER)  # type: ignore[arg-type]
         with store.write() as tx:
             tx.add(TemplateRow(id=new_id("t"), label="hello", application="hello-app", setup_actions=[], version=1))
             tx.add(NetworkRow(id="n-1", label="net", provider="local", https_strategy="letsencrypt", contact_mail="ops@example.org"))

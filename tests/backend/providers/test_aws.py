@@ -296,6 +296,7 @@ def test_its_own_group_lets_in_and_out_what_the_network_says(desk: Desk, access:
 def test_a_reserved_address_stays_and_one_of_somebody_else_is_refused(desk: Desk) -> None:
     reserved = desk.ec2.allocate_address(Domain="vpc")
     desk.disk()
+    assert desk.provider.reserved_address(reserved["AllocationId"], "") == reserved["PublicIp"], "before there is a machine"
     assert desk.machine(public_ip_allocation=reserved["AllocationId"]).public_ip == reserved["PublicIp"]
     with pytest.raises(Busy, match=reserved["PublicIp"]):
         desk.machine(id="vm-2", public_ip_allocation=reserved["AllocationId"])
