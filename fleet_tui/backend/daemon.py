@@ -7,9 +7,7 @@ its own slot.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import logging.handlers
 import os
 import pwd
 import signal
@@ -17,9 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -48,7 +44,7 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import operations as cloud_operations
 from fleet_tui.backend.cloud.account import AWS, Account
 from fleet_tui.backend.cloud.account import any_sealed as account_sealed
-from fleet_tui.backend.errors import Busy, FleetError, InternalError
+from fleet_tui.backend.errors import FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.hosts import access as host_access
 from fleet_tui.backend.hosts import drivers as of_hosts
@@ -83,6 +79,7 @@ from fleet_tui.backend.networks.wires import Wiring
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
+from fleet_tui.backend.process import configure_logs, hold, reopen_logs
 from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
@@ -307,7 +304,7 @@ def _serve(daemon: Daemon) -> None:
     stopped = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopped.set())
-    signal.signal(signal.SIGHUP, lambda *_: _reopen_logs())
+    signal.signal(signal.SIGHUP, lambda *_: reopen_logs())
     server = Server(daemon.dispatcher(), daemon.ailing, consoles=daemon.consoles)
     unix, afar = UnixListener(daemon.options.socket, daemon.options.socket_mode), daemon.agent_listener
     server.start([unix] if afar is None else [unix, afar])
@@ -319,55 +316,6 @@ def _serve(daemon: Daemon) -> None:
     # First the door: who comes now must find nobody, and wait for the next daemon, rather than one that is about to go.
     server.stop()
     daemon.stop()
-
-
-@contextmanager
-def hold(lock: Path) -> Iterator[None]:
-    """Be the only daemon of a state directory while the block runs.
-
-    Raises:
-        Busy: another one is; names its pid.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        for attempt in range(20):  # whoever only looks holds it shared for a moment
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == 19:
-                    pid = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
-                    raise Busy(
-                        f"a daemon already holds {lock.parent} (pid {pid})", hint="`fleet daemon status` tells about it", pid=pid
-                    ) from None
-                time.sleep(0.02)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _configure_logs(file: Path, level: str, stderr: bool) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = logging.handlers.RotatingFileHandler(file, maxBytes=10 * 1024**2, backupCount=9, encoding="utf-8")
-    handlers: list[logging.Handler] = [handler, *([logging.StreamHandler()] if stderr else [])]
-    form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    form.converter = time.gmtime
-    for each in handlers:
-        each.setFormatter(form)
-    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
-    # The SDK of the cloud would tell whole requests at level debug: keys, tokens, what is sealed.
-    for noisy in ("aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _reopen_logs() -> None:
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.handlers.RotatingFileHandler):
-            handler.doRollover()
 
 
 def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
@@ -399,7 +347,7 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
         options.directories.runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(options.lock):
             log_file = options.directories.daemon_log if options.slot == 1 else options.directories.logs / f"fleetd-{options.slot}.log"
-            _configure_logs(log_file, given.log_level, given.log_stderr)
+            configure_logs(log_file, given.log_level, given.log_stderr)
             threading.excepthook = lambda args: log.error("thread %s failed", args.thread and args.thread.name, exc_info=args.exc_value)
             daemon = _started(options, checkpoint)
             _serve(daemon)
