@@ -19,9 +19,8 @@ import pytest
 from fleet_tui.backend import cloud
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import NotFound
-from fleet_tui.backend.instances.rows import NetworkRow
+from fleet_tui.backend.instances.profiles import CreateVirtualNetwork
 from fleet_tui.backend.instances.states import Health, InstanceState
-from fleet_tui.backend.instances.virtual_networks import ensure_network
 from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState
 from tests.cloud.account import IMAGE, KEY_ID, REGION, SECRET, CloudAccount, cloud_account
 from tests.cloud.hypervisor import Hypervisor
@@ -91,11 +90,8 @@ def set_up(site: Site, account: CloudAccount) -> str:
     record: cloud.CloudRecord = site.call(cloud.SetUpCloud(
         region=REGION, authentication="keypair", access_key_id=KEY_ID, secret_access_key=SECRET, endpoint=account.proxy.endpoint, machine_image=IMAGE,
     ))
-    store = site.store()
-    with store.write() as tx:
-        row: NetworkRow = ensure_network(tx, "aws", "aws", "none")
-        row.subnet_id, row.second_subnet_id, row.assign_public_ip = account.subnets[0], account.subnets[1], True
-    store.close()
+    first, second = account.subnets[:2]
+    site.call(CreateVirtualNetwork("aws", {"provider": "aws", "subnet_id": first, "second_subnet_id": second, "assign_public_ip": True}))
     return record.site
 
 

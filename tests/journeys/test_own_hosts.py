@@ -21,7 +21,7 @@ from fleet_tui.backend import machines as v
 from fleet_tui.backend import maintenance as m
 from fleet_tui.backend import networks as n
 from fleet_tui.backend import providers as p
-from fleet_tui.backend.instances.rows import NetworkRow
+from fleet_tui.backend.instances.profiles import CreateVirtualNetwork
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.networks.states import Scope
 from fleet_tui.backend.operations import OperationState
@@ -59,11 +59,8 @@ def fleet(lab: Lab) -> Iterator[Site]:
         found.call(v.DeleteOffering("tiny", confirm="tiny"))
         found.call(v.CreateOffering("node", cores=1, mhz=100, memory_mib=512, request_id="node"))
         found.call(p.RegisterCloudImage("debian", "z1", str(lab.shared / "debian.qcow2")))
-        store = found.store()
-        with store.write() as tx:
-            tx.add(NetworkRow(id="n-own", label="own", provider="own_hosts", https_strategy="self_signed", zone="z1", guest_network="shop",
-                              account="own-hosts", assign_public_ip=False))
-        store.close()
+        place = {"provider": "own_hosts", "zone": "z1", "guest_network": "shop", "assign_public_ip": False}
+        found.call(CreateVirtualNetwork("own", {**place, "https_strategy": "self_signed"}))
         yield found
 
 

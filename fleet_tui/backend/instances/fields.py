@@ -138,8 +138,8 @@ def _tags(values: list[str]) -> str:
     return f"{bad[0]!r}: a tag is 1 to 63 letters, digits or _.:=/-" if bad else ""
 
 
-def _machine_type(value: str) -> str:
-    """In a cloud's words, or an offering's name."""
+def machine_type_complaint(value: str) -> str:
+    """Why it is no machine type in a cloud's words, nor an offering's name; empty if it is one, or nothing."""
     return "" if not value or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value) else f"{value!r} is no machine type such as t3.medium"
 
 
@@ -165,7 +165,7 @@ FIELDS: tuple[Field, ...] = (
     Field("image", "Image", "General", "choice", "R", "", "a registered image, or empty for the newest", choices=(),
           help="empty: the newest of the template's application"),
     Field("allow_downgrade", "Allow downgrade", "General", "bool", "R", False, help="accept an image older than the data"),
-    Field("machine_type", "Machine type", "Machine", "text", "R", "", "such as t3.medium", maximum=63, check=_machine_type,
+    Field("machine_type", "Machine type", "Machine", "text", "R", "", "such as t3.medium", maximum=63, check=machine_type_complaint,
           help="empty: the template's, else the site's; on own hosts an offering", providers=("aws", "own_hosts")),
     Field("root_disk.size_gb", "Size of OS disk", "Machine", "int", "R", 50, "20 to 1024", 20, 1024, unit="GiB", providers=("aws", "own_hosts")),
     Field("cloud_tags", "Cloud tags", "Machine", "list", "R", (), "at most 40 of key=value", check=_cloud_tags, providers=("aws",)),

@@ -16,9 +16,9 @@ OWN_HOSTS = "own_hosts"
 """Provider of instances that are VMs on the fleet's own hosts."""
 OWN_ACCOUNT = "own-hosts"
 """Its account."""
-SHARED_MACHINES = frozenset({"local"})
 CLOUD_PROVIDER = "aws"
 """The one whose machines have a secret manager, a role, and a key service that seals for them."""
+SHARED_MACHINES = frozenset({"local"})
 """Providers whose instances share one machine, which no setup action may change as a whole (docs/decisions/0005)."""
 CLOUD, OWN = "Cloud", "Own hosts"
 STRATEGIES = ("none", "self_signed", "per_instance", "letsencrypt")

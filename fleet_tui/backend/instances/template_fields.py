@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet_tui.backend.errors import Problem
-from fleet_tui.backend.instances.fields import Field, label_complaint, parsed_values
+from fleet_tui.backend.instances.fields import Field, label_complaint, machine_type_complaint, parsed_values
 
 _ARN = re.compile(r"arn:aws(-[a-z]+){0,3}:iam::\d{12}:instance-profile/([\x21-\x2e\x30-\x7e]+/)*[A-Za-z0-9_+=,.@-]{1,128}\Z")
 _APPLICATION = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
-_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}\Z")
 _PAIR = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?\Z")
 _PUBLIC_KEY = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]{40,}( [^\n]*)?\Z")
 SECRETS = ("license_override", "api_key_secret")
@@ -48,7 +47,7 @@ FIELDS: tuple[Field, ...] = (
     Field("application", "Application", "General", "choice", "R", "hello-app", choices=(), help="what its instances run",
           check=lambda value: "" if _APPLICATION.match(value) else f"{value[:60]!r} is no name of an application"),
     Field("machine_type", "Machine type", "General", "text", "R", "", help="for instances that name none; empty for the provider's own choice",
-          check=lambda value: "" if not value or _TYPE.match(value) else f"{value!r} is no name of a machine type"),
+          check=machine_type_complaint),
     Field("license_override", "License", "General", "secret", "R", "", help="instead of the site's; kept sealed"),
     Field("ssh_key_pair", "Key pair", "Access", "text", "R", "", help="name of a key pair the cloud has",
           check=lambda value: "" if not value or _PAIR.match(value) else "a name of 1 to 255 printable characters is needed"),
