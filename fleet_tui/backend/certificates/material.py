@@ -40,7 +40,7 @@ def judge(certificate_pem: str, now: datetime, *, private_key_pem: str | None = 
         names: host names and addresses it is expected to cover.
     """
     found = Findings()
-    certificates = _certificates(certificate_pem, found)
+    certificates = certificates_in(certificate_pem, CERTIFICATE_FIELD, found)
     if certificates:
         _judge_order(certificates, found)
         _judge_dates(certificates, now, found)
@@ -103,9 +103,8 @@ def covers(sans: Iterable[str], name: str) -> bool:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _certificates(text: str, found: Findings) -> list[x509.Certificate]:
-    """Every certificate, or none when one block is something else."""
-    where = CERTIFICATE_FIELD
+def certificates_in(text: str, where: str, found: Findings) -> list[x509.Certificate]:
+    """Every certificate, or none when one block is something else. ``where`` names the field."""
     if not text.strip():
         found.refuse(where, "a certificate is needed: the PEM text of the server's own, then of those that sign it")
         return []

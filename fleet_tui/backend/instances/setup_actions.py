@@ -206,7 +206,8 @@ def _listed_tasks(tasks: list[Any]) -> tuple[list[dict[str, Any]], str]:
 
 def _deeper(kind: str, parameters: Mapping[str, Any]) -> list[Problem]:
     """Checks that need a library the console does not load."""
-    from fleet_tui.backend.secrets.material import authorities_complaint, private_key_complaint, public_key_complaint
+    from fleet_tui.backend.certificates.authorities import authorities_complaint
+    from fleet_tui.backend.secrets.ssh_keys import private_key_complaint, public_key_complaint
 
     checks: Mapping[str, tuple[str, Callable[[str], str]]] = {
         "add_authorized_key": ("key", public_key_complaint),

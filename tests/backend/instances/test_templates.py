@@ -122,7 +122,7 @@ BAD = [
     ("add_ssh_key", {"private_key": private_key(), "file": "../x"}, "file", "name of a file"),
     ("add_ca_to_truststore", {"certificates": authority(until=datetime.now(UTC) - timedelta(days=1))}, "certificates", "expired on"),
     ("add_ca_to_truststore", {"certificates": authority() + certificate()}, "certificates", "certificate 2 (CN=leaf) is not of a CA"),
-    ("add_ca_to_truststore", {"certificates": "-----BEGIN CERTIFICATE-----\nx\n"}, "certificates", "no whole PEM certificate"),
+    ("add_ca_to_truststore", {"certificates": "-----BEGIN CERTIFICATE-----\nx\n"}, "certificates", "was not copied whole"),
     ("add_env_variables", {"variables": "A=1\nA=2\n"}, "variables", "line 2: A is there twice"),
     ("add_env_variables", {"variables": {"A B": "x"}}, "variables", "not a name"),
     ("add_properties", {"properties": {"a": "x\ny"}}, "properties", "one line"),
