@@ -282,7 +282,7 @@ class StubSession(InfrastructureStub, NetworksStub):
         choices = {"template": ("hello", "web-small", "web-tiny"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
         locked = {"kind": "fixed since first provision", "virtual_network": "fixed since first provision"} if row and row.machine else {}
         applied = {"template": "web-tiny"} if row and row.pending_changes else {}
-        return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices, _ELSEWHERE)
+        return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices, hidden=_ELSEWHERE)
 
     def _EditInstance(self, request: instances.EditInstance) -> instances.InstanceRecord:
         row = self._one(request.target)
