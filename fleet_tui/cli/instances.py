@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import UsageError
-from fleet_tui.backend.instances.fields import BY_NAME
 from fleet_tui.backend.telemetry import ReadLines
 from fleet_tui.cli import asking
 from fleet_tui.cli.asking import change
 from fleet_tui.cli.context import Context
+from fleet_tui.cli.values import values_given
 from fleet_tui.cli.waiting import line_record, line_text
 from fleet_tui.columns import INSTANCES
 
 _PAGE = 1000
 _HOLD_S = 20.0
-_FILE_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,15 @@ def operate(context: Context) -> int:
 def create(context: Context) -> int:
     given = context.given
     record = change(context, i.CreateInstance(
-        label=given.name, kind=given.kind, template=given.template, network=given.network, 
-        settings={**assignments(given.set), **contents(given.set_file)},
+        label=given.name, kind=given.kind, template=given.template, network=given.network,
+        settings=values_given(given, "fields"),
     ))  # fmt: skip
     return _saved(context, record, "created")
 
 
 def edit(context: Context) -> int:
     given = context.given
-    changes = {**assignments(given.set), **contents(given.set_file)}
+    changes = values_given(given, "fields")
     if not changes:
         raise UsageError("nothing to change", hint="give --set field=value or --set-file field=FILE; `fleet instance show` shows the fields")
     version = given.version or context.session.fetch(i.ShowSettings(given.name)).version
@@ -141,40 +138,3 @@ def snapshots(context: Context) -> int:
 
     context.out.rows(SNAPSHOTS, context.session.fetch(i.ListSnapshots(context.given.name)), empty="it has no snapshots")
     return 0
-
-
-def assignments(words: Sequence[str]) -> dict[str, Any]:
-    """``--set field=value`` as a mapping. Values stay text: the daemon reads them by the field's own kind."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {word}: field=value is needed")
-        if (field := BY_NAME.get(name.strip())) is not None and field.kind == "secret" and value:
-            raise UsageError(
-                f"--set {name.strip()}: a secret in the command line is seen by everybody who lists processes, take it as known",
-                hint=f"give it as --set-file {name.strip()}=FILE, or - for standard input",
-            )
-        found[name.strip()] = value
-    return found
-
-
-def contents(words: Sequence[str]) -> dict[str, Any]:
-    """``--set-file field=FILE``: what is in the file, ``-`` for standard input. A file that is no text is sent as it is, for the daemon to say
-    what it would have to be. Secrets belong here: what stands in ``--set`` is seen by everybody who lists processes."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, equals, place = word.partition("=")
-        if not equals or not name or not place:
-            raise UsageError(f"--set-file {word}: field=FILE is needed")
-        try:
-            data = sys.stdin.buffer.read() if place == "-" else Path(place).expanduser().read_bytes()
-        except OSError as problem:
-            raise UsageError(f"{place} cannot be read: {problem.strerror}") from problem
-        if len(data) > _FILE_LIMIT:
-            raise UsageError(f"{place} has {len(data):,} bytes; {_FILE_LIMIT:,} are taken")
-        try:
-            found[name.strip()] = data.decode("utf-8")
-        except UnicodeDecodeError:
-            found[name.strip()] = data.decode("latin-1")
-    return found

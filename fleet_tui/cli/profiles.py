@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +12,8 @@ from fleet_tui.backend.errors import InvalidInput, NotFound, UsageError
 from fleet_tui.backend.instances import profiles as p
 from fleet_tui.cli.asking import change, report, text_of
 from fleet_tui.cli.context import Context
-from fleet_tui.cli.instances import assignments
 from fleet_tui.cli.tables import LINKED, TEMPLATES, VIRTUAL_NETWORKS
+from fleet_tui.cli.values import values_given
 
 # --- templates -----------------------------------------------------------------------------------------------------
 
@@ -30,7 +29,7 @@ def show_template(context: Context) -> int:
 
 def create_template(context: Context) -> int:
     given = context.given
-    values = _values(given, "template_fields")
+    values = values_given(given, "template_fields")
     if given.application:
         values["application"] = given.application
     made = change(context, p.CreateTemplate(given.name, values, _actions(given.actions) or ()), given.name)
@@ -40,7 +39,7 @@ def create_template(context: Context) -> int:
 def edit_template(context: Context) -> int:
     """What is not given stays; ``--actions`` takes the place of the whole list, ``--enable`` and ``--disable`` switch some of it."""
     given = context.given
-    changes, actions = _values(given, "template_fields"), _actions(given.actions)
+    changes, actions = values_given(given, "template_fields"), _actions(given.actions)
     if given.application:
         changes["application"] = given.application
     if not changes and actions is None and not given.enable and not given.disable:
@@ -111,7 +110,7 @@ def show_network(context: Context) -> int:
 
 def create_network(context: Context) -> int:
     given = context.given
-    values = _values(given, "network_fields")
+    values = values_given(given, "network_fields")
     if given.provider:
         values["provider"] = given.provider
     made = change(context, p.CreateVirtualNetwork(given.name, values), given.name)
@@ -120,7 +119,7 @@ def create_network(context: Context) -> int:
 
 def edit_network(context: Context) -> int:
     given = context.given
-    changes = _values(given, "network_fields")
+    changes = values_given(given, "network_fields")
     if not changes:
         raise UsageError("nothing to change", hint="give --set field=value; `fleet vnet show` shows the fields")
     version = given.version or context.session.fetch(p.ShowVirtualNetwork(given.name)).record.version
@@ -187,17 +186,6 @@ def _sheet(context: Context, sheet: p.TemplateSheet | p.VirtualNetworkSheet) -> 
         context.out.line("")
         context.out.rows(LINKED, sheet.linked)
     return 0
-
-
-def _values(given: Any, table: str) -> dict[str, Any]:
-    """``--set`` and ``--set-file``. A secret is taken from a file only: what is typed on a command line is seen by everybody."""
-    by_name = importlib.import_module(f"fleet_tui.backend.instances.{table}").BY_NAME  # made of many patterns, which `--help` can do without
-    values: dict[str, Any] = assignments(given.set)
-    if secret := next((name for name in values if name in by_name and by_name[name].kind == "secret" and values[name]), None):
-        raise UsageError(f"{secret} is secret and a command line is not", hint=f"put it into a file, and give --set-file {secret}=FILE")
-    for name, file in assignments(given.set_file).items():
-        values[name] = text_of(file).rstrip("\n") if by_name.get(name) and by_name[name].kind == "secret" else text_of(file)
-    return values
 
 
 def _actions(file: str) -> tuple[i.SetupAction, ...] | None:
