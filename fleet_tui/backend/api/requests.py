@@ -16,7 +16,7 @@ from fleet_tui.backend.identity import Permission
 from fleet_tui.backend.text import SECRET_NAME, clean
 
 MASK = "••••"
-_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$|^blueprint$|licen[cs]e_override", re.IGNORECASE)
+_SECRET = re.compile(rf"{SECRET_NAME.pattern}|^headers$|^blueprint$", re.IGNORECASE)
 _PRIVATE_KEY = "PRIVATE KEY-----"
 """In whatever field it was pasted."""
 _KEPT = 500
