@@ -9,7 +9,8 @@ from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
 S = InstanceState
 ALLOWED = {
     "provision": {S.NEW, S.DEPROVISIONED}, "deprovision": {S.RUNNING, S.STOPPED, S.FAILED}, "reprovision": {S.RUNNING, S.STOPPED, S.FAILED},
-    "stop": {S.RUNNING}, "start": {S.STOPPED}, "restart-app": {S.RUNNING}, "replay-actions": {S.RUNNING}, "renew-certificate": {S.RUNNING},
+    "stop": {S.RUNNING}, "start": {S.STOPPED}, "restart-app": {S.RUNNING}, "replay-actions": {S.RUNNING},
+    "renew-certificate": {S.RUNNING}, "grow": {S.RUNNING},
     "snapshot": {S.RUNNING, S.STOPPED, S.DEPROVISIONED}, "retry": {S.FAILED}, "delete": {S.NEW, S.DEPROVISIONED, S.FAILED},
 }
 
