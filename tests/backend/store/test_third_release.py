@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from alembic import command
-
 from fleet_tui.backend.instances import network_fields, template_fields, templates, virtual_networks
-from fleet_tui.backend.store import Store, schema, sqlite_url
+from fleet_tui.backend.store import Store, schema
 
 _ACTION = '[{"kind": "application_port", "name": "port", "parameters": {"port": 8081}, "stage": "before_install", "enabled": true}]'
-_SITE = (
+REVISION = "0003"
+SITE = (
     f"INSERT INTO instance_template (id, label, application, setup_actions, version) VALUES ('t-1', 'web', 'hello-app', '{_ACTION}', 3)",
     "INSERT INTO virtual_network (id, label, provider, https_strategy) VALUES ('n-1', 'local-tls', 'local', 'self_signed')",
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A database at schema 0003, with a template and a virtual network in it."""
-    server = None if request.param == "sqlite" else request.getfixturevalue("server")
-    url = sqlite_url(tmp_path / "fleet.db") if server is None else server.create()
-    store = Store(url)
-    config = schema.configuration()
-    with store.engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-        for statement in _SITE:
-            connection.exec_driver_sql(statement)
-        connection.commit()
-    yield store
-    store.close()
-    if server is not None:
-        server.drop(url)
 
 
 def test_a_site_of_the_third_release_keeps_its_registers_and_gets_their_new_fields(old: Store, tmp_path: Path) -> None:
