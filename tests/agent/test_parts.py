@@ -17,6 +17,7 @@ from fleet_tui.agent.disk import used_bytes
 from fleet_tui.agent.door import Door
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable, Failure
 from fleet_tui.agent.lines import LineSplitter
+from fleet_tui.agent.pairs import Pair, names_in
 from fleet_tui.agent.standing import Standing
 from fleet_tui.backend.providers.archive import agent_archive
 from tests.agent.stub_door import StubDoor
@@ -140,23 +141,23 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 
 
 def test_interrupted_certificate_is_finished(tmp_path: Path) -> None:
-    certificate_path, key = tmp_path / "self-signed.crt", tmp_path / "self-signed.key"
-    certificate._make(certificate_path, key, "it's $HOME \\ #1", frozenset({"a.example", "127.0.0.1"}))
-    old = certificate_path.read_bytes()
-    certificate._make(certificate_path, key, "web", frozenset({"b.example"}))
-    fresh = certificate_path.read_bytes()
+    pair = Pair(tmp_path, "self-signed")
+    certificate._make(pair, "it's $HOME \\ #1", frozenset({"a.example", "127.0.0.1"}))
+    old = pair.certificate.read_bytes()
+    certificate._make(pair, "web", frozenset({"b.example"}))
+    fresh = pair.certificate.read_bytes()
     # Killed between the two renames: the key is new, the certificate old, the new one waiting.
-    certificate._fresh(certificate_path).write_bytes(fresh)
-    certificate_path.write_bytes(old)
+    pair.fresh_certificate.write_bytes(fresh)
+    pair.certificate.write_bytes(old)
     with pytest.raises(Failure, match="does not belong"):
-        certificate._check_pair(certificate_path, key)
-    certificate._finish_interrupted(certificate_path, key)
-    assert certificate_path.read_bytes() == fresh and certificate.names_in(certificate_path) == {"b.example"}
+        pair.check()
+    pair.finish_interrupted()
+    assert pair.certificate.read_bytes() == fresh and names_in(pair.certificate) == {"b.example"}
     # Killed before both: what waits is thrown away.
-    certificate._fresh(certificate_path).write_bytes(old)
-    certificate._fresh(key).write_bytes(b"x")
-    certificate._finish_interrupted(certificate_path, key)
-    assert certificate_path.read_bytes() == fresh and {p.name for p in tmp_path.iterdir()} == {"self-signed.crt", "self-signed.key"}
+    pair.fresh_certificate.write_bytes(old)
+    pair.fresh_key.write_bytes(b"x")
+    pair.finish_interrupted()
+    assert pair.certificate.read_bytes() == fresh and {p.name for p in tmp_path.iterdir()} == {"self-signed.crt", "self-signed.key"}
 
 
 def test_missing_openssl_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
