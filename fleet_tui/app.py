@@ -33,6 +33,7 @@ from fleet_tui.screens.trail import Place, Trail
 from fleet_tui.settings import styles_directory
 from fleet_tui.widgets import glyphs, safety, themes
 from fleet_tui.widgets.chrome import Banner, Header
+from fleet_tui.widgets.timers import once
 
 if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
@@ -143,7 +144,7 @@ class FleetApp(App[int], inherit_bindings=False):
         left = self._drained_at + DRAIN_S - self.clock.monotonic()
         if left > 0:
             self.drain_waits = True
-            self.set_timer(left, self._drain)
+            once(self, left, self._drain)
         else:
             self._drain()
 

@@ -22,6 +22,7 @@ from fleet_tui.screens import dialogs
 from fleet_tui.screens.form import Choice, FieldForm
 from fleet_tui.widgets.paint import Lines, Span
 from fleet_tui.widgets.safety import plain, safe
+from fleet_tui.widgets.timers import once
 
 if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
@@ -150,7 +151,7 @@ class FormDialog(ModalScreen[None]):
         if self.spec is not None and self.spec.preview is not None:
             if self._timer is not None:
                 self._timer.stop()
-            self._timer = self.set_timer(PREVIEW_S, self._preview)
+            self._timer = once(self, PREVIEW_S, self._preview)
 
     @property
     def is_asking(self) -> bool:

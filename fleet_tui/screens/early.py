@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet_tui.actions import Action
 from fleet_tui.backend.errors import FleetError
+from fleet_tui.widgets.timers import once
 
 if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
@@ -51,7 +52,7 @@ class Early:
                 self._waiting = action
                 self._waits += 1
                 number = self._waits
-                screen.set_timer(PATIENCE_S, lambda: self._give_up(number))
+                once(screen, PATIENCE_S, lambda: self._give_up(number))
             return True
         lacks_row = "list.open" in screen.idle() if action.id in OF_ROW else action.aims and screen.subject(action.aims) is None
         if lacks_row:

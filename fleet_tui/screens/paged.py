@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.resource import ResourceScreen
+from fleet_tui.widgets.timers import once
 
 PAGE = 500
 """Rows fetched at once, and the most refs asked for by name in one call."""
@@ -96,7 +97,7 @@ class PagedScreen(ResourceScreen):
         self._ask_for(seen)
         if self._unseen and not self._is_gathering:
             self._is_gathering = True
-            self.set_timer(self.GATHER_S, self._gathered)
+            once(self, self.GATHER_S, self._gathered)
 
     def _gathered(self) -> None:
         self._is_gathering = False

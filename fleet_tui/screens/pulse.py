@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleet_tui.backend.api import Summarize, Summary
 from fleet_tui.screens.console import Console
+from fleet_tui.widgets.timers import once
 
 APART_S = 1.0
 BOARD_ROWS = 50
@@ -27,7 +28,7 @@ class Pulse:
         left = 0.0 if soon else self._asked_at + APART_S - now
         if left > 0:
             self._is_waiting = True
-            self._app.set_timer(left, self._ask)
+            once(self._app, left, self._ask)
         else:
             self._ask()
 

@@ -24,6 +24,7 @@ from fleet_tui.screens.list_keys import MovingScreen
 from fleet_tui.widgets.log_view import Entry, LogView
 from fleet_tui.widgets.paint import Lines
 from fleet_tui.widgets.serial_text import SerialText
+from fleet_tui.widgets.timers import once
 
 READ_S = 1.0
 """A guest's log tells of itself by no event, so it is asked once a second, while it is looked at and never otherwise."""
@@ -167,7 +168,7 @@ class SerialScreen(MovingScreen):
     def _again(self) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(READ_S, self._read)
+        self._timer = once(self, READ_S, self._read)
 
     def _show(self, lines: list[str]) -> None:
         self.view.pour([Entry(0, 0.0, "", "", "", line) for line in lines])

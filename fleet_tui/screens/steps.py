@@ -14,6 +14,7 @@ from fleet_tui.screens.frame import FleetScreen
 from fleet_tui.screens.tables import Table
 from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import Glyphs
+from fleet_tui.widgets.timers import once
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Ticking:
     def start(self) -> None:
         if not self._waits and self._table.is_running:
             self._waits = True
-            self._table.set_timer(1.0, self._tick)
+            once(self._table, 1.0, self._tick)
 
     def _tick(self) -> None:
         self._waits = False

@@ -35,6 +35,7 @@ from fleet_tui.screens.vlan_keys import MapKeys
 from fleet_tui.screens.vlan_networks import NetworkTable
 from fleet_tui.widgets.paint import Lines
 from fleet_tui.widgets.resource_table import ResourceTable
+from fleet_tui.widgets.timers import once
 from fleet_tui.widgets.vlan_grid import VlanGrid
 from fleet_tui.widgets.vlan_hosts import HostRows
 from fleet_tui.widgets.vlan_space import Spot, VlanSpace, matching
@@ -309,12 +310,12 @@ class VlansScreen(MapKeys):
             return
         self._moved_at = self.console.clock.monotonic()
         if self._still is None:  # a timer for each of many moves would cost more than the moves
-            self._still = self.set_timer(STILL_S, self._is_still)
+            self._still = once(self, STILL_S, self._is_still)
 
     def _is_still(self) -> None:
         left = self._moved_at + STILL_S - self.console.clock.monotonic()
         if left > 0:
-            self._still = self.set_timer(left, self._is_still)
+            self._still = once(self, left, self._is_still)
         else:
             self._still = None
             self._ask_about()

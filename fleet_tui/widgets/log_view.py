@@ -21,6 +21,7 @@ from fleet_tui.widgets.log_lines import clock
 from fleet_tui.widgets.log_panel import LogPanel
 from fleet_tui.widgets.log_queue import LogQueue
 from fleet_tui.widgets.log_ring import Entry
+from fleet_tui.widgets.timers import once
 
 __all__ = ["Entry", "LogView"]
 
@@ -141,7 +142,7 @@ class LogView(LogPanel, can_focus=True):
         if self.following or wait <= 0:
             self._drain()
         elif self._timer is None:
-            self._timer = self.set_timer(wait, self._drain)
+            self._timer = once(self, wait, self._drain)
 
     def _drain(self) -> None:
         """Take what waits; come back as long as there is something, then stop altogether.
@@ -171,7 +172,7 @@ class LogView(LogPanel, can_focus=True):
             self._drained_at, since = now, 0.0
             self._repaint()
         wait = CHUNK_PAUSE_S if left else BUSY_DRAIN_S - since if busy else DRAIN_S
-        self._timer = self.set_timer(wait, self._drain)
+        self._timer = once(self, wait, self._drain)
 
     @property
     def unseen(self) -> int:

@@ -15,6 +15,7 @@ from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import UNICODE, Glyphs
 from fleet_tui.widgets.row_set import Key, parse_filter, same
 from fleet_tui.widgets.table_lines import TableLines, TableSaid
+from fleet_tui.widgets.timers import once
 
 __all__ = ["Cell", "Column", "ResourceTable"]
 
@@ -117,13 +118,13 @@ class ResourceTable(TableLines, can_focus=True):
         self._told()
         if not self._is_preparing and self.is_mounted:
             self._is_preparing = True
-            self.set_timer(PREPARE_AFTER_S, self._prepare)
+            once(self, PREPARE_AFTER_S, self._prepare)
 
     def _prepare(self) -> None:
         """Make ready what the first letter of a filter needs, a little at a time, so that it need not wait."""
         self._is_preparing = self._set.prepare_search(PREPARE_ROWS)
         if self._is_preparing:
-            self.set_timer(PREPARE_EVERY_S, self._prepare)
+            once(self, PREPARE_EVERY_S, self._prepare)
 
     def update_row(self, key: Key, row: Any) -> None:
         """Put one row, new or changed."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from textual.pilot import Pilot
 
 from fleet_tui.screens.ask import FormDialog
 from fleet_tui.screens.vlans import VlansScreen
-from tests.screens.console import front, settled
+from tests.screens.console import eventually, front, settled
 
 
 async def still(pilot: Pilot[int]) -> None:
     """No timer of the map or of a form over it is under way, and nothing is asked."""
-    while True:
-        await settled(pilot)
+
+    def is_still() -> bool:
         screen = front(pilot)
         waits = isinstance(screen, VlansScreen) and screen.is_asking
-        if not waits and not any(one.is_asking for one in pilot.app.screen_stack if isinstance(one, FormDialog)):
-            return
-        await asyncio.sleep(0.02)
+        return not waits and not any(one.is_asking for one in pilot.app.screen_stack if isinstance(one, FormDialog))
+
+    await settled(pilot)
+    await eventually(pilot, is_still, "the map's timers ran out")
+    await settled(pilot)
