@@ -38,7 +38,6 @@ class ResourceTable(TableLines, can_focus=True):
     """
 
     DEFAULT_CSS = "ResourceTable { height: 1fr; }"
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False, id="table.up"),
         Binding("down", "move(1)", "Down", show=False, id="table.down"),

@@ -76,6 +76,7 @@ class Disks:
     def delete(self, disk_id: str) -> None:
         record = self._records.newest(disk_id)
         if record is None:
+            self._refuse_older(disk_id)
             self._records.drop(disk_id, 0)
             return
 
@@ -179,7 +180,17 @@ class Disks:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
+    def _refuse_older(self, disk_id: str) -> None:
+        """One that was kept in another way has its data still: it is neither made anew nor taken for erased."""
+        folder = self._records.folder_of(disk_id)
+        if (left := folder.with_name(f"{disk_id}.json")).exists():
+            raise WrongState(
+                f"data disk {disk_id} was made by an earlier version, which kept it in another way; its data is untouched in {folder}",
+                hint=f"copy {folder} away, remove it and {left}, provision, stop the instance, and copy the data onto its new disk", state="older",
+            )
+
     def _make(self, disk_id: str, size_gb: int, token: str) -> DiskRecord:
+        self._refuse_older(disk_id)
         if (erased := self._records.newest(disk_id)) is not None and not erased.content:
             self._sweep(erased)
             self._records.drop(disk_id, erased.version)

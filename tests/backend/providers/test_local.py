@@ -173,6 +173,16 @@ def test_lost_content_is_never_replaced_by_a_blank_disk(local: LocalProvider, tm
         local.ensure_disk("d-1", 10, "t", quiet)
 
 
+def test_a_disk_of_an_earlier_version_is_never_replaced_by_a_blank_one(local: LocalProvider, tmp_path: Path) -> None:
+    (tmp_path / "disks/d-9").mkdir()
+    (tmp_path / "disks/d-9/a").write_text("kept")
+    (tmp_path / "disks/d-9.json").write_text("{}")
+    for act in (lambda: local.ensure_disk("d-9", 10, "t", quiet), lambda: local.delete_disk("d-9")):
+        with pytest.raises(WrongState, match="earlier version"):
+            act()
+    assert (tmp_path / "disks/d-9/a").read_text() == "kept" and len(list((tmp_path / "disks/d-9").iterdir())) == 1
+
+
 def test_detach_names_who_uses_the_disk(local: LocalProvider, tmp_path: Path) -> None:
     local.attach_disk("m-1", "d-1")
     marks = processes.marks("m-1", tmp_path / "machines/m-1")
