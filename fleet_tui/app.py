@@ -27,6 +27,7 @@ from fleet_tui.backend.text import clean
 from fleet_tui.columns import span
 from fleet_tui.screens.errands import Errands
 from fleet_tui.screens.heading import paint_banner, paint_header
+from fleet_tui.screens.keystroke import Keystroke
 from fleet_tui.screens.link import FleetChanged, Link
 from fleet_tui.screens.pulse import Pulse
 from fleet_tui.screens.trail import Place, Trail
@@ -302,6 +303,11 @@ class FleetApp(App[int], inherit_bindings=False):
             self.exit(0)
         else:
             holding.ask_to_leave(lambda: self.exit(0))
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and isinstance(self.screen, Keystroke):
+            self.screen.pressed()
+        await super().on_event(event)
 
     async def _on_key(self, event: events.Key) -> None:
         """Letters typed ahead went to what had the focus then; the line that they are meant for takes them now, or a slow link loses them."""

@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -23,6 +22,7 @@ from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.screens.console import Console
 from fleet_tui.screens.early import Early
+from fleet_tui.screens.keystroke import Keystroke
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
 from fleet_tui.widgets.prompt import Prompt
@@ -48,7 +48,7 @@ def bindings(screen: str) -> list[BindingType]:
     ]
 
 
-class FleetScreen(Screen[None]):
+class FleetScreen(Keystroke):
     """The frame of every screen but the dialogs."""
 
     KIND: ClassVar[str] = ""
