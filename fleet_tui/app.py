@@ -25,6 +25,7 @@ from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.identity import SessionRecord
 from fleet_tui.backend.text import clean
 from fleet_tui.columns import span
+from fleet_tui.screens.at_once import AtOnce
 from fleet_tui.screens.errands import Errands
 from fleet_tui.screens.heading import paint_banner, paint_header
 from fleet_tui.screens.link import FleetChanged, Link
@@ -48,6 +49,10 @@ PLACES = {
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
+PARTS = ("dashboard", "work", "forms", "dialogs", "hosts", "vlans", "maintenance")
+"""Stylesheets of the screens. A later one counts for more."""
+PARTS_OF_PANE = {"dashboard": "dashboard", "hosts": "hosts", "maintenance": "maintenance", "vlans": "vlans"}
+"""What a pane needs of them; reading all would take longer than painting it."""
 DRAIN_S = 0.125
 _LONGEST_COPY = 100_000
 """Characters of one line that go to the clipboard."""
@@ -55,16 +60,16 @@ STALE_S = 15.0
 """Age from which the header says how old the data is; the banner says it at once."""
 
 
-def stylesheets() -> list[Path]:
-    """The stylesheets, beside the package in a source tree and inside it when installed."""
+def stylesheets(*parts: str) -> list[Path]:
+    """The stylesheets, beside the package in a source tree and inside it when installed: what every screen has, and of the rest ``parts``."""
     folder = styles_directory()
-    return [folder / name for name in ("tokens.tcss", "chrome.tcss", "screens.tcss") if (folder / name).exists()]
+    return [folder / f"{name}.tcss" for name in ("tokens", "chrome", "frame", *parts) if (folder / f"{name}.tcss").exists()]
 
 
 class FleetApp(App[int], inherit_bindings=False):
     """The console. Screens find here the session, the clock, the marks to draw with and the way to one another."""
 
-    CSS_PATH = stylesheets()  # type: ignore[assignment]
+    CSS_PATH = stylesheets(*PARTS)  # type: ignore[assignment]
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False  # a press on a toast ends Textual 8.2.8 where text can be selected; terminals select with shift
     roots: tuple[str, ...] = actions.ROOTS
@@ -153,6 +158,12 @@ class FleetApp(App[int], inherit_bindings=False):
         self._drained_at = self.clock.monotonic()
         with self.batch_update():
             self.errands.drain()
+        self._hurry(always=True)
+
+    def _hurry(self, always: bool = False) -> None:
+        screen = next(reversed(self.screen_stack), None)  # there is none while the console ends
+        if isinstance(screen, AtOnce):
+            screen.hurry(always)
 
     # The link; these three are called from its thread
 
@@ -303,6 +314,11 @@ class FleetApp(App[int], inherit_bindings=False):
         else:
             holding.ask_to_leave(lambda: self.exit(0))
 
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._hurry()
+        await super().on_event(event)
+
     async def _on_key(self, event: events.Key) -> None:
         """Letters typed ahead went to what had the focus then; the line that they are meant for takes them now, or a slow link loses them."""
         focused = self.focused
@@ -365,6 +381,7 @@ def pane_app(settings: Settings, connect: Callable[[], Session], pane: tuple[str
     class PaneApp(OnlyLooks, FleetApp):
         roots = (kind,)
         DEFAULT_MODE = kind
+        CSS_PATH = stylesheets(*filter(None, [PARTS_OF_PANE.get(kind)]))  # type: ignore[assignment]
         pane = (kind, name)
 
     return PaneApp(settings, lambda: read_only(connect()), clock)

@@ -24,6 +24,7 @@ else:
             raise TypeError("a record is frozen and slotted")
 
         def make(cls: type) -> type:
+            cls.__doc__ = cls.__doc__ or cls.__name__  # else the standard decorator works out a signature for it, as dear as all the rest
             inherits = any(dataclasses.is_dataclass(base) for base in cls.__bases__)  # which must be as frozen as its heirs
             made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, frozen=inherits, slots=True, kw_only=kw_only)(cls)
             made.__dataclass_params__.frozen = True

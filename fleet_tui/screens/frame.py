@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -21,7 +20,7 @@ from fleet_tui import actions, commands
 from fleet_tui.actions import ACTIONS, Action
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.operations import Submitted
-from fleet_tui.screens.console import Console
+from fleet_tui.screens.command_line import CommandLine
 from fleet_tui.screens.early import Early
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.widgets.chrome import Banner, Crumbs, Footer, Header
@@ -48,7 +47,7 @@ def bindings(screen: str) -> list[BindingType]:
     ]
 
 
-class FleetScreen(Screen[None]):
+class FleetScreen(CommandLine):
     """The frame of every screen but the dialogs."""
 
     KIND: ClassVar[str] = ""
@@ -68,11 +67,12 @@ class FleetScreen(Screen[None]):
         self._missed: list[FleetChanged] = []
         self.early = Early(self)
 
-    @property
-    def console(self) -> Console:
-        return cast(Console, self.app)
-
     # Parts
+
+    @property
+    def is_pane(self) -> bool:
+        """Whether it is only looked at: no commands, no names of keys, and as small as somebody likes."""
+        return self.has_class("-pane")
 
     def body(self) -> ComposeResult:
         """The widgets between header and footer."""
@@ -85,13 +85,15 @@ class FleetScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         glyphs = self.console.glyphs
         yield Header(id="header", glyphs=glyphs)
-        yield Crumbs(id="crumbs", glyphs=glyphs)
+        if not self.is_pane:
+            yield Crumbs(id="crumbs", glyphs=glyphs)
         yield Banner(id="banner", glyphs=glyphs)
         with Container(id="body"):
             yield from self.body()
-        yield Static("This window is too small.\nMake it at least 60 by 20.", id="too-small", markup=False)
-        yield Prompt(self._complete, id="prompt", glyphs=glyphs)
-        yield Footer(id="footer", glyphs=glyphs)
+        if not self.is_pane:
+            yield Static("This window is too small.\nMake it at least 60 by 20.", id="too-small", markup=False)
+            yield Prompt(self._complete, id="prompt", glyphs=glyphs)
+            yield Footer(id="footer", glyphs=glyphs)
 
     # Asking
 
@@ -179,9 +181,10 @@ class FleetScreen(Screen[None]):
             return
         self.console.paint_header(self.query_one(Header))
         self.console.paint_banner(self.query_one(Banner))
-        chip = self.chip()
-        self.query_one(Crumbs).update([self.console.site, *self.crumbs()], [(chip, "moving")] if chip else [])
-        self.footer()
+        if not self.is_pane:
+            chip = self.chip()
+            self.query_one(Crumbs).update([self.console.site, *self.crumbs()], [(chip, "moving")] if chip else [])
+            self.footer()
 
     def chip(self) -> str:
         """What narrows the view now: the filter, problems only."""
@@ -189,6 +192,8 @@ class FleetScreen(Screen[None]):
 
     def footer(self) -> None:
         """The keys that matter here and now."""
+        if self.is_pane:
+            return
         hints = actions.hints(
             self.place(), self.rows_aimed_at(), self.console.record, self.console.keymap, self.app.size.width, self.idle()
         )
@@ -349,52 +354,3 @@ class FleetScreen(Screen[None]):
 
     def act_global_read_only(self) -> None:
         self.console.make_read_only()
-
-    def act_global_command(self) -> None:
-        self.query_one(Prompt).open(":")
-
-    def run_line(self, line: str) -> None:
-        """Do what was typed after ``:``, or say what was not understood."""
-        from fleet_tui.screens import line as lines
-
-        lines.run_line(self, line)
-
-    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
-        event.stop()
-        self.restore_focus()
-        if event.mode == ":":
-            self.run_line(event.text)
-        else:
-            self.filtered(event.text, done=True)
-
-    def on_prompt_changed(self, event: Prompt.Changed) -> None:
-        event.stop()
-        if event.mode == "/":
-            self.filtered(event.text, done=False)
-
-    def on_prompt_cancelled(self, event: Prompt.Cancelled) -> None:
-        event.stop()
-        self.restore_focus()
-        if event.mode == "/":
-            self.filtered(event.text, done=True)
-
-    def _complete(self, line: str) -> list[str]:
-        prompt = self.query_one(Prompt)
-        return commands.complete(line, self.names(), self.console.record) if prompt.mode == ":" and line else []
-
-    def names(self) -> Iterable[str]:
-        """Names of what is known here, for completion."""
-        summary = self.console.pulse.summary
-        return [row.label for row in summary.rows] if summary else []
-
-    def filtered(self, text: str, done: bool) -> None:
-        """``/`` was typed into."""
-
-    def home(self) -> Widget | None:
-        """The widget that keys go to when nothing else has them."""
-        return None
-
-    def restore_focus(self) -> None:
-        if (home := self.home()) is not None:
-            home.focus()
-

@@ -156,7 +156,7 @@ class MaintenanceScreen(LogKeys):
         if self.host is None:
             return
         glyphs, now, width = self.console.glyphs, self.console.clock.now(), self.app.size.width
-        name = self.host.name if self.has_class("-pane") else ""  # elsewhere the crumbs say it
+        name = self.host.name if self.is_pane else ""  # elsewhere the crumbs say it
         self.query_one("#state", Lines).show(facts.heading(self.host, self.session, self.forecast, glyphs, now, width, name))
         self.query_one("#side", Lines).show(facts.side(self.session, glyphs, now))
         self._paint_todo()
@@ -166,7 +166,7 @@ class MaintenanceScreen(LogKeys):
         if self.host is not None:
             row, glyphs = self.vms.cursor_row, self.console.glyphs
             lines = facts.todo(self.host, self.session, self.forecast, row, glyphs, self.app.size.width)
-            self.query_one("#todo", Lines).show(lines[:-1] if self.has_class("-pane") else lines)
+            self.query_one("#todo", Lines).show(lines[:-1] if self.is_pane else lines)
 
     def changed(self, changed: FleetChanged) -> None:
         refs, session = changed.refs, self.session

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fleet_tui.backend.errors import FleetError, UsageError
 from fleet_tui.backend.identity import SessionRecord
 from fleet_tui.backend.instances import InstanceRecord, ShowInstance
-from fleet_tui.screens.logs import LogsScreen
 
 if TYPE_CHECKING:
     from textual.app import App
 
     from fleet_tui.screens.frame import FleetScreen
+    from fleet_tui.screens.logs import LogsScreen
     from fleet_tui.session import Session
 
     Around = App[int]
@@ -59,8 +59,8 @@ class OnlyLooks(Around):
     def make(self, kind: str) -> FleetScreen:
         screen: FleetScreen = super().make(kind)  # type: ignore[misc]
         screen.add_class("-pane")
-        if isinstance(screen, LogsScreen):
-            screen.aim("", title=self.pane[1])
+        if kind == "logs":
+            cast("LogsScreen", screen).aim("", title=self.pane[1])
         elif kind == "maintenance":
             screen.aim(f"host:{self.pane[1]}")
         elif kind == "vlans":
@@ -78,11 +78,10 @@ class OnlyLooks(Around):
             console.ask(lambda s: s.fetch(ShowInstance(name)), self._aim, self._no_such)
 
     def _aim(self, row: InstanceRecord) -> None:
-        screen = self.screen
-        if isinstance(screen, LogsScreen):
-            screen.aim(f"instance:{row.id}", title=row.label)
-            screen.shown()
-            screen.chrome()
+        screen = cast("LogsScreen", self.screen)
+        screen.aim(f"instance:{row.id}", title=row.label)
+        screen.shown()
+        screen.chrome()
 
     def _no_such(self, error: FleetError) -> None:
         self.notify(error.message, severity="error", markup=False, timeout=30)

@@ -170,7 +170,7 @@ class VlansScreen(MapKeys):
 
     def _missing(self, error: FleetError) -> None:
         """The network is gone, or was never there: with others to show, the first of them."""
-        if error.code == "not_found" and self.wanted and self.networks and not self.has_class("-pane"):
+        if error.code == "not_found" and self.wanted and self.networks and not self.is_pane:
             self.wanted = ""
             self.load()
         else:
@@ -257,8 +257,8 @@ class VlansScreen(MapKeys):
         counts = self.query_one("#counts", Lines)
         counts.display = space is not None
         if space is not None:
-            lines = facts.summary(space, glyphs, self.console.clock.now(), width, self.grid.zoom, self.has_class("-pane"))
-            counts.show(lines[:1] if self.has_class("-pane") and self.has_class("-flat") else lines)
+            lines = facts.summary(space, glyphs, self.console.clock.now(), width, self.grid.zoom, self.is_pane)
+            counts.show(lines[:1] if self.is_pane and self.has_class("-flat") else lines)
         self._paint_network()
         self._paint_vlan()
         self.chrome()

@@ -1,0 +1,72 @@
+"""The line at the foot of a screen, for commands after ``:`` and filters after ``/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+from textual.widget import Widget
+
+from fleet_tui import commands
+from fleet_tui.screens.at_once import AtOnce
+from fleet_tui.screens.console import Console
+from fleet_tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from fleet_tui.screens.frame import FleetScreen
+
+
+class CommandLine(AtOnce):
+    """A screen with such a line, and with a place that the focus goes back to from it."""
+
+    @property
+    def console(self) -> Console:
+        return cast(Console, self.app)
+
+    def act_global_command(self) -> None:
+        self.query_one(Prompt).open(":")
+
+    def run_line(self, line: str) -> None:
+        """Do what was typed after ``:``, or say what was not understood."""
+        from fleet_tui.screens import line as lines
+
+        lines.run_line(cast("FleetScreen", self), line)
+
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        event.stop()
+        self.restore_focus()
+        if event.mode == ":":
+            self.run_line(event.text)
+        else:
+            self.filtered(event.text, done=True)
+
+    def on_prompt_changed(self, event: Prompt.Changed) -> None:
+        event.stop()
+        if event.mode == "/":
+            self.filtered(event.text, done=False)
+
+    def on_prompt_cancelled(self, event: Prompt.Cancelled) -> None:
+        event.stop()
+        self.restore_focus()
+        if event.mode == "/":
+            self.filtered(event.text, done=True)
+
+    def _complete(self, line: str) -> list[str]:
+        prompt = self.query_one(Prompt)
+        return commands.complete(line, self.names(), self.console.record) if prompt.mode == ":" and line else []
+
+    def names(self) -> Iterable[str]:
+        """Names of what is known here, for completion."""
+        summary = self.console.pulse.summary
+        return [row.label for row in summary.rows] if summary else []
+
+    def filtered(self, text: str, done: bool) -> None:
+        """``/`` was typed into."""
+
+    def home(self) -> Widget | None:
+        """The widget that keys go to when nothing else has them."""
+        return None
+
+    def restore_focus(self) -> None:
+        if (home := self.home()) is not None:
+            home.focus()
