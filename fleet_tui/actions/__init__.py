@@ -15,6 +15,7 @@ from fleet_tui.actions.instances import INSTANCE, OPERATION
 from fleet_tui.actions.machines import SERIAL, VM
 from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
 from fleet_tui.actions.networks import MAP, PHYSNET, VLAN
+from fleet_tui.actions.profiles import LINEAGE, PROFILES, REGISTERS, SETUP, TEMPLATE, VNET
 from fleet_tui.actions.row import AIMED_AT, Action
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.identity import OWNING, SessionRecord
@@ -29,6 +30,7 @@ ACTIONS: Mapping[str, Action] = {
     for a in (
         *GLOBAL, *MOVE, *LIST, *INSTANCE, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
         *MAP, *PHYSNET, *VLAN, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
+        *REGISTERS, *LINEAGE, *PROFILES, *TEMPLATE, *SETUP, *VNET,
     )
 }  # fmt: skip
 """The table, by id. Ids are public names: key maps use them."""
@@ -56,6 +58,10 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
         "global", "move.down", "move.up", "move.bottom", "move.page-down", "move.page-up", "map", "page.describe", "page.raw", "list.copy",
         "list.copy-row", "physnet", "vlan",
     ),
+    "templates": ("global", "move", "list", "range", "profile.template", "profile.import", "template"),
+    "template": ("global", "move", "list.filter", "tabs", "page", "list.copy", "template", "setup"),
+    "vnets": ("global", "move", "list", "range", "profile.vnet", "profile.import", "vnet"),
+    "vnet": ("global", "move", "list.filter", "tabs", "page", "list.copy", "vnet"),
     "logs": ("global", "move", "log", "since"),
     "detail": ("global", "move", "text"),
 }  # fmt: skip
@@ -93,6 +99,13 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "vlans/empty": ("physnet.add-ranges", "map.networks"),
     "vlans/networks": ("map.open", "physnet.ranges", "physnet.drift", "physnet.repair", "map.networks"),
     "vlans/none": (),
+    "templates": ("list.open", "profile.template", "template.edit", "template.try", "list.filter", "list.problems"),
+    "template": ("tabs.save", "page.jump", "setup.add", "setup.toggle", "setup.try", "setup.earlier", "tabs.next"),
+    "template/settings": ("tabs.save", "template.edit", "tabs.next"),
+    "template/instances": ("tabs.save", "page.jump", "tabs.next", "list.filter"),
+    "vnets": ("list.open", "profile.vnet", "vnet.check", "vnet.edit", "list.filter", "list.problems"),
+    "vnet": ("tabs.save", "vnet.edit", "vnet.check", "tabs.next"),
+    "vnet/instances": ("page.jump", "tabs.next", "list.filter"),
     "form": ("tabs.save",),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
