@@ -100,7 +100,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "vlans/networks": ("map.open", "physnet.ranges", "physnet.drift", "physnet.repair", "map.networks"),
     "vlans/none": (),
     "templates": ("list.open", "profile.template", "template.edit", "template.try", "list.filter", "list.problems"),
-    "template": ("tabs.save", "page.jump", "setup.add", "setup.toggle", "setup.try", "setup.earlier", "tabs.next"),
+    "template": ("tabs.save", "page.jump", "setup.add", "setup.toggle", "setup.try", "setup.later", "setup.earlier", "tabs.next"),
     "template/settings": ("tabs.save", "template.edit", "tabs.next"),
     "template/instances": ("tabs.save", "page.jump", "tabs.next", "list.filter"),
     "vnets": ("list.open", "profile.vnet", "vnet.check", "vnet.edit", "list.filter", "list.problems"),

@@ -53,9 +53,9 @@ TEMPLATE = (
 )  # fmt: skip
 
 SETUP = (
-    verb("setup.add", "Add action", "a", "templates.edit", "one more setup action, after the others", _any, aims="template", words=("add-action",),
+    verb("setup.add", "Add", "a", "templates.edit", "one more setup action, after the others", _any, aims="template", words=("add-action",),
          asks=True),
-    verb("setup.toggle", "Switch on / off", "space", "templates.edit", "one that is off is kept, and not run", _action, aims="setup", asks=True),
+    verb("setup.toggle", "On / off", "space", "templates.edit", "one that is off is kept, and not run", _action, aims="setup", asks=True),
     verb("setup.later", "Later", "J", "templates.edit", "run it after the next one of its stage", _action, aims="setup", asks=True),
     verb("setup.earlier", "Earlier", "K", "templates.edit", "run it before the one above it of its stage", _action, aims="setup", asks=True),
     verb("setup.duplicate", "Duplicate", "u", "templates.edit", "the same once more, secrets too", _action, aims="setup", asks=True),

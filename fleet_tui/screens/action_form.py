@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 NAME, STAGE, ENABLED = "action:name", "action:stage", "action:enabled"
 """Fields of the form that are of the action itself."""
-REPEATS = "actions run at every provision and reprovision, so each must do no harm when it runs again"
-EDITOR_LINES = 8
-"""Of a field of several lines, as the stylesheet has it."""
+REPEATS = "runs at every provision: it must do no harm when it runs again"
+EDITOR_LINES, ROOMY_LINES, HIGH = 6, 14, 30
+"""Of a field of several lines, as the stylesheet has it; more of them in a window of so many lines."""
 _WHERE = "setup_actions.1."
 
 
@@ -37,7 +37,8 @@ class ActionDialog(FormDialog):
         await super().on_screen_resume()
         if was_new and self.spec is not None:
             rows = self.app.size.height * 96 // 100 - FRAME
-            asked = sum(EDITOR_LINES if isinstance(row.editor, TextArea) else 1 for row in self.form.rows.values()) + 1
+            lines = ROOMY_LINES if self.app.size.height >= HIGH else EDITOR_LINES
+            asked = sum(lines if isinstance(row.editor, TextArea) else 1 for row in self.form.rows.values()) + 1
             shown = min(asked, max(4, rows - 4))
             self.form.styles.max_height = shown
             self._aside_rows = max(3, rows - shown)

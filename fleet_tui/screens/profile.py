@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.containers import Vertical
 from textual.widget import Widget
 
 from fleet_tui import actions
 from fleet_tui.actions import ACTIONS
 from fleet_tui.backend.errors import FleetError, NotFound
+from fleet_tui.backend.instances.fields import Field
 from fleet_tui.backend.instances.profiles import LinkedInstance
 from fleet_tui.screens import profile_fields
 from fleet_tui.screens.form import Choice, FieldForm
@@ -27,8 +30,8 @@ from fleet_tui.widgets.resource_table import ResourceTable
 from fleet_tui.widgets.safety import plain
 
 Line = Sequence[Span]
-AT_REST = ("new", "deprovisioned")
-"""States of instances that have nothing that a change could wait for."""
+FIXED = "fixed: instances are linked"
+"""Beside a field that says where a virtual network is."""
 
 
 class ProfileScreen(SavedForm):
@@ -41,6 +44,7 @@ class ProfileScreen(SavedForm):
         super().__init__()
         self.tab = next(iter(self.TABS))
         self._wanted_tab = ""
+        self._hints: dict[str, str] = {}
 
     def status_lines(self) -> list[Line]:
         """What matters first of what is on record."""
@@ -53,13 +57,15 @@ class ProfileScreen(SavedForm):
         yield Lines(glyphs=glyphs, id="tabs")
         yield Lines(glyphs=glyphs, id="facts")
         yield from self.more_parts()
-        yield FieldForm(id="settings")
+        with Vertical(id="settings"):
+            yield FieldForm(id="fields")
+            yield Lines(glyphs=glyphs, id="hint")
         yield Table(
             [
-                Column("label", "INSTANCE", 20, render=lambda r: f"{glyphs.status(_linked_status(r))} {r.label}", priority=1000),
+                Column("label", "INSTANCE", 16, render=lambda r: f"{glyphs.status(_linked_status(r))} {r.label}", priority=1000, roomy=30),
                 Column("state", "STATE", 14, render=lambda r: r.state),
-                Column("waits", "WAITS", 5, render=lambda r: "yes" if r.waits else "-"),
-                Column("why", "WHY", 20, render=lambda r: r.why, flexible=True),
+                Column("waits", "WAITS", 5, render=lambda r: "yes" if r.waits else "-", priority=40),
+                Column("why", "WAITS FOR A REPROVISION BECAUSE", 40, render=lambda r: self._why(r), flexible=True),
             ],
             status_of=_linked_status, glyphs=glyphs, id="instances", empty=f"no instance is linked to this {self.NOUN}",
         )  # fmt: skip
@@ -160,7 +166,14 @@ class ProfileScreen(SavedForm):
             self.console.open("instance", f"instance:{row.id}")
 
     def on_descendant_focus(self) -> None:
+        self._hint()
         self.footer()
+
+    def _hint(self) -> None:
+        """What the field that has the focus takes; there is no room for it beside each."""
+        row = self.form.focused_row if self.tab == "settings" else None
+        said = self._hints.get(row.field.name, "") if row is not None else ""
+        self.query_one("#hint", Lines).show([[(f" {row.field.title}: {said}", "muted")] if row is not None and said else []])
 
     # Fetching
 
@@ -194,6 +207,10 @@ class ProfileScreen(SavedForm):
         self.show_linked(sheet.linked)
         self.run_worker(self._fill(first), exclusive=True)
 
+    def _why(self, row: LinkedInstance) -> str:
+        """Why it waits, without saying on each line what the screen is about."""
+        return row.why.removeprefix(f"{self.record.label} was changed: ") if self.record is not None else row.why
+
     def show_linked(self, linked: Sequence[LinkedInstance]) -> None:
         self.query_one("#instances", ResourceTable).set_rows([(f"instance:{row.id}", row) for row in linked])
 
@@ -202,7 +219,10 @@ class ProfileScreen(SavedForm):
         sheet = self.sheet
         fields, values = profile_fields.all_shown(self.FIELDS, {**sheet.record.values, "label": sheet.record.label})
         why = actions.forbidden(ACTIONS[f"{self.AIMS}.edit"], self.console.record)
-        locked = dict.fromkeys((field.name for field in fields), why) if why else sheet.locked
+        locked = dict.fromkeys((field.name for field in fields), why) if why else dict.fromkeys(sheet.locked, FIXED)
+        self._hints = {field.name: field.help or field.rule for field in fields}
+        fields = [_bare(field) for field in fields]
+        self.form.set_class(self.is_new, "-bare")
         focused = self.form.focused_row
         await self.form.fill(fields, values, locked=locked, choices=profile_fields.choices(sheet.choices))
         self._relevant()
@@ -235,7 +255,7 @@ class ProfileScreen(SavedForm):
         if self.is_new:
             return "ctrl+o creates it"
         classes = {row.field.change_class for row in self.form.rows.values() if row.edited}
-        running = [row.label for row in self.sheet.linked if row.state not in AT_REST]
+        running = [row.label for row in self.sheet.linked if row.state != "new"]
         if not (classes - {"L"} or self.more_edits()) or not running:
             return f"ctrl+o saves it; no instance waits for a reprovision because of {'it' if running else 'it, for none runs'}"
         return f"ctrl+o saves it; then {these(running)} {'waits' if len(running) == 1 else 'wait'} for a reprovision"
@@ -281,8 +301,14 @@ class ProfileScreen(SavedForm):
             self.copy(self.record.label, "name")
 
 
+def _bare(field: Field) -> Field:
+    """As the form has it: what it takes is told elsewhere, and when a place may be changed is told by the lock."""
+    applies = "L" if field.change_class == "P" else field.change_class
+    return replace(field, help="kept" if field.help.startswith("kept;") else "", change_class=applies)
+
+
 def _linked_status(row: LinkedInstance) -> str:
-    return "attention" if row.waits else "failed" if row.state == "failed" else "off" if row.state in AT_REST else "well"
+    return "attention" if row.waits else "failed" if row.state == "failed" else "off" if row.state in ("new", "stopped", "deprovisioned") else "well"
 
 
 def wrapped(text: str, style: str, width: int) -> list[Line]:

@@ -17,12 +17,17 @@ def template_status(row: TemplateRecord) -> str:
 
 
 def template_note(row: TemplateRecord) -> str:
-    """What one wants to know first: what it lacks, who would refuse it, who waits."""
+    """What stands against a provision: what it lacks, who would refuse it."""
     if row.lacks:
         return f"lacks {', '.join(row.lacks)}"
     if row.unfit:
         return f"has an action that {', '.join(row.unfit[:3])}{' …' if len(row.unfit) > 3 else ''} would refuse"
-    return f"{plural(row.waiting, 'instance')} {'waits' if row.waiting == 1 else 'wait'} for a reprovision" if row.waiting else ""
+    return ""
+
+
+def waiting_words(count: int) -> str:
+    """``2 instances wait for a reprovision``."""
+    return f"{plural(count, 'instance')} {'waits' if count == 1 else 'wait'} for a reprovision"
 
 
 def actions_on(row: TemplateRecord) -> str:
@@ -46,9 +51,7 @@ def drift(row: VirtualNetworkRecord) -> str:
 
 
 def network_note(row: VirtualNetworkRecord) -> str:
-    if row.findings:
-        return row.findings[0].text
-    return f"{plural(row.waiting, 'instance')} {'waits' if row.waiting == 1 else 'wait'} for a reprovision" if row.waiting else ""
+    return row.findings[0].text if row.findings else ""
 
 
 def reach(row: VirtualNetworkRecord) -> str:

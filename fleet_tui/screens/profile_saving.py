@@ -63,7 +63,7 @@ class SavedForm(ListScreen):
 
     @property
     def form(self) -> FieldForm:
-        return self.query_one("#settings", FieldForm)
+        return self.query_one("#fields", FieldForm)
 
     @property
     def record(self) -> Any:

@@ -40,9 +40,9 @@ class TemplateScreen(ProfileScreen):
                 Column("place", "#", 3, "right", render=lambda r: str(r.place), priority=1000),
                 Column("name", "ACTION", 16, render=lambda r: f"{glyphs.status(r.status)} {r.action.name}", priority=1000, roomy=30),
                 Column("on", "RUN", 5, render=lambda r: f"{'on' if r.action.enabled else 'off'}{' *' if r.is_changed else ''}"),
-                Column("stage", "STAGE", 14, render=lambda r: r.action.stage, priority=40),
-                Column("kind", "KIND", 16, render=lambda r: template_draft.title_of(r.action), priority=60, roomy=20),
-                Column("what", "WHAT", 12, render=lambda r: (f"✗ {r.wrong}", "failed") if r.wrong else (template_draft.what(r.action), "muted"),
+                Column("stage", "STAGE", 14, render=lambda r: r.action.stage, priority=60),
+                Column("kind", "KIND", 16, render=lambda r: template_draft.title_of(r.action), priority=40, roomy=20),
+                Column("what", "WHAT", 24, render=lambda r: (f"✗ {r.wrong}", "failed") if r.wrong else (template_draft.what(r.action), "muted"),
                        flexible=True, priority=70),
             ],
             status_of=lambda r: r.status, glyphs=glyphs, id="setups", empty="no setup action yet · a adds one",
@@ -92,8 +92,9 @@ class TemplateScreen(ProfileScreen):
         said = f"{row.application} · version {row.version} · {on} actions on · {count}"
         lines: list[Line] = [[(f" {self.console.glyphs.status(status)} {row.label}", status), (f"   {said}", "muted")]]
         if note := profile_columns.template_note(row):
-            where = "   Settings and the action's form take it" if row.lacks else "   i shows them" if row.waiting and not row.unfit else ""
-            lines += wrapped(f"  {note}{where}", status, self.app.size.width - 2)
+            lines += wrapped(f"  {note}", status, self.app.size.width - 2)
+        if row.waiting:
+            lines.append([(f"   {profile_columns.waiting_words(row.waiting)}", "attention"), ("   i", "key"), (" shows which, and why", "muted")])
         return lines
 
     # Setup actions

@@ -78,8 +78,7 @@ class VnetScreen(ProfileScreen):
         if len(row.findings) > MOST_FINDINGS:
             lines.append([(f"   and {len(row.findings) - MOST_FINDINGS} more: d tells them", "muted")])
         if row.waiting:
-            lines.append([(f"   {columns.plural(row.waiting, 'instance')} {'waits' if row.waiting == 1 else 'wait'} for a reprovision", "attention"),
-                          ("   i", "key"), (" shows them", "muted")])
+            lines.append([(f"   {profile_columns.waiting_words(row.waiting)}", "attention"), ("   i", "key"), (" shows which, and why", "muted")])
         return lines
 
     def _checked(self) -> Line:

@@ -31,7 +31,7 @@ from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, vm_plans
 from fleet_tui.backend.simulation.blueprint import GIB, InstancePlan
 from fleet_tui.backend.simulation.history import Past
-from fleet_tui.backend.simulation.registers import TEMPLATE_VERSION, Registers, enter
+from fleet_tui.backend.simulation.registers import GONE, TEMPLATE_VERSION, Registers, enter
 from fleet_tui.backend.simulation.rows import insert_rows
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.masking import Masker
@@ -55,6 +55,7 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
     now = (clock or SystemClock()).now()
     places = blueprint.hosts(hosts, seed)
     provider.hosts = tuple(host.name for host in places if host.takes_machines) or provider.hosts
+    provider.gone = GONE
     provider.label_of = lambda disk_id: _owner(store, disk_id)
     with store.read() as tx:
         if tx.scalar(select(HostRow.id).limit(1)) is not None:
@@ -66,7 +67,7 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
         clusters = vm_plans.clusters(places)
         premises.enter(tx, world, sealer, clusters, vm_plans.make(clusters, seed), now, seed)
         _log.info("making up their past")
-        registers = enter(tx, provider.directory / "bundles", now)
+        registers = enter(tx, provider.directory / "bundles", now, sealer)
         pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
         _log.info("storing %d instances", instances)
         _insert_instances(tx, provider, plans, pasts, registers, now)
@@ -122,7 +123,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
         changed["image"] = f"{plan.role.application} {plan.role.versions[-1]}"
     if "ssl.sans" in plan.pending:
         changed["ssl.sans"] = [f"{plan.label}.example.com"]
-    version = TEMPLATE_VERSION - 1 if "template" in plan.pending else TEMPLATE_VERSION
+    made = {links.TEMPLATE_COPY: registers.copies[plan.role.name]} if "template" in plan.pending else {links.TEMPLATE_VERSION: TEMPLATE_VERSION}
     has_run = plan.state is not InstanceState.NEW and plan.failed_stage != "resources"
     health = plan.health.value if plan.health else None
     scheme = "https" if plan.is_tls else "http"
@@ -132,7 +133,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
         "failure": history.cause_of(plan) if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
         "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
-        "settings": {**applied, **changed}, "applied": {**applied, links.TEMPLATE_VERSION: version} if has_run else None,
+        "settings": {**applied, **changed}, "applied": {**applied, **made} if has_run else None,
         "pending": list(plan.pending),
         "machine": plan.machine if plan.has_machine else None, "host": plan.host if plan.has_machine else None, "port": None,
         "private_ip": plan.address if plan.has_machine else None, "public_ip": None,
