@@ -75,7 +75,7 @@ def import_file(screen: FleetScreen) -> None:
 
     fields = (
         entry("file", "File", help="YAML, on this machine"), entry("template", "Template", help="label; empty: the file's"),
-        entry("network", "Virtual network", help="label; empty: the file's"), entry("replace", "Replace what is there", "bool", False),
+        entry("network", "Virtual network", help="label; empty: the file's"), entry("replace", "Replace", "bool", False),
     )  # fmt: skip
     ask(screen, Form("Import blueprint", fields, make, done, "Look at it", before=_look, names={"blueprint": "file"}))
 
@@ -101,7 +101,7 @@ def _look(session: Session, request: p.ImportBlueprint) -> tuple[dialogs.Questio
         name = label or str(values.get("label", ""))
         there = next((row for row in rows if row.label == name), None)
         if there is not None and not request.replace:
-            problems.append(Problem(field, f"there is a {noun} {name!r} already; another label here, or Replace below"))
+            problems.append(Problem(field, f"there is a {noun} {name!r} already; another label here, or Replace: yes"))
         said += _part(noun, name, values, blueprint, there)
     if problems:
         raise InvalidInput("the blueprint was not taken in", problems=problems)

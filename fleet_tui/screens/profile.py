@@ -65,7 +65,7 @@ class ProfileScreen(SavedForm):
                 Column("label", "INSTANCE", 16, render=lambda r: f"{glyphs.status(_linked_status(r))} {r.label}", priority=1000, roomy=30),
                 Column("state", "STATE", 14, render=lambda r: r.state),
                 Column("waits", "WAITS", 5, render=lambda r: "yes" if r.waits else "-", priority=40),
-                Column("why", "WAITS FOR A REPROVISION BECAUSE", 40, render=lambda r: self._why(r), flexible=True),
+                Column("why", "WHY IT WAITS", 40, render=lambda r: self._why(r), flexible=True),
             ],
             status_of=_linked_status, glyphs=glyphs, id="instances", empty=f"no instance is linked to this {self.NOUN}",
         )  # fmt: skip

@@ -70,6 +70,8 @@ def taken(fields: Mapping[str, Field], typed: Mapping[str, Any], on_record: Mapp
                     found[name] = KEPT
             elif field.kind == "choice":
                 found[name] = "" if value == NOTHING else value
+            elif field.kind == "pairs":
+                found[name] = parse(field, value)[0]
             else:
                 found[name] = value
     return found

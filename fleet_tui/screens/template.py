@@ -70,11 +70,10 @@ class TemplateScreen(ProfileScreen):
 
     def compare_more(self, fresh: TemplateSheet) -> int:
         theirs, mine = fresh.record.setup_actions, self.draft
-        if theirs == mine.base or not mine.is_edited:
-            mine.begin(theirs if not mine.is_edited else mine.base)
+        if theirs != mine.base and not mine.is_edited:
+            mine.begin(theirs)
             self._list()
-            return 0
-        return 1
+        return int(theirs != mine.base and mine.is_edited)
 
     def place_problems(self, problems: Mapping[str, str]) -> list[str]:
         self.draft.complain(problems)
