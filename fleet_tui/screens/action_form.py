@@ -26,6 +26,8 @@ NAME, STAGE, ENABLED = "action:name", "action:stage", "action:enabled"
 REPEATS = "runs at every provision: it must do no harm when it runs again"
 EDITOR_LINES, ROOMY_LINES, HIGH = 6, 14, 30
 """Of a field of several lines, as the stylesheet has it; more of them in a window of so many lines."""
+PROBLEM_LINES = 6
+"""Kept for what is wrong beside the fields."""
 _WHERE = "setup_actions.1."
 
 
@@ -39,7 +41,7 @@ class ActionDialog(FormDialog):
             rows = self.app.size.height * 96 // 100 - FRAME
             lines = ROOMY_LINES if self.app.size.height >= HIGH else EDITOR_LINES
             asked = sum(lines if isinstance(row.editor, TextArea) else 1 for row in self.form.rows.values()) + 1
-            shown = min(asked, max(4, rows - 4))
+            shown = min(asked + PROBLEM_LINES, max(4, rows - 4))
             self.form.styles.max_height = shown
             self._aside_rows = max(3, rows - shown)
             self.query_one("#aside").styles.max_height = self._aside_rows

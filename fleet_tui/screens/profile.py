@@ -247,6 +247,9 @@ class ProfileScreen(SavedForm):
             lines += wrapped(f"not saved: {', '.join(edits)}. {self.marks()}", "attention", width)
         if self._complaint:
             lines += wrapped(f"✗ {self._complaint}", "failed", width)
+        row = self.query_one("#instances", ResourceTable).cursor_row if self.tab == "instances" else None
+        if row is not None and row.waits:
+            lines += wrapped(f"  {row.label}: {self._why(row)}", "muted", width)
         self.query_one("#facts", Lines).show(lines)
         self.chrome()
 
@@ -259,6 +262,11 @@ class ProfileScreen(SavedForm):
         if not (classes - {"L"} or self.more_edits()) or not running:
             return f"ctrl+o saves it; no instance waits for a reprovision because of {'it' if running else 'it, for none runs'}"
         return f"ctrl+o saves it; then {these(running)} {'waits' if len(running) == 1 else 'wait'} for a reprovision"
+
+    def on_resource_table_highlighted(self, event: ResourceTable.Highlighted) -> None:
+        super().on_resource_table_highlighted(event)
+        if event.table.id == "instances":
+            self.paint()
 
     def _relevant(self) -> None:
         """Only fields that mean anything with what is chosen, and headings that have any."""

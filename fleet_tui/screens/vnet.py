@@ -68,7 +68,7 @@ class VnetScreen(ProfileScreen):
             return [[(" a new virtual network", "strong"), ("   nothing is made in the place itself; it is only looked at", "muted")]]
         status = profile_columns.network_status(row)
         count = columns.plural(row.instances, "instance")
-        said = " · ".join(part for part in (row.provider, row.place, f"HTTPS {row.https_strategy}", count) if part)
+        said = " · ".join((row.provider, f"HTTPS {row.https_strategy}", count))
         lines: list[Line] = [[(f" {glyphs.status(status)} {row.label}", status), (f"   {said}", "muted")]]
         lines.append(self._checked())
         width = self.app.size.width - 2

@@ -111,11 +111,12 @@ async def test_the_register_counts_and_leads_in(site: RegistersSession) -> None:
         assert "machine type was none" in picture(pilot).lower() and "warm cache added" in picture(pilot)
         await press(pilot, "enter")
         assert front(pilot).KIND == "instance"
-        await word(pilot, "its-template")
-        assert front(pilot).KIND == "template" and "paris › templates › web" in picture(pilot)
-        await press(pilot, "escape")
         await word(pilot, "its-vnet")
         assert front(pilot).KIND == "vnet" and "paris › virtual networks › local" in picture(pilot)
+        await press(pilot, "escape")
+        assert front(pilot).KIND == "instance"
+        await word(pilot, "its-template")
+        assert front(pilot).KIND == "template" and "paris › templates › web" in picture(pilot)
 
 
 async def test_actions_are_edited_as_a_draft_that_says_who_will_wait(site: RegistersSession) -> None:
