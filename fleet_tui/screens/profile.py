@@ -45,6 +45,8 @@ class ProfileScreen(SavedForm):
         self.tab = next(iter(self.TABS))
         self._wanted_tab = ""
         self._hints: dict[str, str] = {}
+        self._enters = False
+        """Whether the person asked to edit before there were fields."""
 
     def status_lines(self) -> list[Line]:
         """What matters first of what is on record."""
@@ -107,7 +109,8 @@ class ProfileScreen(SavedForm):
 
     # Tabs
 
-    def aim(self, ref: str, *, tab: str = "") -> None:
+    def aim(self, ref: str, *, tab: str = "", edit: bool = False) -> None:
+        self._enters = edit
         if ref != self.ref:
             self.sheet, self._complaint = None, ""
             self._wanted_tab = tab or next(iter(self.TABS))
@@ -120,6 +123,8 @@ class ProfileScreen(SavedForm):
             self._show_tab(self._wanted_tab)
             self._wanted_tab = ""
         super().shown()
+        if self._enters and self.sheet is not None and self.form.rows:
+            self.enter_form()
 
     def _show_tab(self, tab: str) -> None:
         self.tab = tab
@@ -147,6 +152,7 @@ class ProfileScreen(SavedForm):
 
     def enter_form(self) -> None:
         self.show_settings()
+        self._enters = not self.form.rows
         self.form.focus_first()
 
     def act_move_down(self) -> None:
@@ -223,10 +229,14 @@ class ProfileScreen(SavedForm):
         self._hints = {field.name: field.help or field.rule for field in fields}
         fields = [_bare(field) for field in fields]
         self.form.set_class(self.is_new, "-bare")
-        focused = self.form.focused_row
-        await self.form.fill(fields, values, locked=locked, choices=profile_fields.choices(sheet.choices))
-        self._relevant()
-        if self.tab == "settings" and (focused is not None or (first and self.is_new)):
+        focused = self.form.focused_row.field.name if self.form.focused_row is not None else ""
+        with self.app.batch_update():
+            await self.form.fill(fields, values, locked=locked, choices=profile_fields.choices(sheet.choices))
+            self._relevant()
+        if self.tab == "settings" and focused in self.form.rows:
+            self.form.rows[focused].editor.focus()
+        elif self.tab == "settings" and (self._enters or (first and self.is_new)):
+            self._enters = False
             self.form.focus_first()
         self.paint()
 

@@ -37,7 +37,7 @@ class ProfileKeys(FleetScreen):
         blueprint_forms.import_file(self)
 
     def act_template_edit(self, row: Any) -> None:
-        self.console.open("template", f"template:{row.id}", tab="settings")
+        self.console.open("template", f"template:{row.id}", tab="settings", edit=True)
 
     def act_template_linked(self, row: Any) -> None:
         self.console.open("template", f"template:{row.id}", tab="instances")
@@ -64,7 +64,7 @@ class ProfileKeys(FleetScreen):
         blueprint_forms.export(self, "template", row)
 
     def act_vnet_edit(self, row: Any) -> None:
-        self.console.open("vnet", f"virtual-network:{row.id}", tab="settings")
+        self.console.open("vnet", f"virtual-network:{row.id}", tab="settings", edit=True)
 
     def act_vnet_linked(self, row: Any) -> None:
         self.console.open("vnet", f"virtual-network:{row.id}", tab="instances")
