@@ -76,6 +76,9 @@ def line_editor(value: str = "", **options: Any) -> Input:
 class TextBox(TextArea):
     """A text of several lines, taken whole however it was pasted.
 
+    With ``whole`` a paste takes the place of what is on record: nobody puts one certificate into the middle of another. Once something
+    was typed or pasted, the next paste goes where the cursor is, so that a chain can be put together.
+
     A private key that got into it by mistake stays, so that nothing typed is lost and the daemon can say which block is wrong; but while
     there is one, not a line of the text is painted, and none is copied.
     """
@@ -87,9 +90,10 @@ class TextBox(TextArea):
             super().__init__()
             self.box = box
 
-    def __init__(self, text: str, classes: str) -> None:
+    def __init__(self, text: str, classes: str, whole: bool = False) -> None:
         super().__init__(text, classes=classes, compact=True, tab_behavior="focus", soft_wrap=True)
         self.cursor_blink = False
+        self.stored, self._whole = text, whole
         self._was_hidden = False
 
     @property
@@ -104,6 +108,9 @@ class TextBox(TextArea):
             return
         if len(text) + len(self.text) > MOST_TYPED:
             self.post_message(self.TooMuch(self))
+        elif self._whole and self.text == self.stored:
+            self.text = text
+            self.move_cursor(self.document.end)
         elif (result := self._replace_via_keyboard(text, *self.selection)) is not None:
             self.move_cursor(result.end_location)
 

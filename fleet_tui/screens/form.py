@@ -60,7 +60,7 @@ class FieldRow(Vertical):
         if self.field.kind == "choice":
             return Choice(self.base, self._choices, bool(self.locked))
         if self.field.kind in ("multiline", "pairs"):
-            return TextBox(typed(self.base), classes="editor")
+            return TextBox(typed(self.base), "editor", self.field.raw)
         if self.field.kind == "secret":
             return SecretEditor(str(self.base or ""))
         return line_editor(typed(self.base), classes="editor", placeholder=self.field.help if self._hints else "")
@@ -160,6 +160,8 @@ class FieldRow(Vertical):
     def settle(self, value: Any) -> None:
         """This is on record now, and what is shown."""
         self.base, self.theirs, self.has_conflict = value, None, False
+        if isinstance(self.editor, TextBox):
+            self.editor.stored = typed(value)
         self.put(value)
         self.complain("")
 

@@ -125,7 +125,7 @@ def _compared(ssl: SslRecord, glyphs: Glyphs, now: datetime, width: int) -> Iter
     ours, served = ssl.in_use or ssl.saved, ssl.served.facts if ssl.served is not None else None
     if ours is None and served is None:
         return
-    cells = (width - TITLE - 4) // 2
+    cells = min(56, (width - TITLE - 4) // 2)
     left = "ON RECORD" if ssl.in_use is not None else "IN THE SETTINGS"
     seen = "NOT LOOKED AT YET" if ssl.served is None else "SERVED: not seen" if served is None else f"SERVED, seen {_ago(ssl.served.at, now)}"
     yield [(" " * TITLE, ""), (fit(left, cells, ellipsis=glyphs.ellipsis), "title"), ("    ", ""), (seen, "title")]

@@ -87,12 +87,17 @@ def fleet() -> StubSession:
     return session
 
 
-async def to(pilot: Pilot[int], label: str, *keys: str) -> None:
-    """The page of an instance, then further keys; one that begins with ``=`` is typed."""
+async def to(pilot: Pilot[int], label: str, *further: str) -> None:
+    """The page of an instance, then further keys."""
     await press(pilot, "colon")
     await type_in(pilot, label)
     await press(pilot, "enter")
-    for key in keys:
+    await keys(pilot, *further)
+
+
+async def keys(pilot: Pilot[int], *pressed: str) -> None:
+    """Press keys; one that begins with ``=`` is typed."""
+    for key in pressed:
         if key.startswith("="):
             await type_in(pilot, key[1:])
         else:
@@ -110,9 +115,7 @@ async def wrong(pilot: Pilot[int]) -> None:
 
 
 async def pasted(pilot: Pilot[int]) -> None:
-    await to(pilot, "web-20", *SSL, "e", "tab", "ctrl+a")
-    area = pilot.app.focused
-    area.text = ""  # type: ignore[union-attr]
+    await to(pilot, "web-20", *SSL, "e", "tab")
     await paste(pilot, CHAIN)
     await press(pilot, "tab")
     await paste(pilot, KEY)
