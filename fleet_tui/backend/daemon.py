@@ -39,7 +39,7 @@ from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.authority.root import Authority
 from fleet_tui.backend.authority.root import any_sealed as authority_sealed
 from fleet_tui.backend.certificates import keys
-from fleet_tui.backend.certificates.handshake import Look, look, unseen
+from fleet_tui.backend.certificates.handshake import Look, look
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import operations as cloud_operations
 from fleet_tui.backend.cloud.account import AWS, Account
@@ -269,8 +269,12 @@ class Daemon:
         return real()
 
     def _look(self) -> Look:
-        """The way to see what an instance serves; simulated ones serve nothing that could be seen."""
-        return unseen if self.options.simulate else look
+        """The way to see what an instance serves; simulated ones are only said to serve."""
+        if not self.options.simulate:
+            return look
+        from fleet_tui.backend.simulation.served import shown
+
+        return lambda address, port, name: shown(self.store, address)
 
     def _renew(self) -> None:
         Renewals(self.store, self.drivers, self.engine.submit).sweep()

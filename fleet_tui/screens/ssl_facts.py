@@ -73,7 +73,7 @@ def _state(ssl: SslRecord, glyphs: Glyphs, now: datetime, width: int) -> Iterato
     if ssl.renewal_problem:
         said.append(("attention", f"renewal fails: {ssl.renewal_problem}"))
     if ssl.served is not None and ssl.served.problem:
-        said.append(("attention", f"what it serves was not seen {_ago(ssl.served.at, now)}: {ssl.served.problem}"))
+        said.append(("attention", f"what it serves could not be seen {_ago(ssl.served.at, now)}: {ssl.served.problem}"))
     if ssl.saved is not None and ssl.in_use is not None and ssl.saved.fingerprint != ssl.in_use.fingerprint:
         said.append(("attention", f"another one is saved, until {ssl.saved.not_after:%Y-%m-%d}: it waits for a reprovision (R)"))
     said += [("failed", f"refused at the next provision: {_worded(problem)}") for problem in ssl.refusals]
