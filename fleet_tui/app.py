@@ -325,9 +325,6 @@ class FleetApp(App[int], inherit_bindings=False):
         if isinstance(focused, Input) and event.character is not None and focused.check_consume_key(event.key, event.character):
             await focused._on_key(event)
 
-    def _fatal_error(self) -> None:
-        safety.end_with_report(self)
-
     def action_say_how_to_quit(self) -> None:
         self.notify("q goes back, and leaves at the root", markup=False, timeout=3)
 

@@ -296,6 +296,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
             self.filtered("", True)
         elif self.holds_edits:
             self.ask_to_leave(self.console.back)
+        elif self.tab == "ssl" and self.form.form.focused_row is not None:
+            self.ssl.facts.focus()
         else:
             return False
         return True

@@ -8,7 +8,7 @@ widget paints, ours or the framework's.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -79,18 +79,3 @@ def install(app: App[object], ascii_only: bool = False) -> None:
     Textual keeps its filters in a private list; `tests/terminal` proves on raw bytes that it still works.
     """
     app._filters[:] = [SafeFilter(ascii_only), *(f for f in app._filters if not isinstance(f, SafeFilter))]
-
-
-def end_with_report(app: App[Any]) -> None:
-    """End after a bug, and tell where it was, without a value of anything.
-
-    The framework's own report prints the local variables of every frame, and one of them may be a key that was pasted this moment.
-    """
-    import rich
-    from rich.segment import Segments
-    from rich.traceback import Traceback
-
-    app.bell()
-    report = Traceback(show_locals=False, width=None, suppress=[rich])
-    app._exit_renderables.append(Segments(app.console.render(report, app.console.options)))
-    app._close_messages_no_wait()

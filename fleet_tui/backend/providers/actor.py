@@ -214,11 +214,22 @@ class Actor:
             self._company.ledger.put(disk)
             return disk
 
+    def _renew(self) -> Mapping[str, Any] | None:
+        """Another certificate in the place of the one on the disk."""
+        with self._company.lock:
+            disk = self._company.disk_of(self)
+            if disk is None:
+                return None
+            kept = {name: value for name, value in disk.facts.items() if name not in CERTIFICATE_FACTS}
+            disk.facts = {**kept, **self._certificate(f"{disk.id} at {self._now():.0f}", kept)}
+            self._company.ledger.put(disk)
+            return self._facts(disk)
+
     def _certificate(self, disk: str, kept: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The certificate it was given, else the one that is on the disk, else a new one there."""
+        """The certificate it was given, else the one that is on the disk, else a new one there, made from what names the disk."""
         from fleet_tui.backend.certificates import made_up
 
-        wanted: Mapping[str, Any] = self._document["certificate"]
+        wanted: Mapping[str, Any] = self._document.get("certificate") or {}
         if given := wanted.get("certificate_pem"):
             return made_up.facts_of(str(given))
         if "certificate_fingerprint" in kept:
@@ -293,8 +304,9 @@ class Actor:
             detail = fault.error.message if fault.error else f"{command.verb}: exit code 1"
             self._report(command.verb, [("error", detail)], results=[CommandResult(command.id, "failed", detail)])
             return
+        facts = self._renew() if command.verb == "renew-certificate" else None
         lines = self._carry_out(command)
-        self._report(command.verb, lines, results=[CommandResult(command.id, "done")])
+        self._report(command.verb, lines, results=[CommandResult(command.id, "done")], facts=facts)
         if command.verb == "shutdown":
             self._company.lose(self, MachineState.OFF)
         elif command.verb == "retry-startup":
@@ -311,6 +323,8 @@ class Actor:
             self._is_down, self._health, self._detail = False, "ok", ""
             before = [("info", "stopping the application"), ("info", "the application has stopped")] if command.verb == "restart-app" else []
             return [*before, ("info", "starting"), ("info", "the application answers again")]
+        if command.verb == "renew-certificate":
+            return [("info", "the directory issued a new certificate"), ("info", "the application serves with it")]
         if command.verb == "replay-actions":
             return replayed(command.arguments.get("actions", ()), self._company.rng)
         if command.verb in ("freeze", "thaw"):

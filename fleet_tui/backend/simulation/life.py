@@ -16,7 +16,7 @@ from fleet_tui.backend.hosts.register import record_figures
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.hosts.states import ResourceState
 from fleet_tui.backend.hypervisors.fake import FakeWorld
-from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.machines import MigrateVm
 from fleet_tui.backend.machines.rows import VmRow
@@ -28,9 +28,6 @@ from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.store import Store
 
 log = logging.getLogger("fleetd.simulation")
-
-_LOOKED_UP = select(NetworkRow.id).where(NetworkRow.https_strategy == "letsencrypt")
-"""Networks whose instances it leaves alone: before such a one is made anew, its domains are looked up in the real DNS."""
 
 USER = "sim"
 EVERY_S = 7.0
@@ -185,7 +182,6 @@ class Life:
     def _pick(self, state: InstanceState, cast: bool = False) -> str | None:
         with self._store.read() as tx:
             query = select(InstanceRow.id, InstanceRow.label).where(InstanceRow.state == state.value).order_by(InstanceRow.id)
-            query = query.where(InstanceRow.network_id.not_in(_LOOKED_UP))
             found = tx.execute(query).all()
         labels = [label for identity, label in found if not cast or identity in self._cast]
         return self._rng.choice(labels) if labels else None

@@ -22,6 +22,7 @@ from fleet_tui.backend.simulation.history import host_name, phases_through
 from fleet_tui.backend.store import Store
 
 CA, ACME_CA, STAGING_CA = "Example Issuing CA 2", "Example ACME R11", "(STAGING) Example ACME R3"
+_ZONE = ".shop.example"
 WITH_CERTIFICATE = 250
 """So many have the certificate itself on record; of the others only its end and fingerprint are."""
 
@@ -111,7 +112,7 @@ _MAKERS: Mapping[str, Callable[[InstancePlan, int, datetime], Certified]] = {GIV
 
 
 def domain_of(plan: InstancePlan) -> str:
-    return f"{plan.label}.shop.example"
+    return f"{plan.label}{_ZONE}"
 
 
 def settings_of(plan: InstancePlan) -> dict[str, Any]:
@@ -143,6 +144,14 @@ def keys_of(plans: Sequence[InstancePlan], found: Mapping[str, Certified], seale
             ref, key_id = f"instance:{plan.id}", material.key_id(pair.key_pem)
             sealed = sealer.seal(pair.key_pem.encode(), context_of(ref, key_id))
             yield {"ref": ref, "key_id": key_id, "sealed": sealed, "created_at": now - timedelta(days=1)}
+
+
+def leads(store: Store, domain: str) -> list[str]:
+    """Where the name of a simulated instance leads; other names lead nowhere."""
+    label, dot, rest = domain.partition(".")
+    with store.read() as tx:
+        address = tx.scalar(select(InstanceRow.public_ip).where(InstanceRow.label == label)) if f"{dot}{rest}" == _ZONE else None
+    return [address] if address else []
 
 
 def shown(store: Store, address: str) -> bytes:
