@@ -57,6 +57,17 @@ def facts_of(pem: str) -> Mapping[str, Any]:
     }
 
 
+def renewed(told: Sequence[Sequence[str]], now: datetime) -> Mapping[str, Any]:
+    """What an agent tells of a new certificate in the place of the one it told: for the same names, by the same authority, for as long."""
+    before = x509.load_der_x509_certificate(base64.b64decode("".join(told[0])))
+    facts = material.describe_der(before.public_bytes(serialization.Encoding.DER))
+    common = before.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    issuer = before.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    names = list(dict.fromkeys([str(common), *facts.sans]))
+    ends = now + (before.not_valid_after_utc - before.not_valid_before_utc)
+    return facts_of(issue(f"{facts.fingerprint} renewed {now.isoformat()}", names, now, ends, "" if facts.is_self_signed else str(issuer)).pem)
+
+
 def leaf_of(pem: str) -> bytes:
     """The first certificate, in DER form."""
     return x509.load_pem_x509_certificates(pem.encode())[0].public_bytes(serialization.Encoding.DER)

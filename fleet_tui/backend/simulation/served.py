@@ -150,8 +150,8 @@ def leads(store: Store, domain: str) -> list[str]:
     """Where the name of a simulated instance leads; other names lead nowhere."""
     label, dot, rest = domain.partition(".")
     with store.read() as tx:
-        address = tx.scalar(select(InstanceRow.public_ip).where(InstanceRow.label == label)) if f"{dot}{rest}" == _ZONE else None
-    return [address] if address else []
+        row = tx.scalar(select(InstanceRow).where(InstanceRow.label == label)) if f"{dot}{rest}" == _ZONE else None
+        return [] if row is None else list(filter(None, [str(row.settings.get("public_ip_allocation") or "")]))
 
 
 def shown(store: Store, address: str) -> bytes:
