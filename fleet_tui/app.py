@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.segment import Segment, Segments
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
@@ -314,6 +315,16 @@ class FleetApp(App[int], inherit_bindings=False):
             self.exit(0)
         else:
             holding.ask_to_leave(lambda: self.exit(0))
+
+    def _fatal_error(self) -> None:
+        """A fault of the console's own: said in a sentence. The framework would print every local variable, keys and passwords too."""
+        from fleet_tui import crash
+
+        error = sys.exc_info()[1] or self._exception
+        if error is not None:
+            said = crash.words(error, crash.report(error, self.settings.directories.crashes), "the console")
+            self._exit_renderables.append(Segments([Segment(f"fleet: {said}")]))
+        self._close_messages_no_wait()
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):

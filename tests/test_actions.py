@@ -30,12 +30,12 @@ ROWS = {
 """One of each kind of thing that actions aim at."""
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", [*SCREENS, *actions.ON_TABS])
 def test_a_key_means_one_thing_on_a_screen(screen: str) -> None:
     taken: dict[str, str] = {}
     for action in actions.of_screen(screen):
         for key in action.keys:
-            if action.scope in actions.SHADOWING:
+            if action.scope in actions.SHADOWING or (action.scope in actions.ON_TABS and action.scope != screen):
                 continue
             assert taken.setdefault(key, action.id) == action.id, f"{key} on {screen}"
 

@@ -80,6 +80,11 @@ class Directories:
         return self.state / "exports"
 
     @property
+    def crashes(self) -> Path:
+        """Where programs of a person ended by a fault of their own."""
+        return self.state / "crashes"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database made before a migration."""
         return self.state / "backups"

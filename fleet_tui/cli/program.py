@@ -38,5 +38,11 @@ def run(words: Sequence[str]) -> int:
         # Whoever read our output has left. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as bug:
+        from fleet_tui import crash
+        from fleet_tui.backend import directories
+
+        print(f"fleet: {crash.words(bug, crash.report(bug, directories.find().crashes))}", file=sys.stderr)
+        return 1
     finally:
         context.close()

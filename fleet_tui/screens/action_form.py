@@ -15,6 +15,7 @@ from fleet_tui.backend.instances.fields import Field, parse
 from fleet_tui.backend.instances.profiles import RenderedAction, RenderedTemplate, RenderTemplate, TemplateSheet
 from fleet_tui.screens import dialogs, profile_fields
 from fleet_tui.screens.ask import FRAME, Form, FormDialog, Line, entry
+from fleet_tui.screens.profile_saving import go_to_wrong
 from fleet_tui.widgets.paint import Lines
 from fleet_tui.widgets.safety import plain
 
@@ -57,8 +58,13 @@ class ActionDialog(FormDialog):
     def _not_previewed(self, error: FleetError) -> None:
         super()._not_previewed(_told(error))
 
+    def action_save(self) -> None:
+        super().action_save()
+        go_to_wrong(self.form)
+
     def _refused(self, error: FleetError) -> None:
         super()._refused(_beside(error))
+        go_to_wrong(self.form)
 
 
 def open_form(screen: FleetScreen, template: str, action: SetupAction, is_old: bool, taken: Callable[[SetupAction], None]) -> None:

@@ -96,7 +96,7 @@ class SavedForm(ListScreen):
         elif not self.form.check():
             self.show_settings()
             self.complain("not saved: see the fields marked ✗")
-            self._go_to_wrong()
+            go_to_wrong(self.form)
         else:
             typed = self.form.values() if self.is_new else self.form.edits()
             edits = {name: value for name, value in typed.items() if self.meant(self.form.rows[name].field)}
@@ -125,13 +125,7 @@ class SavedForm(ListScreen):
             self.show_settings()
         said = "; ".join(rest) if problems else self.worded(error)
         self.complain(f"not saved: {said or 'see what is marked ✗'}")
-        self._go_to_wrong()
-
-    def _go_to_wrong(self) -> None:
-        """The first field that something is wrong with, the complaint under it included, once there is room for that."""
-        row = next((row for row in self.form.rows.values() if row.has_class("-wrong")), None)
-        if row is not None:
-            self.call_after_refresh(lambda: row.scroll_visible(animate=False))
+        go_to_wrong(self.form)
 
     def place_problems(self, problems: Mapping[str, str]) -> list[str]:
         """Show those that are about no field of the form where they belong; gives what belongs nowhere."""
@@ -198,6 +192,14 @@ class SavedForm(ListScreen):
                 then()
 
         dialogs.confirm(self.app, dialogs.Question("Leave without saving?", "Discard", said, refuse="Stay"), answered)
+
+
+def go_to_wrong(form: FieldForm) -> None:
+    """Have what is wrong with the first such field in sight, once there is room for it."""
+    row = next((row for row in form.rows.values() if row.has_class("-wrong")), None)
+    if row is not None:
+        scroll = row.query_one(".problem").scroll_visible
+        form.call_after_refresh(lambda: form.call_after_refresh(lambda: scroll(animate=False)))  # the focus scrolls to the editor before that
 
 
 def these(names: Sequence[str]) -> str:
