@@ -11,13 +11,14 @@ from itertools import count
 from typing import Any
 
 from fleet_tui.backend import api, events, hosts, identity, instances, operations, telemetry
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, ReadOnly, Unreachable, WrongState
+from fleet_tui.backend.errors import InvalidInput, NotFound, Problem, ReadOnly, Unreachable
 from fleet_tui.backend.identity.permissions import effective
-from fleet_tui.backend.instances.fields import FIELDS, defaults, problems_of
+from fleet_tui.backend.instances.fields import problems_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, refusal
 from fleet_tui.backend.operations.states import OperationState, StepState
 from tests.infrastructure_stub import InfrastructureStub
 from tests.networks_stub import NetworksStub
+from tests.settings_stub import SettingsStub
 
 NOW = datetime(2026, 11, 20, 14, 2, 11, tzinfo=timezone.utc)
 GIB = 1024**3
@@ -84,11 +85,7 @@ def line(seq: int, text: str, *, label: str = "web-21", phase: str = "install-or
     )
 
 
-_ELSEWHERE = tuple(field.name for field in FIELDS if field.providers)
-"""Fields that mean nothing on the stub's networks."""
-
-
-class StubSession(InfrastructureStub, NetworksStub):
+class StubSession(SettingsStub, InfrastructureStub, NetworksStub):
     """What ``Session`` promises, over plain dictionaries. ``calls`` remembers every request that arrived."""
 
     def __init__(self, role: identity.Role = identity.Role.ADMIN, *, read_only: bool = False, simulated: bool = False) -> None:
@@ -97,6 +94,7 @@ class StubSession(InfrastructureStub, NetworksStub):
         self.hosts: list[hosts.HostRecord] = [host()]
         self.begin_infrastructure()
         self.begin_networks()
+        self.begin_settings()
         self.lines: list[telemetry.LogLine] = []
         self.events: list[events.Event] = []
         self.snapshots: list[instances.SnapshotRecord] = []
@@ -275,26 +273,6 @@ class StubSession(InfrastructureStub, NetworksStub):
                     self._changed.wait(timeout=0.1)
             cursor = mine[-1].seq if mine else request.after
             return telemetry.LineBatch(tuple(mine[: request.limit]), cursor)
-
-    def _ShowSettings(self, request: instances.ShowSettings) -> instances.InstanceSettings:
-        row = self._one(request.target) if request.target else None
-        values = {**defaults(), **({"label": row.label, "kind": row.kind, "template": row.template} if row else {})}
-        choices = {"template": ("hello", "web-small", "web-tiny"), "virtual_network": ("local", "local-tls"), "image": ("", "hello-app 1.4.0")}
-        locked = {"kind": "fixed since first provision", "virtual_network": "fixed since first provision"} if row and row.machine else {}
-        applied = {"template": "web-tiny"} if row and row.pending_changes else {}
-        return instances.InstanceSettings(row.id if row else "", row.version if row else 0, values, applied, locked, choices, hidden=_ELSEWHERE)
-
-    def _EditInstance(self, request: instances.EditInstance) -> instances.InstanceRecord:
-        row = self._one(request.target)
-        _, problems = problems_of(request.changes)
-        if problems:
-            raise InvalidInput("the settings were not saved", problems=problems)
-        if request.version != row.version:
-            raise WrongState("somebody else saved these settings", hint="take theirs or keep yours", version=row.version,
-                             fields={"notes": {"theirs": "theirs", "yours": request.changes.get("notes", "")}})  # fmt: skip
-        label = str(request.changes.get("label", row.label))
-        self.add(replace(row, label=label, version=row.version + 1))
-        return self.instances[row.id]
 
     def _CreateInstance(self, request: instances.CreateInstance) -> instances.InstanceRecord:
         if any(r.label.lower() == request.label.lower() for r in self.instances.values()):

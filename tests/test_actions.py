@@ -10,8 +10,11 @@ from fleet_tui import actions, commands
 from fleet_tui.actions import ACTIONS, RESERVED, SCREENS
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.identity import Role
+from fleet_tui.backend.instances import SetupAction
+from fleet_tui.backend.instances import profiles as p
 from fleet_tui.backend.networks.states import PhysicalState, Scope, VlanState
 from fleet_tui.screens.branches import branch_of
+from fleet_tui.screens.template_draft import Drafted
 from fleet_tui.widgets.vlan_space import Spot
 from tests.fleet_stub import StubSession, instance, operation
 from tests.infrastructure_stub import evacuee, kvm, session, vm
@@ -21,16 +24,18 @@ ROWS = {
     "instance": instance("web", operation_id="o-1"), "operation": operation("o-1", "web"), "host": kvm("kvm-1"), "vm": vm("db-7"),
     "branch": branch_of(kvm("kvm-1")), "evacuee": evacuee("db-7", "waiting"), "session": session("kvm-1"),
     "physnet": physical(), "vlan": Spot("pn-1", "guest-net-1", 700, 700, VlanState.DEDICATED_FREE, Scope.GUEST_POOL, dedication(700, 709, "bank")),
+    "template": p.TemplateRecord("t-web", "web", "webshop", (), 2, 3), "vnet": p.VirtualNetworkRecord("n-local", "local", "fake", "none", 2),
+    "setup": Drafted("0", SetupAction("secure_cookies", "cookies", {"enabled": True}), 1, False),
 }  # fmt: skip
 """One of each kind of thing that actions aim at."""
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", [*SCREENS, *actions.ON_TABS])
 def test_a_key_means_one_thing_on_a_screen(screen: str) -> None:
     taken: dict[str, str] = {}
     for action in actions.of_screen(screen):
         for key in action.keys:
-            if action.scope in actions.SHADOWING:
+            if action.scope in actions.SHADOWING or (action.scope in actions.ON_TABS and action.scope != screen):
                 continue
             assert taken.setdefault(key, action.id) == action.id, f"{key} on {screen}"
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from fleet_tui.actions.everywhere import BOARD, GLOBAL, LIST, LOG, MOVE, PAGES, SINCE, TEXT
 from fleet_tui.actions.hosts import ADD, BRANCH, HOST, TREE
-from fleet_tui.actions.instances import INSTANCE, OPERATION
+from fleet_tui.actions.instances import INSTANCE, ON_SSL, OPERATION, SSL
 from fleet_tui.actions.machines import SERIAL, VM
 from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
 from fleet_tui.actions.networks import MAP, PHYSNET, VLAN
+from fleet_tui.actions.profiles import LINEAGE, PROFILES, REGISTERS, SETUP, TEMPLATE, VNET
 from fleet_tui.actions.row import AIMED_AT, Action
 from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.identity import OWNING, SessionRecord
@@ -27,8 +28,9 @@ RESERVED = frozenset({f"ctrl+{key}" for key in "abcdhijkmqswz"} | {"ctrl+left_sq
 ACTIONS: Mapping[str, Action] = {
     a.id: a
     for a in (
-        *GLOBAL, *MOVE, *LIST, *INSTANCE, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
+        *GLOBAL, *MOVE, *LIST, *INSTANCE, *SSL, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
         *MAP, *PHYSNET, *VLAN, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
+        *REGISTERS, *LINEAGE, *PROFILES, *TEMPLATE, *SETUP, *VNET,
     )
 }  # fmt: skip
 """The table, by id. Ids are public names: key maps use them."""
@@ -38,7 +40,7 @@ _READING = ("log.follow", "log.filter", "log.wrap", "log.time", "log.level", "lo
 SCREENS: Mapping[str, tuple[str, ...]] = {
     "dashboard": ("global", "move", "board", "list", "range", "new", "instance"),
     "instances": ("global", "move", "list", "range", "new", "instance"),
-    "instance": ("global", "move", "tabs", "page", "instance", "log"),
+    "instance": ("global", "move", "tabs", "page", ON_SSL, "instance", "log"),
     "operations": ("global", "move", "list", "range", "operation"),
     "operation": ("global", "move", "page", "operation", "log"),
     "events": ("global", "move", "list", "range"),
@@ -56,6 +58,10 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
         "global", "move.down", "move.up", "move.bottom", "move.page-down", "move.page-up", "map", "page.describe", "page.raw", "list.copy",
         "list.copy-row", "physnet", "vlan",
     ),
+    "templates": ("global", "move", "list", "range", "profile.template", "profile.import", "template"),
+    "template": ("global", "move", "list.filter", "tabs", "page", "list.copy", "template", "setup"),
+    "vnets": ("global", "move", "list", "range", "profile.vnet", "profile.import", "vnet"),
+    "vnet": ("global", "move", "list.filter", "tabs", "page", "list.copy", "vnet"),
     "logs": ("global", "move", "log", "since"),
     "detail": ("global", "move", "text"),
 }  # fmt: skip
@@ -68,7 +74,9 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "instance": (*_MENDS, "instance.power", "instance.edit", "instance.logs", "tabs.next", "page.jump"),
     "instance/settings": ("tabs.save", "instance.edit", "instance.reprovision", "tabs.next"),
     "instance/logs": ("log.follow", "log.filter", "log.wrap", "log.full", "log.mark", "tabs.next"),
-    "instance/data": ("instance.snapshot", "tabs.next"),
+    "instance/ssl": ("instance.edit", "ssl.test", "ssl.renew", "ssl.chain", "ssl.copy", "instance.reprovision", "tabs.next"),
+    "instance/data": ("instance.snapshot", "instance.grow", "instance.restore", "tabs.next"),
+    "instance/setup": ("page.jump", "instance.replay-actions", "tabs.next"),
     "operations": ("operation.cancel", "operation.retry", "list.open", "list.filter", "operation.target", "list.problems"),
     "operation": ("operation.cancel", "operation.retry", "page.jump", "operation.target", "log.filter", "log.full"),
     "events": ("list.open", "list.filter", "list.problems", "list.describe"),
@@ -93,19 +101,31 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "vlans/empty": ("physnet.add-ranges", "map.networks"),
     "vlans/networks": ("map.open", "physnet.ranges", "physnet.drift", "physnet.repair", "map.networks"),
     "vlans/none": (),
+    "templates": ("list.open", "profile.template", "template.edit", "template.try", "list.filter", "list.problems"),
+    "template": ("tabs.save", "page.jump", "setup.add", "setup.toggle", "setup.try", "setup.later", "setup.earlier", "tabs.next"),
+    "template/settings": ("tabs.save", "template.edit", "tabs.next"),
+    "template/instances": ("tabs.save", "page.jump", "tabs.next", "list.filter"),
+    "vnets": ("list.open", "profile.vnet", "vnet.check", "vnet.edit", "list.filter", "list.problems"),
+    "vnet": ("tabs.save", "vnet.edit", "vnet.check", "tabs.next"),
+    "vnet/instances": ("page.jump", "tabs.next", "list.filter"),
     "form": ("tabs.save",),
+    "form/secret": ("tabs.save", "tabs.file"),
+    "form/long": ("tabs.save", "tabs.file"),
     "logs": ("log.follow", "log.filter", "log.match-next", "log.wrap", "log.level", "log.full", "log.mark"),
     "detail": ("text.search", "text.match-next", "text.copy"),
 }  # fmt: skip
 """The few keys that matter, most important first; those not allowed now are left out, ``x`` and ``?`` are always told."""
+
+ON_TABS = (ON_SSL,)
+"""Scopes of one tab: there their keys come before those of the screen. What is in them can be done from the whole screen by name."""
 
 SHADOWING = frozenset({"since"})
 """Scopes that may take keys from ``global``, as the design says: ``0`` to ``6`` in logs."""
 
 
 def of_screen(screen: str) -> tuple[Action, ...]:
-    """What can be done there, most particular scope last."""
-    scopes = SCREENS[screen]
+    """What can be done there, most particular scope last; ``screen`` may be one of :data:`ON_TABS`."""
+    scopes = SCREENS.get(screen, (screen,))
     return tuple(a for scope in scopes for a in ACTIONS.values() if scope in (a.scope, a.id))
 
 
@@ -119,19 +139,24 @@ def bindings_of(screen: str, keymap: Mapping[str, str] | None = None) -> dict[st
     """Key -> action on that screen."""
     found: dict[str, Action] = {}
     for action in of_screen(screen):
-        for key in keys_of(action, keymap):
+        for key in () if _is_elsewhere(action, screen) else keys_of(action, keymap):
             if key not in found or action.scope in SHADOWING or (keymap and action.id in keymap):
                 found[key] = action
     return found
 
 
+def _is_elsewhere(action: Action, screen: str) -> bool:
+    """Whether its keys belong to a tab, and not to the whole screen."""
+    return action.scope in ON_TABS and action.scope != screen
+
+
 def clashes(keymap: Mapping[str, str] | None = None) -> list[str]:
     """Everything wrong with the keys, one sentence each: clashes with both actions named, reserved keys, unknown ids."""
     said = [f"there is no action {name!r}" for name in (keymap or {}) if name not in ACTIONS]
-    for screen in SCREENS:
+    for screen in (*SCREENS, *ON_TABS):
         taken: dict[str, Action] = {}
         for action in of_screen(screen):
-            for key in keys_of(action, keymap):
+            for key in () if _is_elsewhere(action, screen) else keys_of(action, keymap):
                 other = taken.setdefault(key, action)
                 if other is not action and action.scope not in SHADOWING:
                     said.append(f"{key} on {screen} is both {other.id} and {action.id}")
@@ -206,9 +231,9 @@ def hints(
     """
     screen = place.partition("/")[0]
     always = [("x", "actions")] if screen in SCREENS and any(a.aims for a in of_screen(screen)) else []
-    always += {"form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")]}.get(place, [])
+    always += FORM_KEYS.get(place, [])
     always += [(shown(keys_of(ACTIONS["global.back"], keymap)[0]), "back")] if place not in (*ROOTS, *OUTERMOST, "serial") else []
-    always += [("?", "keys")] if place not in ("form/text", "serial", "serial/log") else []
+    always += [("?", "keys")] if place not in (*TYPED_INTO, "serial", "serial/log") else []
     room = width - 2 - sum(len(key) + len(title) + 4 for key, title in always)
     told = []
     for id_ in HINTS.get(place, HINTS[screen]):
@@ -223,6 +248,14 @@ def hints(
         told.append((shown(keys[0]), title))
     return told + always
 
+
+FORM_KEYS: Mapping[str, list[tuple[str, str]]] = {
+    "form/text": [("tab", "next field")], "form/choice": [("enter", "choose"), ("tab", "next field")], "form/long": [("tab", "next field")],
+    "form/secret": [("del", "remove"), ("tab", "next field")],
+}  # fmt: skip
+"""Keys of the editor that has the focus; they are its own, not of the table."""
+TYPED_INTO = ("form/text", "form/long", "form/secret")
+"""Places where letters are text."""
 
 ROOTS = ("dashboard", "instances", "hosts", "vlans", "operations", "events")
 """Screens that a number key leads to."""

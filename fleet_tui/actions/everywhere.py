@@ -81,6 +81,7 @@ PAGES = (
     view("page.describe", "Describe", "d", "everything about it, in words", words=("describe",)),
     view("page.raw", "Raw", "y", "the record as JSON", words=("raw",)),
     view("tabs.save", "Save", "ctrl+o", "save the settings"),
+    view("tabs.file", "From a file", "ctrl+g", "in a text or a key: take it from a file of the machine this console runs on"),
     view("tabs.theirs", "Take theirs", "ctrl+t", "in a field that somebody else changed: take their value"),
 )
 TEXT = (

@@ -26,6 +26,21 @@ def _busy_instance(row: Any) -> str:
     return _instance(row) or ("" if row.operation_id else "nothing is running on it")
 
 
+def _renewable(row: Any) -> str:
+    if row is not None and row.https_strategy != "letsencrypt":
+        return f"nothing renews a certificate of the HTTPS strategy {row.https_strategy}"
+    return _move("renew-certificate")(row)
+
+
+def _certified(row: Any) -> str:
+    return _instance(row) or ("it serves plain HTTP: its virtual network's HTTPS strategy is none" if row.https_strategy == "none" else "")
+
+
+def _has_domains(row: Any) -> str:
+    said = "" if row is None or row.https_strategy == "letsencrypt" else f"the HTTPS strategy {row.https_strategy} has no domains"
+    return said or _instance(row)
+
+
 def _cancellable(row: Any) -> str:
     if row is None:
         return "no operation is selected"
@@ -67,9 +82,30 @@ INSTANCE = (
            lambda row, _rid: o.CancelOperation(row.operation_id), "stop the operation at its next step", "",
            _busy_instance, ("cancel",), "instance"),
     _verb("delete", "Delete", "", "remove the instance and its data disk for ever"),
+    Action("instance.grow", "Grow data disk", "instance", ("+",), "verb", "instance.grow", tooltip="make the data disk larger while it runs",
+           reason=_move("grow"), words=("grow",), aims="instance"),
+    verb("instance.renew-certificate", "Renew certificate", "", "instance.renew-certificate", "have its certificate issued anew now", _renewable,
+         aims="instance", words=("renew",), bulk=True),
     view("instance.logs", "Logs", "l", "its log, live", words=("logs",), aims="instance"),
     view("instance.operations", "Operations", "o", "its operations", words=("history",), aims="instance"),
 )  # fmt: skip
+
+ON_SSL = "instance/ssl"
+SSL = (
+    Action("ssl.test", "Test certificate", ON_SSL, ("T",), "view", "instances.ssl", tooltip="look at what it serves now, and check everything anew",
+           reason=_certified, words=("test-certificate",), aims="instance"),
+    Action("ssl.renew", "Renew certificate", ON_SSL, ("r",), "verb", "instance.renew-certificate", tooltip="have it issued anew now",
+           reason=_instance, aims="instance", also=("instance.renew-certificate",)),
+    Action("ssl.chain", "Certificate in full", ON_SSL, ("V",), "view", "instances.ssl", tooltip="every field of it, its chain, and its PEM",
+           reason=_certified, words=("chain",), aims="instance"),
+    Action("ssl.copy", "Copy certificate", ON_SSL, ("c",), "view", "instances.ssl", tooltip="its PEM to your clipboard (OSC 52); never a key",
+           reason=_certified, aims="instance"),
+    Action("ssl.add-domain", "Add a domain", ON_SSL, ("+",), "verb", "instances.edit", tooltip="one more name for its certificate",
+           reason=_has_domains, words=("add-domain",), aims="instance"),
+    Action("ssl.remove-domain", "Remove a domain", ON_SSL, ("-",), "verb", "instances.edit", tooltip="a name less for its certificate",
+           reason=_has_domains, words=("remove-domain",), aims="instance"),
+)  # fmt: skip
+"""Of the SSL tab. There its keys win over those of the screen."""
 
 OPERATION = (
     Action("operation.cancel", "Cancel", "operation", ("K",), "verb", "operations.cancel",

@@ -39,7 +39,7 @@ from fleet_tui.backend.api.server import Server, UnixListener
 from fleet_tui.backend.authority.root import Authority
 from fleet_tui.backend.authority.root import any_sealed as authority_sealed
 from fleet_tui.backend.certificates import keys
-from fleet_tui.backend.certificates.handshake import Look, look, unseen
+from fleet_tui.backend.certificates.handshake import Look, look
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import operations as cloud_operations
 from fleet_tui.backend.cloud.account import AWS, Account
@@ -142,7 +142,7 @@ class Daemon:
         offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
         self.drivers = Drivers(
             Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
-            sealer=self.envelope, certificates=options.certificates, far_door=self._far_door(),
+            sealer=self.envelope, certificates=options.certificates, leads=self._leads(), far_door=self._far_door(),
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
@@ -270,8 +270,20 @@ class Daemon:
         return real()
 
     def _look(self) -> Look:
-        """The way to see what an instance serves; simulated ones serve nothing that could be seen."""
-        return unseen if self.options.simulate else look
+        """The way to see what an instance serves; simulated ones are only said to serve."""
+        if not self.options.simulate:
+            return look
+        from fleet_tui.backend.simulation.served import shown
+
+        return lambda address, port, name: shown(self.store, address)
+
+    def _leads(self) -> Callable[[str, str], Sequence[str]] | None:
+        """Where domains lead; those of simulated instances are not looked up in the real DNS."""
+        if not self.options.simulate:
+            return None
+        from fleet_tui.backend.simulation.served import leads
+
+        return lambda domain, resolver: leads(self.store, domain)
 
     def _renew(self) -> None:
         Renewals(self.store, self.drivers, self.engine.submit).sweep()

@@ -19,7 +19,8 @@ from fleet_tui.backend.errors import FleetError, InvalidInput, WrongState
 from fleet_tui.backend.instances.fields import Field
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.screens import dialogs
-from fleet_tui.screens.form import Choice, FieldForm
+from fleet_tui.screens.editors import Choice, SecretEditor
+from fleet_tui.screens.form import FieldForm
 from fleet_tui.widgets.paint import Lines, Span
 from fleet_tui.widgets.safety import plain, safe
 from fleet_tui.widgets.timers import once
@@ -183,6 +184,10 @@ class FormDialog(ModalScreen[None]):
         aside.scroll_relative(y=by * max(1, aside.size.height - 1), animate=False)
 
     # Saving
+
+    def on_secret_editor_submitted(self, event: SecretEditor.Submitted) -> None:
+        event.stop()
+        self.action_save()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes on to the next field; from the last one it saves, unless that has to be confirmed anyway."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,22 @@ from fleet_tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
+
+
+FILE = "<"
+"""The mode of the line in which a file is named, as a shell names what it reads from."""
+MOST_OFFERED = 50
+
+
+def files_like(text: str) -> list[str]:
+    """Files and folders of this machine whose name goes on as typed; a folder ends with a slash. What cannot be read offers nothing."""
+    head, tail = os.path.split(text)
+    try:
+        found = sorted(os.scandir(os.path.expanduser(head) or "."), key=lambda entry: entry.name)
+        matching = [entry for entry in found if entry.name.startswith(tail) and (tail or not entry.name.startswith("."))][:MOST_OFFERED]
+        return [os.path.join(head, entry.name) + "/" * entry.is_dir() for entry in matching]
+    except (OSError, ValueError):
+        return []
 
 
 class CommandLine(AtOnce):
@@ -37,6 +54,8 @@ class CommandLine(AtOnce):
         self.restore_focus()
         if event.mode == ":":
             self.run_line(event.text)
+        elif event.mode == FILE:
+            self.named_file(event.text)
         else:
             self.filtered(event.text, done=True)
 
@@ -50,9 +69,13 @@ class CommandLine(AtOnce):
         self.restore_focus()
         if event.mode == "/":
             self.filtered(event.text, done=True)
+        elif event.mode == FILE:
+            self.named_file("")
 
     def _complete(self, line: str) -> list[str]:
         prompt = self.query_one(Prompt)
+        if prompt.mode == FILE:
+            return files_like(line)
         return commands.complete(line, self.names(), self.console.record) if prompt.mode == ":" and line else []
 
     def names(self) -> Iterable[str]:
@@ -62,6 +85,9 @@ class CommandLine(AtOnce):
 
     def filtered(self, text: str, done: bool) -> None:
         """``/`` was typed into."""
+
+    def named_file(self, name: str) -> None:
+        """A file was named after ``<``; empty when the person left."""
 
     def home(self) -> Widget | None:
         """The widget that keys go to when nothing else has them."""

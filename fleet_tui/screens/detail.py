@@ -20,6 +20,13 @@ from fleet_tui.widgets.log_view import Entry, LogView
 from fleet_tui.widgets.prompt import Prompt
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """A text that is ready as it is."""
+
+    lines: tuple[str, ...]
+
+
 class DetailScreen(MovingScreen):
     KIND = "detail"
     BINDINGS = bindings("detail")
@@ -50,14 +57,19 @@ class DetailScreen(MovingScreen):
         self.is_loaded = False
 
     def crumbs(self) -> list[str]:
-        return [self._title or self.ref, "raw" if self._raw else "describe"]
+        return [self._title or self.ref, "text" if isinstance(self._record, Page) else "raw" if self._raw else "describe"]
 
     def load(self) -> None:
-        lines = raw(self._record) if self._raw else describe(self._record, self.console.clock.now())
+        lines = self._lines()
         self.text.clear()
         self.text.feed([Entry(n, 0.0, "", "", "", line) for n, line in enumerate(lines)])
         self.text.top()
         self.text.focus()
+
+    def _lines(self) -> list[str]:
+        if isinstance(self._record, Page):
+            return list(self._record.lines)
+        return raw(self._record) if self._raw else describe(self._record, self.console.clock.now())
 
     def idle(self) -> frozenset[str]:
         return frozenset() if self.text.is_searching else frozenset({"text.match-next"})
@@ -76,7 +88,7 @@ class DetailScreen(MovingScreen):
         self.text.previous_match()
 
     def act_text_copy(self) -> None:
-        self.copy("\n".join(raw(self._record) if self._raw else describe(self._record, self.console.clock.now())), "text")
+        self.copy("\n".join(self._lines()), "text")
 
 
 def raw(record: Any) -> list[str]:

@@ -6,7 +6,7 @@ values, complaints and other people's changes, and asks it what has been edited.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -18,72 +18,38 @@ from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
 from fleet_tui.backend.instances.fields import APPLIES, Field, parse
+from fleet_tui.screens import pem
+from fleet_tui.screens.editors import MOST_TYPED, Choice, SecretEditor, TextBox, line_editor
 from fleet_tui.widgets.safety import plain, safe
 
-
-class Choice(Static, can_focus=True):
-    """One of several words. Space and the arrows go round; enter asks for a list."""
-
-    class Wanted(Message):
-        """The person wants to choose from a list."""
-
-        def __init__(self, choice: Choice) -> None:
-            super().__init__()
-            self.choice = choice
-
-    class Changed(Message):
-        """Another word was chosen."""
-
-    def __init__(self, value: Any, options: Sequence[Any], locked: bool = False, name: str | None = None) -> None:
-        super().__init__(markup=False, classes="editor choice", name=name)
-        self.options = tuple(options)
-        self.value = value
-        self.can_focus = not locked
-        self._paint()
-
-    def choose(self, value: Any) -> None:
-        if value != self.value:
-            self.value = value
-            self._paint()
-            self.post_message(self.Changed())
-
-    def _paint(self) -> None:
-        word = {True: "yes", False: "no", "": "(newest)"}.get(self.value, self.value)
-        text = safe(str(word))
-        if self.can_focus:
-            text.append(" ▼")
-        self.update(text)
-
-    async def _on_key(self, event: events.Key) -> None:
-        if event.key in ("space", "right", "left") and self.options:
-            here = self.options.index(self.value) if self.value in self.options else -1
-            self.choose(self.options[(here + (-1 if event.key == "left" else 1)) % len(self.options)])
-        elif event.key == "enter":
-            if len(self.options) > 2:
-                self.post_message(self.Wanted(self))
-            elif self.options:
-                self.choose(self.options[1 - self.options.index(self.value)] if len(self.options) == 2 else self.value)
-        else:
-            return
-        event.stop()
-        event.prevent_default()
-
-
-def line_editor(value: str = "", **options: Any) -> Input:
-    """An input of one line whose cursor does not blink: an idle screen writes nothing."""
-    editor = Input(value, compact=True, select_on_focus=False, **options)
-    editor.cursor_blink = False
-    return editor
+UNTIL_FIRST = "until first provision"
+"""When a field of class P applies that is not fixed yet."""
+NARROW = 18
+"""Cells of an editor at 80 columns; a longer value gets a line of its own."""
+SHORT_WAS = 14
+"""Cells of an old value that still stands beside its field at 80 columns; a longer one has a line of its own."""
+TOO_MUCH = f"not taken: more than {MOST_TYPED // 1024} KiB were pasted"
 
 
 class FieldRow(Vertical):
-    """One field: title, editor, when it applies, and below them what is wrong."""
+    """One field: title, editor, when it applies, and below them what waits and what is wrong.
 
-    def __init__(self, field: Field, value: Any, *, locked: str = "", was: Any = None, choices: Sequence[str] = ()) -> None:
-        super().__init__(classes="field -locked" if locked else "field")
-        self.field, self.base, self.locked, self.was = field, value, locked, was
+    Args:
+        was: what the machine was made with, of a field that waits for a reprovision.
+        why: why it waits, where that is more than another value.
+        hints: whether an empty editor says what goes into it; where the screen tells that of the field that has the focus, it does not.
+    """
+
+    def __init__(
+        self, field: Field, value: Any, *, locked: str = "", was: Any = None, why: str = "", choices: Sequence[str] = (), hints: bool = True,
+    ) -> None:
+        wide = field.kind in ("multiline", "pairs") or (not hints and field.kind in ("list", "text") and len(typed(value)) > NARROW)
+        super().__init__(classes=f"field{' -locked' * bool(locked)}{' -wide' * wide}{' -pem' * field.raw}")
+        self.field, self.base, self.locked, self.was, self.why = field, value, locked, was, why
+        self._hints = hints
         self._choices = tuple(field.choices or choices)
         self.theirs: Any = None
+        self.has_conflict = False
         self.editor: Widget = self._editor()
         if locked and field.kind not in ("choice", "bool"):
             self.editor.disabled = True
@@ -93,25 +59,53 @@ class FieldRow(Vertical):
             return Choice(bool(self.base), (False, True), bool(self.locked))
         if self.field.kind == "choice":
             return Choice(self.base, self._choices, bool(self.locked))
-        if self.field.kind == "multiline":
-            area = TextArea(str(self.base or ""), classes="editor", compact=True, tab_behavior="focus")
-            area.cursor_blink = False
-            return area
-        return line_editor(_typed(self.base), classes="editor", placeholder=self.field.help, password=self.field.kind == "secret")
+        if self.field.kind in ("multiline", "pairs"):
+            return TextBox(typed(self.base), "editor", self.field.raw)
+        if self.field.kind == "secret":
+            return SecretEditor(str(self.base or ""))
+        return line_editor(typed(self.base), classes="editor", placeholder=self.field.help if self._hints else "")
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Static(Text(self.field.title), classes="label")
-            yield self.editor
-            yield Static(Text(self.field.unit), classes="unit")
+            if self.has_class("-wide"):
+                yield Static("", classes="told", markup=False)
+            else:
+                yield self.editor
+                yield Static(Text(self.field.unit), classes="unit")
             yield Static(self._applies(), classes="applies")
+        if self.has_class("-wide"):
+            yield self.editor
+        waits = self._waits()
+        if waits:
+            yield Static(safe(waits), classes="why")
         yield Static("", classes="problem", markup=False)
 
+    def on_mount(self) -> None:
+        self.tell()
+
+    def tell(self) -> None:
+        """Beside the title of a text: how much is in it."""
+        if self.has_class("-wide"):
+            self.query_one(".told", Static).update(safe(pem.said_of_text(str(self.raw))))
+
     def _applies(self) -> Text:
-        text = Text(APPLIES["P"] if self.locked and self.field.change_class == "P" else self.locked or APPLIES[self.field.change_class])
-        if self.was is not None:
-            text.append(f"  was {plain(_typed(self.was))}", "bold")
+        open_until = UNTIL_FIRST if self.field.change_class == "P" else APPLIES[self.field.change_class]
+        text = Text(APPLIES["P"] if self.locked and self.field.change_class == "P" else self.locked or open_until)
+        if self._is_short_was:
+            text.append(f"  was {plain(typed(self.was)) or 'empty'}", "bold")
         return text
+
+    @property
+    def _is_short_was(self) -> bool:
+        shown = self.field.kind not in ("secret", "multiline", "pairs") and not self.field.raw
+        return self.was is not None and shown and len(typed(self.was)) <= SHORT_WAS and self.was != self.base
+
+    def _waits(self) -> str:
+        """What of it waits for a reprovision, unless the old value beside it says so already."""
+        if self._is_short_was and (not self.why or self.why.startswith("was ")):
+            return ""
+        return f"⟳ waits: {self.why}" if self.why else f"⟳ waits: {worth(self.field, self.was)} is in use" if self.was is not None else ""
 
     @property
     def raw(self) -> Any:
@@ -119,21 +113,37 @@ class FieldRow(Vertical):
             return self.editor.value
         if isinstance(self.editor, TextArea):
             return self.editor.text
+        if isinstance(self.editor, SecretEditor):
+            return self.editor.secret
         assert isinstance(self.editor, Input)
         return self.editor.value
 
     @property
     def edited(self) -> bool:
-        return not self.locked and _typed(self.raw) != _typed(self.base)
+        """Whether it holds something else than it began with. One that is not shown, because another choice makes it mean nothing, does not."""
+        return not self.locked and bool(self.display) and typed(self.raw) != typed(self.base)
 
     def put(self, value: Any) -> None:
-        """Type a value for the person."""
+        """Type a value for the person; of a secret, what stands for the one on record."""
         if isinstance(self.editor, Choice):
             self.editor.choose(value)
         elif isinstance(self.editor, TextArea):
-            self.editor.text = str(value)
+            self.editor.text = typed(value)
+        elif isinstance(self.editor, SecretEditor):
+            self.editor.keep(str(value or ""))
         elif isinstance(self.editor, Input):
-            self.editor.value = _typed(value)
+            self.editor.value = typed(value)
+
+    def take(self, text: str) -> None:
+        """Take a whole text for the person, as from a file."""
+        if isinstance(self.editor, SecretEditor):
+            self.editor.put(text)
+        elif isinstance(self.editor, TextArea):
+            self.editor.text = pem.unix_lines(text)
+
+    @property
+    def takes_files(self) -> bool:
+        return isinstance(self.editor, SecretEditor | TextArea) and not self.editor.disabled
 
     def complain(self, problem: str) -> None:
         """Say what is wrong beneath the field; empty takes it away."""
@@ -143,8 +153,17 @@ class FieldRow(Vertical):
 
     def conflict(self, theirs: Any) -> None:
         """Somebody else saved another value meanwhile."""
-        self.theirs = theirs
-        self.complain(f"they saved: {_typed(theirs)} · yours: {_typed(self.raw)} · ctrl+t takes theirs, ctrl+o saves yours")
+        self.theirs, self.has_conflict = theirs, True
+        yours = "your own" if self.field.kind == "secret" else worth(self.field, self.raw)
+        self.complain(f"they saved: {worth(self.field, theirs)} · yours: {yours} · ctrl+t takes theirs, ctrl+o saves yours")
+
+    def settle(self, value: Any) -> None:
+        """This is on record now, and what is shown."""
+        self.base, self.theirs, self.has_conflict = value, None, False
+        if isinstance(self.editor, TextBox):
+            self.editor.stored = typed(value)
+        self.put(value)
+        self.complain("")
 
 
 class FieldForm(VerticalScroll, can_focus=False):
@@ -157,6 +176,7 @@ class FieldForm(VerticalScroll, can_focus=False):
         super().__init__(id=id, classes="form" if applies else "form -bare")
         self._enter_moves_on = self._tells_when = applies
         self.rows: dict[str, FieldRow] = {}
+        self._meant: Callable[[Field, Mapping[str, Any]], bool] | None = None
 
     async def fill(
         self,
@@ -166,10 +186,16 @@ class FieldForm(VerticalScroll, can_focus=False):
         locked: Mapping[str, str] | None = None,
         applied: Mapping[str, Any] | None = None,
         choices: Mapping[str, Sequence[str]] | None = None,
+        reasons: Mapping[str, str] | None = None,
+        meant: Callable[[Field, Mapping[str, Any]], bool] | None = None,
     ) -> None:
-        """Show these fields anew; what was typed before is gone."""
+        """Show these fields anew; what was typed before is gone.
+
+        Args:
+            meant: whether a field means anything beside these values; one that does not is not shown, nor saved.
+        """
         await self.remove_children()
-        self.rows, group = {}, ""
+        self.rows, group, self._meant = {}, "", meant
         parts: list[Widget] = []
         for field in fields:
             if field.group != group:
@@ -178,11 +204,20 @@ class FieldForm(VerticalScroll, can_focus=False):
                 parts.append(Horizontal(Static(Text(group.upper())), Static(told), classes="group"))
             row = FieldRow(
                 field, values.get(field.name, field.default), locked=(locked or {}).get(field.name, ""),
-                was=(applied or {}).get(field.name), choices=(choices or {}).get(field.name, ()),
+                was=(applied or {}).get(field.name), why=(reasons or {}).get(field.name, ""), choices=(choices or {}).get(field.name, ()),
+                hints=not self._tells_when,
             )  # fmt: skip
             self.rows[field.name] = row
             parts.append(row)
+        self._sift()
         await self.mount_all(parts)
+
+    def _sift(self) -> None:
+        """Show the fields that mean something beside what is chosen now."""
+        if self._meant is not None:
+            values = {name: row.raw for name, row in self.rows.items() if isinstance(row.editor, Choice)}
+            for row in self.rows.values():
+                row.display = self._meant(row.field, values)
 
     @property
     def is_edited(self) -> bool:
@@ -213,7 +248,7 @@ class FieldForm(VerticalScroll, can_focus=False):
 
     def focus_first(self) -> None:
         for row in self.rows.values():
-            if row.editor.focusable:
+            if row.display and row.editor.focusable:
                 row.editor.focus()
                 return
 
@@ -229,8 +264,17 @@ class FieldForm(VerticalScroll, can_focus=False):
         step(".editor")
         event.stop()
 
+    def _row_of(self, editor: Widget | None) -> FieldRow | None:
+        return next((row for row in self.rows.values() if row.editor is editor), None)
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes to the next field; in a small dialog it saves, so there the event goes on up."""
+        if not self._enter_moves_on:
+            return
+        event.stop()
+        self.screen.focus_next(".editor")
+
+    def on_secret_editor_submitted(self, event: SecretEditor.Submitted) -> None:
         if not self._enter_moves_on:
             return
         event.stop()
@@ -242,17 +286,48 @@ class FieldForm(VerticalScroll, can_focus=False):
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
+        if (row := self._row_of(event.text_area)) is not None:
+            row.tell()
         self.post_message(self.Edited())
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()
+        self._sift()
         self.post_message(self.Edited())
 
+    def on_secret_editor_changed(self, event: SecretEditor.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited())
 
-def _typed(value: Any) -> str:
+    def on_text_box_too_much(self, event: TextBox.TooMuch) -> None:
+        event.stop()
+        self._refuse(event.box)
+
+    def on_secret_editor_too_much(self, event: SecretEditor.TooMuch) -> None:
+        event.stop()
+        self._refuse(event.editor)
+
+    def _refuse(self, editor: Widget) -> None:
+        if (row := self._row_of(editor)) is not None:
+            row.complain(TOO_MUCH)
+
+
+def typed(value: Any) -> str:
     """A value as a person would type it."""
     if isinstance(value, list | tuple):
         return ", ".join(str(word) for word in value)
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}={said}" for name, said in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)
+
+
+def worth(field: Field, value: Any) -> str:
+    """A value in a sentence: a text by what is in it, a secret by whether there is one."""
+    if field.kind == "secret":
+        return "another one" if value else "none"
+    said = typed(value)
+    if field.raw or "\n" in said or pem.holds_private_key(said):
+        return pem.said_of_text(said) or f"{len(said.splitlines())} lines"
+    return said or "nothing"

@@ -27,15 +27,20 @@ SHORTEST, LONGEST = 8, 128
 """Characters of a cluster's password (spec 7.6)."""
 
 
-def read_file(name: str, field: str) -> str:
-    """A file that a person named, of the machine the console runs on. Raises `InvalidInput` beside that field."""
+def read_file(name: str, field: str, most: int = MOST_FILE) -> str:
+    """A file that a person named, of the machine the console runs on; at most so many bytes of it. Raises `InvalidInput` beside that field."""
     path = Path(name).expanduser()
     try:
         if not path.is_file():
             raise OSError(2, "there is no such file" if not path.exists() else "it is not a file")
-        if path.stat().st_size > MOST_FILE:
-            raise OSError(27, f"it is larger than {size(MOST_FILE)}")
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            found = file.read(most + 1)
+        if len(found) > most:
+            raise OSError(27, f"it is larger than {size(most)}")
+        text = found.decode("utf-8")
+        if "\0" in text:
+            raise ValueError
+        return text
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or "it is not text"
         raise InvalidInput(f"{path}: {said}", problems=[Problem(field, f"{path}: {said}")]) from None

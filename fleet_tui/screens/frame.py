@@ -37,13 +37,13 @@ PLACE_OF_WORK = {"instance": "instance", "maintenance": "maintenance", "host": "
 """Where an operation is watched that was asked for here, by the first part of the action's id; a VM's is told by its row."""
 
 
-def bindings(screen: str) -> list[BindingType]:
-    """Bindings of a screen, made from the table; ids let a person's key map replace them."""
+def bindings(screen: str, of: str = "") -> list[BindingType]:
+    """Bindings of a screen, made from the table; ids let a person's key map replace them. ``of`` is ``screen.`` for those of a part of it."""
     keys: dict[str, list[str]] = {}
     for key, action in actions.bindings_of(screen).items():
         keys.setdefault(action.id, []).append(key)
     return [
-        Binding(",".join(own), f"do('{id_}')", ACTIONS[id_].title, show=False, id=id_) for id_, own in keys.items()
+        Binding(",".join(own), f"{of}do('{id_}')", ACTIONS[id_].title, show=False, id=id_) for id_, own in keys.items()
     ]
 
 

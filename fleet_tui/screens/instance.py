@@ -1,8 +1,8 @@
-"""One instance: Overview (state, start-up phases and log side by side), Settings, Data, Operations, Logs."""
+"""One instance: Overview (state, start-up phases and log side by side), Settings, SSL, Data, Setup actions, Operations, Logs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
@@ -11,25 +11,32 @@ from textual.widget import Widget
 
 from fleet_tui.actions import Action
 from fleet_tui.backend.errors import FleetError, NotFound
-from fleet_tui.backend.instances import InstanceRecord, ListSnapshots, ShowInstance
+from fleet_tui.backend.instances import InstanceRecord, InstanceSettings, ListSnapshots, ShowInstance, ShowSettings
 from fleet_tui.backend.operations import ListOperations, OperationRecord, ShowOperation, Submitted
 from fleet_tui.screens import instance_facts, tables
+from fleet_tui.screens.detail import Page
 from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.instance_keys import InstanceKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.logs import LogKeys
 from fleet_tui.screens.operation import jump_to_step
-from fleet_tui.screens.settings_tab import SettingsTab
+from fleet_tui.screens.settings_tab import SettingsTab, ask_to_leave, is_of_ssl
+from fleet_tui.screens.setup_tab import SetupTab
+from fleet_tui.screens.ssl_keys import SslKeys
+from fleet_tui.screens.ssl_tab import SslTab
 from fleet_tui.screens.steps import StepTable, Ticking, lines_of
 from fleet_tui.screens.tail import TabbedLog, Tail
 from fleet_tui.widgets.column import Column
 from fleet_tui.widgets.paint import Lines
 from fleet_tui.widgets.resource_table import ResourceTable
 
-TABS = ("overview", "settings", "data", "operations", "logs")
+TABS = {"overview": "Overview", "settings": "Settings", "ssl": "SSL", "data": "Data", "setup": "Setup actions", "operations": "Operations",
+        "logs": "Logs"}  # fmt: skip
+SHORTER = {"setup": "Setup", "operations": "Work"}
+"""Titles where the line of tabs is short of room."""
 
 
-class InstanceScreen(InstanceKeys, LogKeys):
+class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
     KIND = "instance"
     BINDINGS = bindings("instance")
     THING = frozenset({"instance", "page.describe", "page.raw"})
@@ -41,6 +48,8 @@ class InstanceScreen(InstanceKeys, LogKeys):
         self.tab = "overview"
         self._wanted_tab = ""
         self._lists_stale = True
+        self._values: Mapping[str, Any] | None = None
+        """Its settings, once the Data tab has asked for them."""
         self.tail = Tail(self, lambda: self.log_panel)
 
     def body(self) -> ComposeResult:
@@ -50,7 +59,8 @@ class InstanceScreen(InstanceKeys, LogKeys):
         with Container(id="work"):
             yield StepTable(glyphs, clock, id="steps", empty="no operation yet")
             yield TabbedLog("log", id="log", glyphs=glyphs, empty="it has said nothing yet")
-        yield SettingsTab(self, id="settings")
+        yield SettingsTab(self, "settings", lambda field, strategy: not is_of_ssl(field, strategy))
+        yield SslTab(self, "ssl")
         with Container(id="data"):
             yield Lines(glyphs=glyphs, id="disk")
             yield tables.Table(
@@ -62,12 +72,14 @@ class InstanceScreen(InstanceKeys, LogKeys):
                 ],
                 glyphs=glyphs, id="snapshots", empty="no snapshot · O makes one, :restore goes back to one",
             )  # fmt: skip
+        yield SetupTab(self, "setup")
         yield tables.table_of("operations", glyphs, clock, id="operations", empty="no operation yet")
 
     def on_mount(self) -> None:
         self.log_panel.labels = False
         self.log_panel.wrap = True
         self._ticking = Ticking(self, self.steps)
+        self.settings.twin, self.ssl.settings.twin = self.ssl.settings, self.settings
         self._show_tab("overview")
 
     @property
@@ -78,9 +90,30 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def settings(self) -> SettingsTab:
         return self.query_one("#settings", SettingsTab)
 
+    @property
+    def ssl(self) -> SslTab:
+        return self.query_one("#ssl", SslTab)
+
+    @property
+    def setup(self) -> SetupTab:
+        return self.query_one("#setup", SetupTab)
+
+    @property
+    def forms(self) -> list[SettingsTab]:
+        return [self.settings, self.ssl.settings]
+
+    @property
+    def form(self) -> SettingsTab:
+        """The form of the tab that is shown."""
+        return self.ssl.settings if self.tab == "ssl" else self.settings
+
     def home(self) -> Widget | None:
         if self.tab == "settings":
             return None
+        if self.tab == "ssl":
+            return self.ssl.facts
+        if self.tab == "setup":
+            return self.setup.table
         if self.tab == "overview":
             return self.steps if self.steps.display else self.log_panel
         return {"data": self.query_one("#snapshots"), "operations": self.query_one("#operations")}.get(self.tab, self.log_panel)
@@ -89,7 +122,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
         return ["instances", self.record.label if self.record else ""]
 
     def place(self) -> str:
-        return (self.settings.place if self.is_mounted else "") or f"instance/{self.tab}"
+        return (self.form.place if self.is_mounted and self.tab in ("settings", "ssl") else "") or f"instance/{self.tab}"
 
     def idle(self) -> frozenset[str]:
         table = self.home()
@@ -107,7 +140,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
 
     def aim(self, ref: str, *, tab: str = "") -> None:
         if ref != self.ref:
-            self.record = self._operation = None
+            self.record = self._operation = self._values = None
             self._lists_stale = True
         self._wanted_tab = tab or "overview"
         super().aim(ref)
@@ -118,7 +151,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
         if self._wanted_tab:
             self._show_tab(self._wanted_tab)
             if self._wanted_tab == "settings":
-                self.settings.enter_form()
+                self.form.enter_form()
             self._wanted_tab = ""
         super().shown()
         self._ticking.start()
@@ -129,14 +162,23 @@ class InstanceScreen(InstanceKeys, LogKeys):
         for name, parts in _PARTS.items():
             self.query_one(f"#{name}").display = tab in parts
         self.set_class(tab == "logs", "-logs")
-        titles = [(f" {name.capitalize()} ", "focused" if name == tab else "muted") for name in TABS]
-        self.query_one("#tabs", Lines).show([[(" ", ""), *(part for title in titles for part in (title, (" ", "")))]])
+        self._tabs()
         self.set_focus(self.home())
         self._load_tab()
         self.chrome()
 
+    def _tabs(self) -> None:
+        short = self.app.size.width < sum(len(title) + 3 for title in TABS.values()) + 1
+        titles = [(f" {SHORTER.get(name, title) if short else title} ", "focused" if name == self.tab else "muted") for name, title in TABS.items()]
+        self.query_one("#tabs", Lines).show([[(" ", ""), *(part for title in titles for part in (title, (" ", "")))]])
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self._tabs()
+
     def turn(self, by: int) -> None:
-        self._show_tab(TABS[(TABS.index(self.tab) + by) % len(TABS)])
+        names = list(TABS)
+        self._show_tab(names[(names.index(self.tab) + by) % len(names)])
 
     def act_tabs_next(self) -> None:
         self.turn(1)
@@ -145,10 +187,13 @@ class InstanceScreen(InstanceKeys, LogKeys):
         self.turn(-1)
 
     def act_tabs_save(self) -> None:
-        self.settings.save()
+        if self.tab in ("settings", "ssl"):
+            self.form.save()
+        else:
+            self.say("there is nothing to save here · e edits the settings")
 
     def act_tabs_theirs(self) -> None:
-        self.settings.take_theirs()
+        self.form.take_theirs()
 
     def _load_tab(self) -> None:
         if self.record is None:
@@ -156,6 +201,12 @@ class InstanceScreen(InstanceKeys, LogKeys):
         if self.tab == "settings":
             self.settings.aim(self.record)
             self.settings.load()
+        elif self.tab == "ssl":
+            self.ssl.aim(self.record)
+            self.ssl.load()
+        elif self.tab == "setup":
+            self.setup.aim(self.record)
+            self.setup.load()
         elif self.tab in ("data", "operations") and self._lists_stale:
             self._lists_stale = False
             target, ref = self.record.id, self.ref
@@ -163,6 +214,11 @@ class InstanceScreen(InstanceKeys, LogKeys):
                 lambda session: (session.fetch(ListSnapshots(target)), session.fetch(ListOperations(target_ref=ref, limit=100))),
                 self._have_lists, group="lists",
             )  # fmt: skip
+            self.fetch(ShowSettings(target), self._have_values, "values", failed=lambda _refusal: None)  # not everybody may
+
+    def _have_values(self, found: InstanceSettings) -> None:
+        self._values = found.values
+        self._facts()
 
     def _have_lists(self, found: tuple[Any, Any]) -> None:
         self.query_one("#snapshots", ResourceTable).set_rows([(s.id, s) for s in found[0]])
@@ -208,7 +264,7 @@ class InstanceScreen(InstanceKeys, LogKeys):
         if self.record is not None:
             glyphs = self.console.glyphs
             self.query_one("#facts", Lines).show(instance_facts.overview(self.record, glyphs, self.console.clock.now()))
-            self.query_one("#disk", Lines).show(instance_facts.data(self.record, glyphs))
+            self.query_one("#disk", Lines).show(instance_facts.data(self.record, glyphs, self._values))
             title = f"log · {self.record.label}"
             if self.log_panel.title != title:
                 self.log_panel.title = title
@@ -228,10 +284,10 @@ class InstanceScreen(InstanceKeys, LogKeys):
 
     @property
     def holds_edits(self) -> bool:
-        return self.is_mounted and self.settings.is_edited
+        return self.is_mounted and any(form.is_edited for form in self.forms)
 
     def ask_to_leave(self, then: Callable[[], None]) -> None:
-        self.settings.ask_to_leave(then)
+        ask_to_leave(self.app, self.forms, then)
 
     def leave(self) -> bool:
         if self.has_class("-full"):
@@ -240,6 +296,8 @@ class InstanceScreen(InstanceKeys, LogKeys):
             self.filtered("", True)
         elif self.holds_edits:
             self.ask_to_leave(self.console.back)
+        elif self.tab == "ssl" and self.form.form.focused_row is not None:
+            self.ssl.facts.focus()
         else:
             return False
         return True
@@ -260,12 +318,13 @@ class InstanceScreen(InstanceKeys, LogKeys):
         return f"/{self.log_panel.filter_text}" if self.log_panel.filter_text else ""
 
     def act_instance_edit(self, row: Any) -> None:
-        self._show_tab("settings")
-        self.settings.enter_form()
+        if self.tab != "ssl" or (self.ssl.record is not None and self.ssl.record.strategy == "none"):
+            self._show_tab("settings")
+        self.form.enter_form()
 
     def act_move_down(self) -> None:
         if self.tab == "settings":
-            self.settings.enter_form()
+            self.form.enter_form()
         else:
             super().act_move_down()
 
@@ -281,8 +340,16 @@ class InstanceScreen(InstanceKeys, LogKeys):
     def act_page_jump(self) -> None:
         if self.tab == "overview":
             jump_to_step(self, self.steps)
-        elif self.tab == "settings":
-            self.settings.enter_form()
+        elif self.tab in ("settings", "ssl"):
+            self.form.enter_form()
+        elif self.tab == "setup":
+            self._show_action()
+
+    def _show_action(self) -> None:
+        """What one setup action would do, as a page of its own."""
+        title, lines = self.setup.page()
+        if lines:
+            self.console.open("detail", self.ref, record=Page(tuple(lines)), title=title)
 
     def act_page_describe(self) -> None:
         self._detail(False)
@@ -298,11 +365,15 @@ class InstanceScreen(InstanceKeys, LogKeys):
         event.stop()
         if event.table is self.steps:
             self.act_page_jump()
+        elif event.table is self.setup.table:
+            self._show_action()
         elif event.table.id == "operations":
             self.console.open("operation", event.key)
 
     def on_resource_table_highlighted(self, event: ResourceTable.Highlighted) -> None:
         event.stop()
+        if event.table is self.setup.table:
+            self.setup.preview()
         self.footer()  # what enter would open
 
 
@@ -311,6 +382,8 @@ _PARTS = {
     "steps": ("overview",),
     "work": ("overview", "logs"),
     "settings": ("settings",),
+    "ssl": ("ssl",),
+    "setup": ("setup",),
     "data": ("data",),
     "operations": ("operations",),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from fleet_tui import columns
 from fleet_tui.backend.instances import InstanceRecord, SnapshotRecord
@@ -94,22 +96,47 @@ def _agent(row: InstanceRecord, now: datetime) -> str:
     return f"{row.agent.phase or '?'}, seen {columns.ago(row.agent.last_seen, now)}"
 
 
-def data(row: InstanceRecord, glyphs: Glyphs) -> list[Line]:
-    """The data disk: what is kept, how full, where."""
+def data(row: InstanceRecord, glyphs: Glyphs, settings: Mapping[str, Any] | None = None) -> list[Line]:
+    """The data disk: what is kept, how full, where; and once the settings are known, what is copied by itself."""
     disk = row.data_disk
     used = disk.used_fraction
     lines: list[Line] = [
         [(" DATA DISK", "title")],
         [(f" {'used':<10}", "muted"), (f"{bar(used, 24, glyphs)} {columns.percent(used)}   {columns.size(disk.used_bytes)} of {disk.size_gb} GiB"
-                                       if used is not None else _size_alone(row), "")],
-        [(f" {'may grow':<10}", "muted"), (f"to {disk.size_max_gb} GiB" if disk.size_max_gb > disk.size_gb else "no further; e edits the limit", "")],
+                                       if used is not None else _size_alone(row), _heat(used)), *_alert(used, glyphs)],
+        [(f" {'may grow':<10}", "muted"), (f"to {disk.size_max_gb} GiB" if disk.size_max_gb > disk.size_gb else "no further", ""),
+         ("   + grows it while it runs" if disk.size_max_gb > disk.size_gb else "   e sets a higher limit", "muted")],
         [(f" {'path':<10}", "muted"), (disk.path or "-", "")],
+        *([automatic(settings)] if settings is not None else []),
     ]  # fmt: skip
     if row.state is InstanceState.DEPROVISIONED:
         lines.append([(" kept while deprovisioned: its storage is still paid for", "attention")])
     lines.append([(" deprovision and reprovision keep it byte for byte", "muted")])
     lines.append([("", "")])
     return lines
+
+
+WARN, CRITICAL = 0.8, 0.9
+"""Parts of a disk from which it is nearly full, and full to all intents (DAT-3)."""
+
+
+def _heat(used: float | None) -> str:
+    return "" if used is None or used < WARN else "attention" if used < CRITICAL else "failed"
+
+
+def _alert(used: float | None, glyphs: Glyphs) -> Line:
+    if used is None or used < WARN:
+        return []
+    return [(f"   {glyphs.attention} filling up", "attention")] if used < CRITICAL else [(f"   {glyphs.failed} nearly full", "failed")]
+
+
+def automatic(values: Mapping[str, Any]) -> Line:
+    """What is copied by itself, after the settings."""
+    if not values.get("auto_snapshot.enabled"):
+        return [(f" {'automatic':<10}", "muted"), ("no snapshots by themselves", ""), ("   e sets them", "muted")]
+    keep = values.get("auto_snapshot.keep")
+    kept = f"the last {keep} are kept" if keep else "all are kept"
+    return [(f" {'automatic':<10}", "muted"), (f"a snapshot every {values.get('auto_snapshot.period_h')} h; {kept}", "")]
 
 
 def snapshot_cells(row: SnapshotRecord, now: datetime) -> tuple[str, str, str, str]:

@@ -24,6 +24,11 @@ class InstanceKeys(FleetScreen):
 
         ask_for_new(self)
 
+    def act_instance_grow(self, row: Any) -> None:
+        from fleet_tui.screens.grow import ask_for_size
+
+        ask_for_size(self, row)
+
     def act_instance_restore(self, row: Any) -> None:
         from fleet_tui.screens.restore import ask_for_snapshot
 

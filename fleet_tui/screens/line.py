@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from fleet_tui.screens.frame import FleetScreen
     from fleet_tui.session import Session
 
-SHOWN_BY = {"instance": "instances.show", "host": "hosts.show", "vm": "vms.show"}
+SHOWN_BY = {
+    "instance": "instances.show", "host": "hosts.show", "vm": "vms.show", "template": "templates.show", "vnet": "virtual-networks.show",
+}  # fmt: skip
 """Kind of object -> the method that finds one by name."""
+OPENED = ("instance", "host", "vm")
+"""Those that a name alone opens."""
 
 
 def run_line(screen: FleetScreen, line: str) -> None:
@@ -39,7 +43,8 @@ def named(session: Session, kind: str, name: str) -> Any:
         from fleet_tui.screens.branches import find
 
         return find(session, name)
-    return session.fetch(METHODS[SHOWN_BY[kind]].request(name))
+    found = session.fetch(METHODS[SHOWN_BY[kind]].request(name))
+    return found.record if kind in ("template", "vnet") else found
 
 
 def _open_named(screen: FleetScreen, name: str) -> None:
@@ -47,7 +52,7 @@ def _open_named(screen: FleetScreen, name: str) -> None:
 
     def work(session: Session) -> tuple[str, Any]:
         refusal: NotFound | None = None
-        for kind in SHOWN_BY:
+        for kind in OPENED:
             try:
                 return kind, named(session, kind, name)
             except NotFound as error:

@@ -205,10 +205,8 @@ class ListScreen(InstanceKeys, MovingScreen):
     def act_list_copy_row(self) -> None:
         current = self.current()
         if current is not None:
-            from fleet_tui.columns import COLUMNS
-
             now = self.console.clock.now()
-            self.copy("\t".join(spec.text(current[1], now) for spec in COLUMNS[current[0]]), "row")
+            self.copy("\t".join(spec.text(current[1], now) for spec in tables.SPECS[current[0]]), "row")
 
     def on_resource_table_highlighted(self, event: ResourceTable.Highlighted) -> None:
         event.stop()

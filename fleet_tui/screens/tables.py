@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from textual.strip import Strip
 
 from fleet_tui import columns as c
 from fleet_tui.backend.clock import Clock
+from fleet_tui.screens import profile_columns
 from fleet_tui.widgets.column import Cell, Column
 from fleet_tui.widgets.glyphs import Glyphs, bar
 from fleet_tui.widgets.paint import Span
@@ -22,7 +23,11 @@ STATUS_OF: dict[str, Callable[[Any], str]] = {
     "patches": c.patch_status,
     "offerings": lambda r: "well" if r.vms else "off",
     "events": c.event_status,
+    "templates": profile_columns.template_status,
+    "vnets": profile_columns.network_status,
 }
+SPECS: Mapping[str, tuple[c.ColumnSpec, ...]] = {**c.COLUMNS, **profile_columns.COLUMNS}
+"""Columns by kind."""
 KEY_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: f"instance:{r.id}",
     "operations": lambda r: f"operation:{r.id}",
@@ -31,6 +36,8 @@ KEY_OF: dict[str, Callable[[Any], str]] = {
     "patches": lambda r: f"patch:{r.hypervisor}/{r.version}/{r.patch}",
     "offerings": lambda r: f"offering:{r.id}",
     "events": lambda r: str(r.seq),
+    "templates": lambda r: f"template:{r.id}",
+    "vnets": lambda r: f"virtual-network:{r.id}",
 }
 NAME_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: r.label,
@@ -40,6 +47,8 @@ NAME_OF: dict[str, Callable[[Any], str]] = {
     "patches": lambda r: r.patch,
     "offerings": lambda r: r.name,
     "events": lambda r: r.ref,
+    "templates": lambda r: r.label,
+    "vnets": lambda r: r.label,
 }
 FIGURE = 6
 """Cells after a bar: a blank and ``100 %``."""
@@ -47,7 +56,7 @@ FIGURE = 6
 
 def columns_of(kind: str, glyphs: Glyphs, clock: Clock) -> list[Column]:
     """The kind's columns for a `ResourceTable`."""
-    return [_column(n, spec, kind, glyphs, clock) for n, spec in enumerate(c.COLUMNS[kind])]
+    return [_column(n, spec, kind, glyphs, clock) for n, spec in enumerate(SPECS[kind])]
 
 
 class Table(ResourceTable):
@@ -87,6 +96,8 @@ def matches(kind: str, row: Any, term: str) -> bool:
     if field in ("zone", "pod", "cluster") and kind == "hosts":
         place = row.location.lower().split("/")
         return place[("zone", "pod", "cluster").index(field) :][:1] == [wanted]
+    if field == "pending" and kind in ("templates", "vnets"):
+        return bool(row.waiting) == (wanted in ("yes", "true", "1"))
     if field == "pending":
         return bool(getattr(row, "pending_changes", ())) == (wanted in ("yes", "true", "1"))
     value = getattr(row, field, None)
@@ -104,6 +115,8 @@ def search_text(kind: str, row: Any) -> str:
         return f"{row.name} {row.location} {row.resource_state} {row.connection_state} {row.hypervisor}".lower()
     if kind == "vms":
         return f"{row.name} {row.state.value} {row.host} {row.cluster} {row.offering} {row.kind} {' '.join((*row.ips, *row.owners))}".lower()
+    if kind in ("templates", "vnets"):
+        return " ".join(str(getattr(row, name, "")) for name in ("label", "application", "provider", "https_strategy", "place")).lower()
     if kind in ("patches", "offerings"):
         return " ".join(str(getattr(row, name, "")) for name in ("patch", "name", "severity", "hypervisor", "version", "note")).lower()
     return f"{row.text} {row.ref} {row.type} {row.user or ''}".lower()

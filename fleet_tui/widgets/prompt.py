@@ -1,4 +1,4 @@
-"""The one line that takes words: ``:`` for commands, ``/`` for a filter."""
+"""The one line that takes words: ``:`` for commands, ``/`` for a filter, ``<`` for the name of a file."""
 
 from __future__ import annotations
 
@@ -179,7 +179,10 @@ class Prompt(Horizontal):
         start = -1 if self._offered is None and step > 0 else self._offered or 0
         self._offered = (start + step) % len(self._offers)
         self._put(self._offers[self._offered])
-        self._show_offers()
+        if len(self._offers) == 1:
+            self._offer()  # a folder taken whole: what is in it comes next
+        else:
+            self._show_offers()
         self.post_message(self.Changed(self, self.mode, self.text))
 
     # History

@@ -15,11 +15,13 @@ from sqlalchemy import select
 
 from fleet_tui.backend.api import Summarize
 from fleet_tui.backend.api.summary import Dashboard
+from fleet_tui.backend.certificates import material
+from fleet_tui.backend.certificates.rows import CertificateKeyRow
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.hosts import queries as hosts
 from fleet_tui.backend.hypervisors.fake import FakeWorld
-from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, queries
+from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, certified, queries
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import pending_of
@@ -28,7 +30,7 @@ from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import ListOperations, OperationState
 from fleet_tui.backend.providers import MachineState
 from fleet_tui.backend.secrets.envelope import Envelope
-from fleet_tui.backend.simulation import Life, populate
+from fleet_tui.backend.simulation import Life, populate, served
 from fleet_tui.backend.store import Base, Store
 from fleet_tui.backend.telemetry import ReadLines
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
@@ -248,3 +250,28 @@ def test_deprovisioned_ones_can_be_provisioned_again(yard: Yard, store: Store) -
             assert done.state is OperationState.SUCCEEDED, done.error
     finally:
         yard.engine.stop(10.0)
+
+
+def test_certificates_of_every_strategy_and_what_can_be_amiss_with_them(yard: Yard, store: Store) -> None:
+    populate(store, yard.provider, yard.world, SEALER, instances=200, hosts=24, seed=7)
+    drivers = Drivers(yard.drivers.providers, yard.agents, yard.lines, "unix:/nowhere", sealer=yard.sealer)
+    with store.read() as tx:
+        rows = [row for row in tx.scalars(select(InstanceRow)) if row.state == "running"]
+        told = {row.label: certified.show(tx, row.id, drivers) for row in rows}
+        sealed = {key.ref: key for key in tx.scalars(select(CertificateKeyRow))}
+    by_strategy = {strategy: [r for r in told.values() if r.strategy == strategy] for strategy in ("none", "self_signed", "per_instance", "letsencrypt")}
+    assert all(by_strategy.values())
+    assert not any(record.refusals for record in told.values() if record.strategy != "letsencrypt")
+    given, ordered = by_strategy["per_instance"], by_strategy["letsencrypt"]
+    assert all(r.in_use and r.saved and r.served for r in given) and len(sealed) == len(given)
+    assert [r.mismatch for r in given].count(True) == 1 and any(0 <= (r.days_left or 0) < 7 for r in given)
+    waiting = [r for r in given if r.saved and r.in_use and r.saved.fingerprint != r.in_use.fingerprint]
+    assert len(waiting) == 1 and all(r.in_use and r.in_use.fingerprint for r in by_strategy["self_signed"])
+    assert any(r.untrusted for r in ordered) and any(r.renewal_problem and r.retry_at for r in ordered) and all(r.renew_at and r.domains for r in ordered)
+    for row in rows:
+        record = told[row.label]
+        if record.in_use is not None and record.in_use.chain == ():
+            assert record.in_use.is_self_signed
+        if record.served is not None and record.served.facts is not None:
+            shown = material.describe_der(served.shown(store, str(row.private_ip)))
+            assert shown.fingerprint == record.served.facts.fingerprint and (shown.fingerprint != row.certificate_fingerprint) is record.mismatch

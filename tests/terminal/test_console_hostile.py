@@ -79,6 +79,21 @@ THE_REST: Sequence[Step] = [
     ("3", rf"› hosts{ROWS}"), ("w", f"HOST(?s:.*){MARK}"), ("d", "› describe"), (ESC, "› hosts"), ("y", "› raw"), (ESC, "› hosts"),
 ]  # fmt: skip
 
+TEMPLATES = rf"› templates\b[^┌]*TEMPLATE[^┌]*{MARK}[^┌]*\Z"
+ACTIONS = rf"\A[^┌]*Setup actions   Settings[^┌]*ACTION[^┌]*{MARK}[^┌]*\Z"
+NETWORKS = rf"› virtual networks\b[^┌]*NETWORK[^┌]*{MARK}[^┌]*\Z"
+THE_REGISTERS: Sequence[Step] = [
+    ((":", "templates", "enter"), TEMPLATES), ("w", TEMPLATES), ("w", TEMPLATES), ("d", "› describe"), (ESC, TEMPLATES), ("y", "› raw"), (ESC, TEMPLATES),
+    (("j", "x"), "Actions · evil"), (ESC, TEMPLATES), ("N", "Clone evil"), (ESC, TEMPLATES), ((":", "delete-template", "enter"), r"cannot\W+be\W+deleted"),
+    ("i", rf"INSTANCE +STATE(?s:.*){MARK}"), (ESC, TEMPLATES), ("s", "Save a blueprint of evil"), (ESC, TEMPLATES),
+    (("/", "loud", "enter"), "/loud"), ("enter", ACTIONS), ("enter", r"does\W+not\W+know\W+the\W+kind"), ("d", "› describe"), (ESC, ACTIONS),
+    ("t", "Dry run of"), (ESC, ACTIONS), (("j", "enter"), rf"Setup action: Run tasks(?s:.*){MARK}"), (ESC, ACTIONS), ("u", rf"not saved: actions \({MARK}"),
+    ("_", "Delete the action"), (ESC, ACTIONS), ("right", "GENERAL"), ("x", "Actions · broken"), (ESC, "GENERAL"), ("left", ACTIONS),
+    (ESC, "Leave without saving"), ("y", "› templates"), (ESC, "/loud|INSTANCE"),
+    ((":", "vnets", "enter"), NETWORKS), ("w", NETWORKS), ("w", NETWORKS), ("d", "› describe"), (ESC, NETWORKS), ("x", "Actions · evil"), (ESC, NETWORKS),
+    (("j", "enter"), rf"compared|never compared(?s:.*){MARK}"), ("e", "Label: 1 to 63"), ((ESC, "right"), "INSTANCE|no instance is linked"), (ESC, NETWORKS),
+]  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def siege() -> Iterator[tuple[Site, Impostor]]:
@@ -156,6 +171,17 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
     assert found.text.count(MARK) > 500
     assert len(found.copied) == 8
     assert [ascii(text) for text in found.copied if any(is_foreign(c) for c in text)] == []
+
+
+def test_the_registers(poisoned: tuple[Site, Impostor]) -> None:
+    with console(poisoned[0]) as terminal:
+        walk(terminal, ((), BOARD), ("2", BACK), *THE_REGISTERS)
+        terminal.press("1")
+        terminal.settle(0.2)
+        assert terminal.is_alive
+    found = read(bytes(terminal.raw))
+    assert (found.foreign, found.copied) == ([], [])
+    assert found.text.count(MARK) > 50
 
 
 def _save_behind_its_back(site: Site) -> None:

@@ -29,6 +29,7 @@ from fleet_tui.backend.errors import FleetError, ReadOnly
 from fleet_tui.backend.events.rows import EventRow
 from fleet_tui.backend.identity import ListAudit, Permission, PutUser, Role
 from fleet_tui.backend.identity.rows import SessionRow, UserRow
+from fleet_tui.backend.instances.profiles import ListTemplates, ListVirtualNetworks
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, NetworkRow, SnapshotRow, TemplateRow
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow
@@ -122,13 +123,15 @@ class Everything:
         operations = {op.target: op.id for op in ground.operations() if op.kind == "instance.provision"}
         ids = {row.label: row.id for row in ground.call(i.ListInstances()).instances}
         record = ground.show("web")
+        template, network = ground.call(ListTemplates())[0], ground.call(ListVirtualNetworks())[0]
         self.homes: list[tuple[str, str, dict[str, Any]]] = [
             *((kind, "", {}) for kind in ("dashboard", "instances", "hosts", "operations", "events")),
             *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings")),
             ("operation", f"operation:{operations['stuck']}", {}),
+            ("templates", "", {}), ("template", f"template:{template.id}", {}), ("vnet", f"virtual-network:{network.id}", {}),
             ("logs", f"instance:{ids['web']}", {}), ("detail", f"instance:{ids['web']}", {"record": record, "title": "web"}),
         ]  # fmt: skip
-        self.lists = [home for home in self.homes if home[0] in ("instances", "instance", "operation") and home[2].get("tab") != "settings"]
+        self.lists = [home for home in self.homes if home[0] in ("instances", "instance", "operation", "template", "vnet") and home[2].get("tab") != "settings"]
         app.notify = lambda message, **_named: self.said.append(message)  # type: ignore[method-assign, assignment]
         app.exit = lambda *_arguments, **_named: self._quit()  # type: ignore[method-assign, assignment]
 

@@ -41,8 +41,3 @@ def words_of(problem: OSError) -> str:
     if isinstance(problem, ssl.SSLError):
         return f"no TLS: {clean(problem.reason or str(problem), 120)}"
     return clean(problem.strerror or str(problem), 120)
-
-
-def unseen(address: str, port: int, name: str) -> bytes:
-    """Of a simulated instance: there is nobody to shake hands with. Raises ConnectionRefusedError."""
-    raise ConnectionRefusedError

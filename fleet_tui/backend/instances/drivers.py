@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fleet_tui.backend.certificates.rules import Rules
@@ -44,6 +45,8 @@ class Drivers:
     disk_warning: float = 0.80
     disk_critical: float = 0.90
     certificates: Rules = field(default_factory=Rules)
+    leads: Callable[[str, str], Sequence[str]] | None = None
+    """(domain, resolver) -> where it leads; ``None`` asks the DNS. A simulated site's domains are in none."""
     far_door: Door | None = None
     """Where agents on other machines call; ``None`` where this site has no such door."""
 

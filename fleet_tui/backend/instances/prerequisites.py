@@ -74,7 +74,7 @@ def domain_problem(drivers: Drivers, domain: str, expected: str) -> Problem | No
     """What is wrong with where a domain leads; asks the DNS."""
     from fleet_tui.backend.certificates.lookup import addresses_of
 
-    found = addresses_of(domain, drivers.certificates.resolver)
+    found = (drivers.leads or addresses_of)(domain, drivers.certificates.resolver)
     if found and all(address == expected or ":" in address for address in found) and expected in found:
         return None
     leads = f"leads to {', '.join(found)}" if found else "leads nowhere"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from fleet_tui.backend.errors import FleetError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.0"
 CERTIFICATE_DAYS = 397
+CERTIFICATE_FACTS = ("certificate_not_after", "certificate_not_before", "certificate_fingerprint", "certificate_chain")
 GIB = 1024**3
 OUTAGE_S = (180.0, 1500.0)
 """How long an outage lasts that was there when the daemon began."""
@@ -203,15 +205,41 @@ class Actor:
                 facts["formatted"] = True
                 disk.used_bytes = disk.used_bytes or int(random.Random(disk.id).uniform(0.6, 2.5) * GIB)
             strategy = (self._document.get("certificate") or {}).get("strategy", "none")
-            if "certificate" in done and strategy != "none" and "certificate_fingerprint" not in facts:
-                facts["certificate_fingerprint"] = fingerprint(disk.id)
-                facts["certificate_not_after"] = int(self._now()) + CERTIFICATE_DAYS * 86400
+            if "certificate" in done and strategy != "none":
+                facts |= self._certificate(disk.id, facts)
             if "install-or-upgrade" in done:
                 facts["application"], facts["version"] = application.get("name", ""), application.get("version", "")
             disk.facts = facts
             furnish(disk, self._company.ledger.folder_of(disk))
             self._company.ledger.put(disk)
             return disk
+
+    def _renew(self) -> Mapping[str, Any] | None:
+        """Another certificate in the place of the one on the disk."""
+        with self._company.lock:
+            disk = self._company.disk_of(self)
+            told = disk.facts.get("certificate_chain") if disk is not None else None
+            if disk is None or not told:
+                return None
+            from fleet_tui.backend.certificates import made_up
+
+            disk.facts = {**disk.facts, **made_up.renewed(told, datetime.fromtimestamp(int(self._now()), timezone.utc))}
+            self._company.ledger.put(disk)
+            return {**(self._facts(disk) if self._document else {}), **{name: disk.facts[name] for name in CERTIFICATE_FACTS}}
+
+    def _certificate(self, disk: str, kept: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The certificate it was given, else the one that is on the disk, else a new one there, made from what names the disk."""
+        from fleet_tui.backend.certificates import made_up
+
+        wanted: Mapping[str, Any] = self._document.get("certificate") or {}
+        if given := wanted.get("certificate_pem"):
+            return made_up.facts_of(str(given))
+        if "certificate_fingerprint" in kept:
+            return {}
+        names = [str(wanted.get("common_name") or disk), *(str(name) for name in wanted.get("sans") or wanted.get("domains") or ())]
+        begins = datetime.fromtimestamp(int(self._now()), timezone.utc)
+        authority = "Example ACME R11" if wanted.get("strategy") == "letsencrypt" else ""
+        return made_up.facts_of(made_up.issue(disk, list(dict.fromkeys(names)), begins, begins + timedelta(days=CERTIFICATE_DAYS), authority).pem)
 
     def _facts(self, disk: Disk | None) -> dict[str, Any]:
         """What a real agent tells of itself when it is through."""
@@ -222,8 +250,7 @@ class Actor:
         return {
             "application": kept.get("application"), "installed_version": kept.get("version"), "port": port,
             "url": f"{'https' if is_tls else 'http'}://{addresses.get('host_name') or addresses.get('private_ip') or 'localhost'}:{port}/",
-            "certificate_not_after": kept.get("certificate_not_after") if is_tls else None,
-            "certificate_fingerprint": kept.get("certificate_fingerprint") if is_tls else None,
+            **{name: kept.get(name) if is_tls else None for name in CERTIFICATE_FACTS},
         }
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -279,8 +306,9 @@ class Actor:
             detail = fault.error.message if fault.error else f"{command.verb}: exit code 1"
             self._report(command.verb, [("error", detail)], results=[CommandResult(command.id, "failed", detail)])
             return
+        facts = self._renew() if command.verb == "renew-certificate" else None
         lines = self._carry_out(command)
-        self._report(command.verb, lines, results=[CommandResult(command.id, "done")])
+        self._report(command.verb, lines, results=[CommandResult(command.id, "done")], facts=facts)
         if command.verb == "shutdown":
             self._company.lose(self, MachineState.OFF)
         elif command.verb == "retry-startup":
@@ -297,6 +325,8 @@ class Actor:
             self._is_down, self._health, self._detail = False, "ok", ""
             before = [("info", "stopping the application"), ("info", "the application has stopped")] if command.verb == "restart-app" else []
             return [*before, ("info", "starting"), ("info", "the application answers again")]
+        if command.verb == "renew-certificate":
+            return [("info", "the directory issued a new certificate"), ("info", "the application serves with it")]
         if command.verb == "replay-actions":
             return replayed(command.arguments.get("actions", ()), self._company.rng)
         if command.verb in ("freeze", "thaw"):

@@ -21,12 +21,14 @@ from fleet_tui.backend.errors import Busy, InvalidInput, NotFound, Problem, Wron
 from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.providers import (
     ANY_DISK,
+    Amiss,
     BootConfiguration,
     DiskInfo,
     DiskSpec,
     MachineInfo,
     MachineSpec,
     MachineState,
+    Placement,
     SnapshotInfo,
     folders,
 )
@@ -70,6 +72,8 @@ class FakeProvider:
         """Where machines are put: each on the one that has fewest."""
         self.label_of: Callable[[str], str] = lambda disk_id: ""
         """What a person calls the owner of a disk, for faults by label."""
+        self.gone: Mapping[str, str] = {}
+        """Id that a virtual network may name -> what became of it, as if somebody had taken it away."""
         self._pace = pace
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -119,6 +123,15 @@ class FakeProvider:
             if (disk := self._ledger.disks.get(disk_id)) is not None:
                 disk.used_bytes = int(disk.size_gb * 1024**3 * fraction)
                 self._ledger.put(disk)
+
+    def survey(self, placement: Placement) -> Sequence[Amiss]:
+        """What a virtual network names that is gone."""
+        named = {
+            "vpc_id": (placement.vpc_id,), "subnet_id": (placement.subnet_id,), "second_subnet_id": (placement.second_subnet_id,),
+            "security_groups": placement.security_groups, "private_zone_id": (placement.private_zone_id,),
+            "public_zone_id": (placement.public_zone_id,),
+        }
+        return [Amiss(field, f"{name} {self.gone[name]}") for field, names in named.items() for name in names if name in self.gone]
 
     # --- disks -----------------------------------------------------------------------------------------------------
 

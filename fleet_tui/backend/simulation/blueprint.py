@@ -38,6 +38,10 @@ ROLES: tuple[Role, ...] = (
 DEPLOYER = Role("deployer", 0.0, "deployer", "deployer", ("2.1.0",), (50,), is_padded=False)
 BY_NAME: Mapping[str, Role] = {role.name: role for role in (*ROLES, DEPLOYER)}
 
+GIVEN, ORDERED = "shop-net", "world-net"
+"""Virtual networks whose instances have a certificate of their own, and one of an ACME directory."""
+IN_NETWORK = 5
+
 FAILED_STAGES = (
     "startup:start", "resources", "startup:install-or-upgrade", "startup:certificate", "startup:actions:after_install", "startup:data-disk",
 )
@@ -96,6 +100,8 @@ class InstancePlan:
     tags: tuple[str, ...] = ()
     is_protected: bool = False
     seed: str = field(default="")
+    network: str = ""
+    """Virtual network it stands in; ``local`` and ``local-tls`` are not named."""
 
     @property
     def has_machine(self) -> bool:
@@ -105,6 +111,15 @@ class InstancePlan:
     @property
     def has_disk(self) -> bool:
         return self.state is not InstanceState.NEW and self.failed_stage != "resources"
+
+    @property
+    def network_label(self) -> str:
+        return self.network or ("local-tls" if self.is_tls else "local")
+
+    @property
+    def strategy(self) -> str:
+        """HTTPS strategy of that network."""
+        return {GIVEN: "per_instance", ORDERED: "letsencrypt"}.get(self.network, "self_signed" if self.is_tls else "none")
 
     @property
     def machine(self) -> str:
@@ -162,6 +177,7 @@ def instances(count: int, places: Sequence[HostPlan], seed: int) -> tuple[Instan
     taking = [host for host in places if host.takes_machines] or list(places)
     plans = [_instance(label, role, taking, rng, number) for number, (label, role) in enumerate(_labels(count, rng))]
     _spoil(plans, rng)
+    _spread(plans)
     return tuple(plans)
 
 
@@ -228,6 +244,14 @@ def _spoil(plans: list[InstancePlan], rng: random.Random) -> None:
         plan.version = plan.role.versions[0]
     for plan in some(0.02, 2, 100):
         plan.is_tls, plan.certificate_days = True, rng.uniform(1.5, 13.5)
+
+
+def _spread(plans: Sequence[InstancePlan]) -> None:
+    """Of a larger site a few that are well stand in virtual networks with other HTTPS strategies."""
+    well = [p for p in plans if p.is_tls and p.health is Health.OK and not p.pending and p.certificate_days > 14 and p.role.name == "web"]
+    for network, place in ((GIVEN, 0), (ORDERED, 1)) if len(plans) >= 40 else ():
+        for plan in well[place::2][:IN_NETWORK]:
+            plan.network = network
 
 
 def _fail(plan: InstancePlan, stage: str, rng: random.Random) -> None:

@@ -130,7 +130,7 @@ def _refused(begun: datetime, operation: str | None) -> Iterator[PastLine]:
 
 
 def _resources(plan: InstancePlan, begun: datetime, operation: str | None) -> Iterator[PastLine]:
-    network = "local-tls (self_signed)" if plan.is_tls else "local (none)"
+    network = f"{plan.network_label} ({plan.strategy})"
     told = (
         ("validate", f"{plan.role.application} {plan.version} on {network}, data disk {plan.size_gb} GiB"),
         ("ensure-data-disk", f"data disk {plan.disk}, {plan.size_gb} GB"),
@@ -161,7 +161,7 @@ def _document(plan: InstancePlan, actions: list[dict[str, Any]]) -> Mapping[str,
     return {
         "instance": {"label": plan.label}, "disk": {"size_gb": plan.size_gb}, "port": 8080, "actions": actions,
         "addresses": {"private_ip": plan.address, "host_name": host_name(plan)},
-        "certificate": {"strategy": "self_signed" if plan.is_tls else "none", "common_name": plan.label, "sans": [plan.address, host_name(plan)]},
+        "certificate": {"strategy": plan.strategy, "common_name": plan.label, "sans": [plan.address, host_name(plan)]},
         "application": {"name": plan.role.application, "version": plan.version, "health": "/health"},
     }
 

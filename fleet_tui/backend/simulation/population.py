@@ -6,13 +6,14 @@ import hashlib
 import logging
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.certificates.rows import CertificateKeyRow, CertificateRow
 from fleet_tui.backend.clock import Clock, SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.events.rows import EventRow
@@ -28,11 +29,12 @@ from fleet_tui.backend.providers.actor import VERSION, fingerprint
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.providers.ledger import Disk, Machine, Snapshot
 from fleet_tui.backend.secrets import Sealer
-from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, vm_plans
-from fleet_tui.backend.simulation.blueprint import GIB, InstancePlan
+from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, served, vm_plans
+from fleet_tui.backend.simulation.blueprint import GIB, ORDERED, InstancePlan
 from fleet_tui.backend.simulation.history import Past
-from fleet_tui.backend.simulation.registers import TEMPLATE_VERSION, Registers, enter
+from fleet_tui.backend.simulation.registers import GONE, TEMPLATE_VERSION, Registers, enter
 from fleet_tui.backend.simulation.rows import insert_rows
+from fleet_tui.backend.simulation.served import Certified
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.masking import Masker
 from fleet_tui.backend.telemetry.rows import AgentRow, LineRow, StreamRow
@@ -40,6 +42,7 @@ from fleet_tui.backend.text import clean
 
 _log = logging.getLogger(__name__)
 
+SSL_FIELDS = ("ssl.certificate_pem", "ssl.private_key_pem")
 DETAILED = 250
 """Instances that are well and have their whole log all the same."""
 
@@ -55,6 +58,7 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
     now = (clock or SystemClock()).now()
     places = blueprint.hosts(hosts, seed)
     provider.hosts = tuple(host.name for host in places if host.takes_machines) or provider.hosts
+    provider.gone = GONE
     provider.label_of = lambda disk_id: _owner(store, disk_id)
     with store.read() as tx:
         if tx.scalar(select(HostRow.id).limit(1)) is not None:
@@ -62,14 +66,18 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
     _log.info("making up a fleet of %d instances on %d hosts", instances, hosts)
     plans = blueprint.instances(instances, places, seed)
     done, failures = past_operations.make(plans, now, seed)
+    certificates = served.make(plans, now)
     with store.write() as tx:
         clusters = vm_plans.clusters(places)
         premises.enter(tx, world, sealer, clusters, vm_plans.make(clusters, seed), now, seed)
         _log.info("making up their past")
-        registers = enter(tx, provider.directory / "bundles", now)
+        served.enter(tx)
+        registers = enter(tx, provider.directory / "bundles", now, sealer)
         pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
         _log.info("storing %d instances", instances)
-        _insert_instances(tx, provider, plans, pasts, registers, now)
+        _insert_instances(tx, provider, plans, pasts, registers, now, certificates)
+        insert_rows(tx, CertificateRow, [dict(found.row) for found in certificates.values() if found.row is not None])
+        insert_rows(tx, CertificateKeyRow, list(served.keys_of(plans, certificates, sealer, now)))
         _log.info("storing their logs")
         _insert_lines(tx, plans, pasts)
         _log.info("storing %d past operations", len(done))
@@ -93,12 +101,12 @@ def _past(plan: InstancePlan, number: int, registers: Registers, now: datetime, 
 
 
 def _insert_instances(tx: Session, provider: FakeProvider, plans: Sequence[InstancePlan], pasts: dict[str, Past], registers: Registers,
-                      now: datetime) -> None:
-    insert_rows(tx, InstanceRow, [_instance(plan, provider, registers, now) for plan in plans])
+                      now: datetime, certificates: Mapping[str, Certified]) -> None:
+    insert_rows(tx, InstanceRow, [_instance(plan, provider, registers, now, certificates.get(plan.id)) for plan in plans])
     machines = [_machine(plan, pasts[plan.id]) for plan in plans if plan.has_machine]
     by_id = {plan.machine: plan for plan in plans}
     insert_rows(tx, AgentRow, [_agent(by_id[machine.id], machine, pasts[by_id[machine.id].id], now) for machine in machines])
-    disks = {plan.id: _disk(plan, now) for plan in plans if plan.has_disk}
+    disks = {plan.id: _disk(plan, now, certificates.get(plan.id)) for plan in plans if plan.has_disk}
     snapshots = [(plan, f"s-{plan.id[2:]}") for plan in plans if plan.has_disk and plan.role.name == "db"][:40]
     insert_rows(tx, SnapshotRow, [
         {
@@ -111,36 +119,41 @@ def _insert_instances(tx: Session, provider: FakeProvider, plans: Sequence[Insta
     provider.adopt(machines, disks.values(), kept)
 
 
-def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, now: datetime) -> dict[str, Any]:
+def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, now: datetime, its: Certified | None) -> dict[str, Any]:
     applied = {
         **defaults(), "label": plan.label, "kind": plan.role.kind, "template": plan.role.name, "fleet_tags": list(plan.tags),
-        "virtual_network": "local-tls" if plan.is_tls else "local", "data_disk.size_gb": plan.size_gb,
+        "virtual_network": plan.network_label, "data_disk.size_gb": plan.size_gb,
         "data_disk.size_max_gb": plan.size_gb * 2, "deletion_protection": plan.is_protected,
+        **served.settings_of(plan), **(its.settings_applied if its else {}),
     }
     changed: dict[str, Any] = {}
     if "image" in plan.pending:
         changed["image"] = f"{plan.role.application} {plan.role.versions[-1]}"
     if "ssl.sans" in plan.pending:
         changed["ssl.sans"] = [f"{plan.label}.example.com"]
-    version = TEMPLATE_VERSION - 1 if "template" in plan.pending else TEMPLATE_VERSION
+    if its and its.settings != its.settings_applied:
+        changed |= its.settings
+    made = {links.TEMPLATE_COPY: registers.copies[plan.role.name]} if "template" in plan.pending else {links.TEMPLATE_VERSION: TEMPLATE_VERSION}
     has_run = plan.state is not InstanceState.NEW and plan.failed_stage != "resources"
     health = plan.health.value if plan.health else None
     scheme = "https" if plan.is_tls else "http"
-    certified = plan.is_tls and plan.has_disk and history.phases_through(plan.failed_stage) > 3
+    certified = served.has_certificate(plan)
+    facts = its.facts if its else {}
     moment = now - timedelta(days=min(plan.booted_days, plan.age_days))
     return {
         "id": plan.id, "label": plan.label, "kind": plan.role.kind, "state": plan.state.value, "failed_stage": plan.failed_stage or None,
         "failure": history.cause_of(plan) if plan.failed_stage else "", "health": health, "health_detail": _detail(plan),
-        "template_id": registers.templates[plan.role.name], "network_id": registers.networks["local-tls" if plan.is_tls else "local"],
-        "settings": {**applied, **changed}, "applied": {**applied, links.TEMPLATE_VERSION: version} if has_run else None,
-        "pending": list(plan.pending),
+        "template_id": registers.templates[plan.role.name], "network_id": registers.networks[plan.network_label],
+        "settings": {**applied, **changed}, "applied": {**applied, **made} if has_run else None,
+        "pending": list(plan.pending) or [name for name in SSL_FIELDS if name in changed],
         "machine": plan.machine if plan.has_machine else None, "host": plan.host if plan.has_machine else None, "port": None,
-        "private_ip": plan.address if plan.has_machine else None, "public_ip": None,
+        "private_ip": plan.address if plan.has_machine else None, "public_ip": served.public_ip(plan) if plan.network == ORDERED else None,
         "host_name": history.host_name(plan) if plan.has_machine else None, "url": f"{scheme}://{plan.address}:8080/" if plan.has_machine else None,
         "image": f"{plan.role.application} {plan.version if has_run else plan.role.versions[-1]}", "disk_id": plan.disk, "disk_made": plan.has_disk,
         "disk_path": provider.disk_path(plan.disk) if plan.has_disk else "", "disk_used_bytes": _used(plan) if plan.has_disk else None,
-        "certificate_not_after": now + timedelta(days=plan.certificate_days) if certified else None,
-        "certificate_fingerprint": fingerprint(plan.disk) if certified else None, "version": 2 if changed else 1, "request_id": None,
+        "certificate_not_after": its.row["not_after"] if its and its.row else now + timedelta(days=plan.certificate_days) if certified else None,
+        "certificate_fingerprint": facts.get("certificate_fingerprint") or fingerprint(plan.disk) if certified else None,
+        "version": 2 if changed else 1, "request_id": None,
         "created_at": now - timedelta(days=plan.age_days), "updated_at": moment,
     }
 
@@ -169,7 +182,7 @@ def _machine(plan: InstancePlan, past: Past) -> Machine:
     )
 
 
-def _disk(plan: InstancePlan, now: datetime) -> Disk:
+def _disk(plan: InstancePlan, now: datetime, its: Certified | None) -> Disk:
     through = history.phases_through(plan.failed_stage)
     facts: dict[str, Any] = {"formatted": through > 1}
     if plan.is_tls and through > 3:
@@ -177,6 +190,7 @@ def _disk(plan: InstancePlan, now: datetime) -> Disk:
             "certificate_fingerprint": fingerprint(plan.disk),
             "certificate_not_after": int((now + timedelta(days=plan.certificate_days)).timestamp()),
         }
+    facts |= its.facts if its else {}
     if through > 5:
         facts |= {"application": plan.role.application, "version": plan.version}
     return Disk(plan.disk, plan.size_gb, used_bytes=_used(plan), attached_to=plan.machine if plan.has_machine else None, facts=facts)
