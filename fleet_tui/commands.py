@@ -18,11 +18,13 @@ SCOPE_TITLES = {
     "evacuee": "this VM", "maintenance": "this maintenance", "host": "this host", "branch": "this place", "vm": "this VM",
     "instance": "this instance", "operation": "this operation", "new": "instances", "add": "new", "list": "the list", "range": "the list",
     "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
-    "map": "the map", "physnet": "this network", "vlan": "these IDs", "board": "the dashboard", "serial": "the console", "global": "everywhere",
+    "map": "the map", "physnet": "this network", "vlan": "these IDs", "board": "the dashboard", "serial": "the console",
+    "cloud": "the cloud account", "certificate": "this certificate", "cloud_image": "this image", "global": "everywhere",
 }  # fmt: skip
 LONGEST_KEY = 8
 """Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
-_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "operation", "new", "add")
+_NOUNS = ("instance", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "cloud", "certificate", "cloud_image", "operation", "new",
+          "add")
 """Scopes of what is done to things, in the order in which they are offered."""
 
 

@@ -252,6 +252,8 @@ class FormDialog(ModalScreen[None]):
         if spec is None:
             return
         problems = {p.field: p.message for p in error.problems} if isinstance(error, InvalidInput) else {}
+        if not problems and (field := error.details.get("field")):  # the daemon knows which one led to it
+            problems = {str(field): " · ".join(part for part in (error.message, error.hint) if part)}
         problems = {spec.names.get(name, name): said for name, said in problems.items()}
         self.form.complain(problems)
         rest = [f"{name}: {said}" for name, said in problems.items() if name not in self.form.rows]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet_tui.screens.frame import FleetScreen
+from fleet_tui.screens.cloud_keys import CloudKeys
 
 
-class HostKeys(FleetScreen):
+class HostKeys(CloudKeys):
     """``m v e K l o``, the forms of places, and everything that is made new."""
 
     def act_global_vms(self) -> None:

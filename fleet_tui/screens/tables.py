@@ -22,6 +22,8 @@ STATUS_OF: dict[str, Callable[[Any], str]] = {
     "patches": c.patch_status,
     "offerings": lambda r: "well" if r.vms else "off",
     "events": c.event_status,
+    "certificates": c.certificate_status,
+    "cloud_images": lambda r: "well",
 }
 KEY_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: f"instance:{r.id}",
@@ -31,6 +33,8 @@ KEY_OF: dict[str, Callable[[Any], str]] = {
     "patches": lambda r: f"patch:{r.hypervisor}/{r.version}/{r.patch}",
     "offerings": lambda r: f"offering:{r.id}",
     "events": lambda r: str(r.seq),
+    "certificates": lambda r: r.ref,
+    "cloud_images": lambda r: f"cloud-image:{r.id}",
 }
 NAME_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: r.label,
@@ -40,6 +44,8 @@ NAME_OF: dict[str, Callable[[Any], str]] = {
     "patches": lambda r: r.patch,
     "offerings": lambda r: r.name,
     "events": lambda r: r.ref,
+    "certificates": lambda r: r.owner,
+    "cloud_images": lambda r: r.name,
 }
 FIGURE = 6
 """Cells after a bar: a blank and ``100 %``."""
@@ -74,6 +80,8 @@ def matches(kind: str, row: Any, term: str) -> bool:
     """``state:run``, ``kind:design``, ``tag:x``: whether the named field begins with the value."""
     field, _, wanted = term.partition(":")
     wanted = wanted.lower()
+    if kind == "certificates" and field in ("state", "status"):
+        return wanted == STATUS_OF[kind](row) or row.state.startswith(wanted)
     if field in ("state", "status"):
         if kind == "hosts":
             return wanted == STATUS_OF[kind](row) or any(
@@ -106,6 +114,10 @@ def search_text(kind: str, row: Any) -> str:
         return f"{row.name} {row.state.value} {row.host} {row.cluster} {row.offering} {row.kind} {' '.join((*row.ips, *row.owners))}".lower()
     if kind in ("patches", "offerings"):
         return " ".join(str(getattr(row, name, "")) for name in ("patch", "name", "severity", "hypervisor", "version", "note")).lower()
+    if kind == "certificates":
+        return " ".join((row.owner, row.state, row.kind, row.subject, row.issuer, row.problem, "mismatch" * row.mismatch, *row.sans)).lower()
+    if kind == "cloud_images":
+        return f"{row.name} {row.zone} {row.path}".lower()
     return f"{row.text} {row.ref} {row.type} {row.user or ''}".lower()
 
 
