@@ -215,7 +215,10 @@ def certificate_says(row: BoardEntry, now: datetime) -> str:
     said += ["staging: trusted by nobody"] if row.untrusted else []
     if not row.problem and row.renew_at is not None:
         said.append(f"renewed {until(row.renew_at, now)}")
-    return " · ".join(said) or row.renewal or "renewed by hand"
+    return " · ".join(said) or row.renewal or _BY_HAND.get(row.kind, "renewed by hand")
+
+
+_BY_HAND = {"per_instance": "by hand: a new one goes into its settings", "authority": "signs what fleetd serves with"}
 
 
 def until(then: datetime, now: datetime) -> str:
@@ -414,11 +417,11 @@ CERTIFICATES: tuple[ColumnSpec, ...] = (
     ColumnSpec("owner", "CERTIFICATE", 13, lambda r, _: r.owner, lambda r: r.owner.lower(), roomy=20),
     ColumnSpec("state", "STATE", 8, lambda r, _: r.state, lambda r: (_STATE_ORDER.get(certificate_status(r), 9), r.not_after)),
     ColumnSpec("left", "LEFT", 7, days_left, lambda r: r.not_after, right=True),
-    ColumnSpec("says", "RENEWAL", 24, certificate_says, lambda r: (r.problem == "", r.renew_at.timestamp() if r.renew_at else float("inf")),
-               grow=True, priority=1),
+    ColumnSpec("says", "RENEWAL", 38, certificate_says, lambda r: (r.problem == "", r.renew_at.timestamp() if r.renew_at else float("inf")),
+               grow=True, priority=1, roomy=60),
     ColumnSpec("kind", "FROM", 13, lambda r, _: STRATEGIES.get(r.kind, r.kind), lambda r: r.kind, priority=2),
     ColumnSpec("ends", "ENDS", 10, lambda r, _: f"{r.not_after:%Y-%m-%d}", lambda r: r.not_after, priority=3),
-    ColumnSpec("names", "NAMES", 22, lambda r, _: " ".join(r.sans) or "-", lambda r: r.sans or None, priority=4, roomy=40),
+    ColumnSpec("names", "NAMES", 34, lambda r, _: " ".join(r.sans) or "-", lambda r: r.sans or None, priority=4),
     ColumnSpec("issuer", "ISSUER", 18, lambda r, _: r.issuer or "-", lambda r: r.issuer, priority=5),
     ColumnSpec("subject", "SUBJECT", 18, lambda r, _: r.subject, lambda r: r.subject, wide=True),
     ColumnSpec("fingerprint", "FINGERPRINT", 24, lambda r, _: r.fingerprint or "-", wide=True),

@@ -16,6 +16,7 @@ from fleet_tui.backend.identity.permissions import effective
 from fleet_tui.backend.instances.fields import FIELDS, defaults, problems_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, refusal
 from fleet_tui.backend.operations.states import OperationState, StepState
+from tests.clouds_stub import CloudStub
 from tests.infrastructure_stub import InfrastructureStub
 from tests.networks_stub import NetworksStub
 
@@ -88,7 +89,7 @@ _ELSEWHERE = tuple(field.name for field in FIELDS if field.providers)
 """Fields that mean nothing on the stub's networks."""
 
 
-class StubSession(InfrastructureStub, NetworksStub):
+class StubSession(InfrastructureStub, NetworksStub, CloudStub):
     """What ``Session`` promises, over plain dictionaries. ``calls`` remembers every request that arrived."""
 
     def __init__(self, role: identity.Role = identity.Role.ADMIN, *, read_only: bool = False, simulated: bool = False) -> None:
@@ -97,6 +98,7 @@ class StubSession(InfrastructureStub, NetworksStub):
         self.hosts: list[hosts.HostRecord] = [host()]
         self.begin_infrastructure()
         self.begin_networks()
+        self.begin_cloud()
         self.lines: list[telemetry.LogLine] = []
         self.events: list[events.Event] = []
         self.snapshots: list[instances.SnapshotRecord] = []

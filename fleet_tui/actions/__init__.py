@@ -55,7 +55,7 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "offerings": ("global", "move", "list", "range", "add.offering"),
     "cloud": ("global", "move", "page.describe", "page.raw", "cloud"),
     "certificates": ("global", "move", "list", "range", "certificate"),
-    "cloud_images": ("global", "move", "list", "range", "add.cloud-image", "cloud_image"),
+    "cloud_images": ("global", "move", "list", "range", "cloud_image"),
     "vlans": (
         "global", "move.down", "move.up", "move.bottom", "move.page-down", "move.page-up", "map", "page.describe", "page.raw", "list.copy",
         "list.copy-row", "physnet", "vlan",
@@ -92,7 +92,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "offerings": ("list.open", "list.filter", "add.offering"),
     "cloud": ("cloud.setup", "cloud.test", "cloud.rewrap", "cloud.test-key", "cloud.operations"),
     "certificates": ("list.open", "certificate.renew", "list.problems", "list.filter", "list.describe", "list.sort-right"),
-    "cloud_images": ("add.cloud-image", "list.open", "list.filter"),
+    "cloud_images": ("cloud_image.new", "list.open", "list.filter"),
     "vlans": (
         "map.problem-next", "physnet.repair", "map.goto", "physnet.ranges", "map.hosts", "vlan.assign", "map.zoom", "physnet.drift",
         "map.filter", "map.mark", "map.open",

@@ -65,7 +65,7 @@ CERTIFICATE = (
 )  # fmt: skip
 
 CLOUD_IMAGE = (
-    verb("add.cloud-image", "Register image", "n", "cloud-images.register", "a qcow2 with cloud-init, on storage that all hosts of a zone share",
+    verb("cloud_image.new", "Register image", "n", "cloud-images.register", "a qcow2 with cloud-init, on storage that all hosts of a zone share",
          words=("new-image",), asks=True),
     Action("cloud_image.remove", "Remove image", "cloud_image", (), "verb", "cloud-images.remove",
            lambda row, _rid: METHODS["cloud-images.remove"].request(row.id), "take it from the register; its file stays", reason=_image,

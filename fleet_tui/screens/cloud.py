@@ -30,8 +30,11 @@ class CloudScreen(MovingScreen):
         self._tried: cloud_facts.Tried | None = None
 
     def body(self) -> ComposeResult:
-        with ScrollableContainer(id="cloud", can_focus=False):
+        with ScrollableContainer(id="cloud"):
             yield Lines(glyphs=self.console.glyphs, id="cloud-lines")
+
+    def on_mount(self) -> None:
+        self.query_one("#cloud").focus()
 
     def home(self) -> Widget | None:
         return self.query_one("#cloud")
@@ -62,7 +65,7 @@ class CloudScreen(MovingScreen):
         session = self.console.record
         lines = cloud_facts.page(
             self.record, self._tried, self.console.glyphs, self.console.clock.now(), self.app.size.width,
-            may_change=not actions.forbidden(ACTIONS["cloud.setup"], session), simulated=bool(session and session.simulated),
+            why_not=actions.forbidden(ACTIONS["cloud.setup"], session), simulated=bool(session and session.simulated),
         )  # fmt: skip
         self.query_one("#cloud-lines", Lines).show(lines)
 

@@ -32,12 +32,12 @@ class Tried:
 
 
 def page(
-    row: CloudRecord, tried: Tried | None, glyphs: Glyphs, now: datetime, width: int, *, may_change: bool, simulated: bool = False
+    row: CloudRecord, tried: Tried | None, glyphs: Glyphs, now: datetime, width: int, *, why_not: str = "", simulated: bool = False
 ) -> list[Line]:
     """How it stands and what to do next, then what was tried, then the facts, last the way to make it all."""
     width = min(width, WIDEST) - 1
     parts = [
-        [_head(row, glyphs, now), *_next(row, glyphs, width, may_change, simulated)], _tried(tried, glyphs, now, width) if tried else [],
+        [_head(row, glyphs, now), *_next(row, glyphs, width, why_not, simulated)], _tried(tried, glyphs, now, width) if tried else [],
         _account(row, width) if row.provider else [], _key(row, glyphs, width), _guidance(row, width),
     ]  # fmt: skip
     lines: list[Line] = []
@@ -53,22 +53,22 @@ def _head(row: CloudRecord, glyphs: Glyphs, now: datetime) -> Line:
     return [(f" {glyphs.well} account {row.account} in {row.region}", "well"), (f"   saved and {tested}", "muted")]
 
 
-def _next(row: CloudRecord, glyphs: Glyphs, width: int, may_change: bool, simulated: bool) -> list[Line]:
-    """What is missing or under way, and the key that goes on."""
+def _next(row: CloudRecord, glyphs: Glyphs, width: int, why_not: str, simulated: bool) -> list[Line]:
+    """What is missing or under way, and the key that goes on; or why this session cannot (``why_not``)."""
     said: list[tuple[str, str, str]] = []
     if simulated:
         said.append(("off", "A simulated site has no cloud account; on a real one it is set up here.", ""))
     elif not row.provider:
-        said.append(("off", "Instances on AWS need one; so does a key of the cloud's for the secrets.", "e sets it up"))
+        said.append(("off", "Instances on AWS need one, and so does a KMS key for the secrets.", "e sets it up"))
     elif not row.cmk_arn:
-        said.append(("off", "No key of the cloud's is chosen: secrets are under the site's master key.", "e chooses one"))
+        said.append(("off", "No KMS key is chosen: secrets are under the site's master key.", "e chooses one"))
     if row.rewrap_id:
         said.append(("moving", f"Secrets move to the key: operation {row.rewrap_id}.", "o shows it"))
     elif number := waiting(row):
         verb = "is" if number == 1 else "are"
         said.append(("attention", f"{columns.plural(number, 'stored secret')} {verb} under another key still.", "R moves them"))
-    if not may_change and any(key and not key.startswith("o ") for _, _, key in said):
-        said = [(status, text, key if key.startswith("o ") else "a root-admin's session can") for status, text, key in said]
+    if why_not:
+        said = [(status, text, key if not key or key.startswith("o ") else f"({why_not})") for status, text, key in said]
     lines: list[Line] = []
     for status, text, key in said:
         lead = f" {glyphs.status(status)} "
@@ -106,7 +106,7 @@ def _account(row: CloudRecord, width: int) -> list[Line]:
 def _key(row: CloudRecord, glyphs: Glyphs, width: int) -> list[Line]:
     lines: list[Line] = [[(" KEY OF THE SECRETS", "title")]]
     if row.cmk_arn:
-        facts = [("in use", f"the cloud's key {row.aws_cmk_id}"), *([("is", row.cmk_arn)] if row.cmk_arn != row.aws_cmk_id else [])]
+        facts = [("in use", f"KMS key {row.aws_cmk_id}"), *([("is", row.cmk_arn)] if row.cmk_arn != row.aws_cmk_id else [])]
     else:
         facts = [("in use", "the site's master key, a file that only fleetd reads")]
     lines += _facts(facts, width)
@@ -135,10 +135,11 @@ def _facts(facts: Sequence[tuple[str, str]], width: int) -> list[Line]:
     return [
         [(f" {name if number == 0 else '':<{LABEL}}", "muted"), (part, "")]
         for name, value in facts
-        for number, part in enumerate(textwrap.wrap(plain(value, 3000), max(20, width - LABEL - 1)) or [""])
+        for number, part in enumerate(textwrap.wrap(plain(value, 3000), max(20, width - LABEL - 1), break_on_hyphens=False) or [""])
     ]
 
 
 def _wrapped(text: str, width: int, lead: str) -> Iterator[str]:
     """In as many lines as it takes: what went wrong, and what to do, are not to be cut."""
-    yield from textwrap.wrap(plain(text, 3000), max(30, width), initial_indent=lead, subsequent_indent=" " * len(lead)) or [lead]
+    indent = " " * len(lead)
+    yield from textwrap.wrap(plain(text, 3000), max(30, width), initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False) or [lead]

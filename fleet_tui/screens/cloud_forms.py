@@ -59,10 +59,10 @@ def set_up(screen: FleetScreen, row: CloudRecord, done: Callable[[CloudRecord], 
 
 def touched(row: CloudRecord, key: str) -> list[str]:
     """What moves where, in a question's words."""
-    moving = {name: count for name, count in row.sealed.items() if name != key}
+    moving = {name: count for name, count in row.sealed.items() if name not in (key, row.cmk_arn if key == row.aws_cmk_id else key)}
     return [
-        *(f"{plural(count, 'secret')} under {'the master key' if name == MASTER else name} to move to {key}" for name, count in moving.items()),
-        "each stays valid under its old key until it is moved; no secret is lost if it fails between two",
+        *(f"{plural(count, 'secret')} under {'the master key' if name == MASTER else name}" for name, count in moving.items()),
+        f"each is sealed anew under {key}, and stays valid under its old key until it is",
     ]
 
 
@@ -87,7 +87,7 @@ def rewrap(screen: FleetScreen, row: CloudRecord) -> None:
         if plan is not None and plan.refusals:
             screen.failed(WrongState(plan.refusals[0].message, hint=plan.refusals[0].hint))
             return
-        question = dialogs.Question("Re-wrap every stored secret?", "Re-wrap", touched(row, row.cmk_arn))
+        question = dialogs.Question("Re-wrap every stored secret?", "Re-wrap", touched(row, row.aws_cmk_id))
         dialogs.confirm(screen.app, question, lambda answer: send() if answer.yes else None)
 
     def send() -> None:

@@ -17,7 +17,7 @@ class CloudKeys(FleetScreen):
     def act_global_cloud_images(self) -> None:
         self.console.open("cloud_images", "")
 
-    def act_add_cloud_image(self) -> None:
+    def act_cloud_image_new(self) -> None:
         from fleet_tui.screens import cloud_forms
 
         cloud_forms.register_image(self)

@@ -29,7 +29,7 @@ class OwnCertificates:
         with self._store.read() as tx:
             pems = tx.scalars(select(AuthorityRow.certificate_pem)).all()
         for pem in pems:
-            yield self._entry("fleet authority", "authority", pem, "")
+            yield self._entry("fleet CA", "authority", pem, "")
         issued = self._door.issued if self._door is not None else None
         if issued is not None:
             yield self._entry("agent door", "agent_door", issued.certificate_pem, "made anew by fleetd")
