@@ -215,10 +215,14 @@ def certificate_says(row: BoardEntry, now: datetime) -> str:
     said += ["staging: trusted by nobody"] if row.untrusted else []
     if not row.problem and row.renew_at is not None:
         said.append(f"renewed {until(row.renew_at, now)}")
-    return " · ".join(said) or row.renewal or _BY_HAND.get(row.kind, "renewed by hand")
+    return " · ".join(said) or _BY_HAND.get(row.kind) or row.renewal or "by hand"
 
 
-_BY_HAND = {"per_instance": "by hand: a new one goes into its settings", "authority": "signs what fleetd serves with"}
+_BY_HAND = {
+    "self_signed": "at a reprovision with other names", "per_instance": "by hand: a new one goes into its settings",
+    "authority": "signs what fleetd serves with",
+}  # fmt: skip
+"""How a certificate becomes a new one that nothing renews by itself."""
 
 
 def until(then: datetime, now: datetime) -> str:

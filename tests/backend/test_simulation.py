@@ -15,11 +15,12 @@ from sqlalchemy import select
 
 from fleet_tui.backend.api import Summarize
 from fleet_tui.backend.api.summary import Dashboard
+from fleet_tui.backend.certificates import ListBoard
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.hosts import queries as hosts
 from fleet_tui.backend.hypervisors.fake import FakeWorld
-from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, queries
+from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, certified, queries
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import pending_of
@@ -103,6 +104,11 @@ def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Stor
     assert Counter(place.connection_state for place in places)["up"] == 23
     soon = [r for r in records if r.certificate_not_after and (r.certificate_not_after - SystemClock().now()).days < 14]
     assert soon and all(r.url and r.url.startswith("https:") for r in soon)
+    drivers = Drivers(yard.drivers.providers, yard.agents, yard.lines, "unix:/nowhere", sealer=yard.sealer)
+    with store.read() as tx:
+        board = certified.board(tx, ListBoard(), drivers)
+    assert {"expired", "critical", "soon", "well"} <= {entry.state for entry in board}
+    assert board[0].state == "expired" and sum(entry.mismatch for entry in board) == 2
 
 
 def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Yard, store: Store) -> None:

@@ -28,7 +28,7 @@ from fleet_tui.backend.providers.actor import VERSION, fingerprint
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.providers.ledger import Disk, Machine, Snapshot
 from fleet_tui.backend.secrets import Sealer
-from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, vm_plans
+from fleet_tui.backend.simulation import blueprint, certified, history, past_operations, premises, vm_plans
 from fleet_tui.backend.simulation.blueprint import GIB, InstancePlan
 from fleet_tui.backend.simulation.history import Past
 from fleet_tui.backend.simulation.registers import TEMPLATE_VERSION, Registers, enter
@@ -61,6 +61,7 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
             return False
     _log.info("making up a fleet of %d instances on %d hosts", instances, hosts)
     plans = blueprint.instances(instances, places, seed)
+    certified.let_one_end(plans)
     done, failures = past_operations.make(plans, now, seed)
     with store.write() as tx:
         clusters = vm_plans.clusters(places)
@@ -70,6 +71,7 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
         pasts = {plan.id: _past(plan, number, registers, now, failures) for number, plan in enumerate(plans)}
         _log.info("storing %d instances", instances)
         _insert_instances(tx, provider, plans, pasts, registers, now)
+        certified.enter(tx, plans, now)
         _log.info("storing their logs")
         _insert_lines(tx, plans, pasts)
         _log.info("storing %d past operations", len(done))
