@@ -48,10 +48,11 @@ PLACES = {
     "host": "HostScreen", "maintenance": "MaintenanceScreen", "vms": "VmsScreen", "vm": "VmScreen", "serial": "SerialScreen",
     "patches": "PatchesScreen", "offerings": "OfferingsScreen", "vlans": "VlansScreen",
     "templates": "TemplatesScreen", "template": "TemplateScreen", "vnets": "VnetsScreen", "vnet": "VnetScreen",
+    "cloud": "CloudScreen", "certificates": "CertificatesScreen", "cloud_images": "CloudImagesScreen",
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
-PARTS = ("dashboard", "work", "forms", "dialogs", "hosts", "vlans", "maintenance", "profiles")
+PARTS = ("dashboard", "work", "forms", "dialogs", "hosts", "vlans", "maintenance", "profiles", "cloud")
 """Stylesheets of the screens. A later one counts for more."""
 PARTS_OF_PANE = {"dashboard": "dashboard", "hosts": "hosts", "maintenance": "maintenance", "vlans": "vlans"}
 """What a pane needs of them; reading all would take longer than painting it."""

@@ -21,12 +21,13 @@ SCOPE_TITLES = {
     "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
     "map": "the map", "physnet": "this network", "vlan": "these IDs", "board": "the dashboard", "serial": "the console", "global": "everywhere",
     "template": "this template", "setup": "this setup action", "vnet": "this virtual network", "profile": "new",
+    "cloud": "the cloud account", "certificate": "this certificate", "cloud_image": "this image",
 }  # fmt: skip
 LONGEST_KEY = 8
 """Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
 _NOUNS = (
-    "instance", "instance/ssl", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "setup", "template", "vnet", "operation", "new",
-    "add", "profile",
+    "instance", "instance/ssl", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "setup", "template", "vnet", "cloud", "certificate",
+    "cloud_image", "operation", "new", "add", "profile",
 )
 """Scopes of what is done to things, in the order in which they are offered."""
 

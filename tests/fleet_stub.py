@@ -16,6 +16,7 @@ from fleet_tui.backend.identity.permissions import effective
 from fleet_tui.backend.instances.fields import problems_of
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, refusal
 from fleet_tui.backend.operations.states import OperationState, StepState
+from tests.clouds_stub import CloudStub
 from tests.infrastructure_stub import InfrastructureStub
 from tests.networks_stub import NetworksStub
 from tests.settings_stub import SettingsStub
@@ -85,7 +86,7 @@ def line(seq: int, text: str, *, label: str = "web-21", phase: str = "install-or
     )
 
 
-class StubSession(SettingsStub, InfrastructureStub, NetworksStub):
+class StubSession(SettingsStub, InfrastructureStub, NetworksStub, CloudStub):
     """What ``Session`` promises, over plain dictionaries. ``calls`` remembers every request that arrived."""
 
     def __init__(self, role: identity.Role = identity.Role.ADMIN, *, read_only: bool = False, simulated: bool = False) -> None:
@@ -95,6 +96,7 @@ class StubSession(SettingsStub, InfrastructureStub, NetworksStub):
         self.begin_infrastructure()
         self.begin_networks()
         self.begin_settings()
+        self.begin_cloud()
         self.lines: list[telemetry.LogLine] = []
         self.events: list[events.Event] = []
         self.snapshots: list[instances.SnapshotRecord] = []

@@ -16,6 +16,7 @@ from fleet_tui.backend.networks.states import PhysicalState, Scope, VlanState
 from fleet_tui.screens.branches import branch_of
 from fleet_tui.screens.template_draft import Drafted
 from fleet_tui.widgets.vlan_space import Spot
+from tests.clouds_stub import account, certificate, image, no_account
 from tests.fleet_stub import StubSession, instance, operation
 from tests.infrastructure_stub import evacuee, kvm, session, vm
 from tests.networks_stub import dedication, physical
@@ -26,6 +27,7 @@ ROWS = {
     "physnet": physical(), "vlan": Spot("pn-1", "guest-net-1", 700, 700, VlanState.DEDICATED_FREE, Scope.GUEST_POOL, dedication(700, 709, "bank")),
     "template": p.TemplateRecord("t-web", "web", "webshop", (), 2, 3), "vnet": p.VirtualNetworkRecord("n-local", "local", "fake", "none", 2),
     "setup": Drafted("0", SetupAction("secure_cookies", "cookies", {"enabled": True}), 1, False),
+    "cloud": account(), "certificate": certificate("web-1", 20), "cloud_image": image("debian-12"),
 }  # fmt: skip
 """One of each kind of thing that actions aim at."""
 
@@ -167,6 +169,11 @@ def test_what_is_for_root_alone_is_not_shown_to_others() -> None:
         ("physnet.delete", physical(networks=3), "3 guest networks"), ("physnet.template", physical(ranges=()), "no range yet"),
         ("vlan.dedicate", Spot("p", "n", 5, 9, None), "5 is in no range"), ("vlan.release", Spot("p", "n", 5, 5, VlanState.FREE), "not dedicated"),
         ("vlan.dedicate", ROWS["vlan"], "in a dedication of account bank"), ("vlan.scope", Spot("p", "n", 5, 5, None), "in no range"),
+        ("cloud.rewrap", account(), "under that key"), ("cloud.rewrap", account(sealed={"master key": 2}), ""),
+        ("cloud.rewrap", account(sealed={"master key": 2}, rewrap_id="o-1"), "under way"), ("cloud.rewrap", no_account(), "no account yet"),
+        ("cloud.rewrap", account(aws_cmk_id="", cmk_arn=""), "no key is chosen"), ("cloud.test", no_account(), "no account yet"),
+        ("cloud.setup", no_account(), ""), ("certificate.renew", certificate("w", 9), ""),
+        ("certificate.renew", certificate("w", 9, "self_signed"), "reprovision"), ("certificate.renew", certificate("w", 9, "per_instance"), "settings"),
         ("vm.start", vm("v"), "it is running"), ("vm.stop", vm("v"), ""), ("vm.destroy", vm("v"), "protected"),
         ("vm.migrate", vm("v", operation_id="o", operation="reboot"), "reboot is at work"), ("vm.migrate", vm("v", "h", "crashed"), "it is crashed"),
     ],

@@ -90,6 +90,15 @@ def test_an_account_is_set_up_shown_and_its_secret_stays_unsaid(desk: Desk, caps
     assert SECRET not in repr(desk.door.records())
 
 
+def test_the_account_is_tried_and_the_exit_code_tells(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(desk, capsys)
+    code, out, _ = run(capsys, "cloud test --output text")
+    assert code == 0 and "identity" in out and "machines" in out and desk.account.show().version == 1
+    desk.aws.proxy.denied.add("ec2:DescribeAvailabilityZones")
+    code, out, _ = run(capsys, "cloud test --output text")
+    assert code == 1 and "allow ec2:DescribeAvailabilityZones in the policy" in out
+
+
 def test_a_key_is_tested_chosen_and_secrets_are_moved(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     set_up(desk, capsys)
     arn = desk.aws.key()

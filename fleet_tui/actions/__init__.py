@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from fleet_tui.actions.cloud import CERTIFICATE, CLOUD, CLOUD_IMAGE
 from fleet_tui.actions.everywhere import BOARD, GLOBAL, LIST, LOG, MOVE, PAGES, SINCE, TEXT
 from fleet_tui.actions.hosts import ADD, BRANCH, HOST, TREE
 from fleet_tui.actions.instances import INSTANCE, ON_SSL, OPERATION, SSL
@@ -29,7 +30,7 @@ ACTIONS: Mapping[str, Action] = {
     a.id: a
     for a in (
         *GLOBAL, *MOVE, *LIST, *INSTANCE, *SSL, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
-        *MAP, *PHYSNET, *VLAN, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
+        *MAP, *PHYSNET, *VLAN, *CLOUD, *CERTIFICATE, *CLOUD_IMAGE, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
         *REGISTERS, *LINEAGE, *PROFILES, *TEMPLATE, *SETUP, *VNET,
     )
 }  # fmt: skip
@@ -54,6 +55,9 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "serial": ("serial",),
     "patches": ("global", "move", "list", "range", "add.patches"),
     "offerings": ("global", "move", "list", "range", "add.offering"),
+    "cloud": ("global", "move", "page.describe", "page.raw", "cloud"),
+    "certificates": ("global", "move", "list", "range", "certificate"),
+    "cloud_images": ("global", "move", "list", "range", "cloud_image"),
     "vlans": (
         "global", "move.down", "move.up", "move.bottom", "move.page-down", "move.page-up", "map", "page.describe", "page.raw", "list.copy",
         "list.copy-row", "physnet", "vlan",
@@ -94,6 +98,9 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "serial/log": (),
     "patches": ("list.open", "list.filter", "list.problems", "add.patches"),
     "offerings": ("list.open", "list.filter", "add.offering"),
+    "cloud": ("cloud.setup", "cloud.test", "cloud.rewrap", "cloud.test-key", "cloud.operations"),
+    "certificates": ("list.open", "certificate.renew", "list.problems", "list.filter", "list.describe", "list.sort-right"),
+    "cloud_images": ("cloud_image.new", "list.open", "list.filter"),
     "vlans": (
         "map.problem-next", "physnet.repair", "map.goto", "physnet.ranges", "map.hosts", "vlan.assign", "map.zoom", "physnet.drift",
         "map.filter", "map.mark", "map.open",

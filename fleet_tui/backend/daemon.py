@@ -33,6 +33,7 @@ from fleet_tui.backend.api.listeners import AgentListener
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
+from fleet_tui.backend.api.own_certificates import OwnCertificates
 from fleet_tui.backend.api.people import People
 from fleet_tui.backend.api.registers_answers import RegisterAnswers
 from fleet_tui.backend.api.server import Server, UnixListener
@@ -195,7 +196,8 @@ class Daemon:
             bundles=self.options.directories.images, site=self.describe, vault=self.account.vault,
             alert_days=self.options.certificates.alert_days,
         )
-        of_certificates = CertificateAnswers(self.store, self.drivers, self.looks, self.account.vault)
+        own = OwnCertificates(self.store, self.agent_listener, self.clock, self.options.certificates.alert_days)
+        of_certificates = CertificateAnswers(self.store, self.drivers, self.looks, self.account.vault, own.entries)
         of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
         of_hierarchy = HostAnswers(self.store, self.engine, self.host_drivers)
         of_machines = MachineAnswers(self.store, self.engine, self.machines, self.consoles)

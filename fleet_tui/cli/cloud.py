@@ -40,9 +40,17 @@ def set_up(context: Context) -> int:
     return report(context, record, f"cloud account {record.account} in {record.region} saved; we are {record.identity} there")
 
 
+def test(context: Context) -> int:
+    """Exit code 1 when the account does not pass."""
+    return _told(context, change(context, c.TestAccount()))
+
+
 def test_key(context: Context) -> int:
     """Exit code 1 when the key does not pass."""
-    verdict: c.KeyVerdict = change(context, c.TestKey(context.given.key), context.given.key)
+    return _told(context, change(context, c.TestKey(context.given.key), context.given.key))
+
+
+def _told(context: Context, verdict: c.AccountVerdict | c.KeyVerdict) -> int:
     if context.out.is_json:
         context.out.json(verdict)
     else:

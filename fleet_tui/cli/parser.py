@@ -13,7 +13,7 @@ from fleet_tui.cli import console
 from fleet_tui.cli.tree import Tree, count, named, natural, seconds
 
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
-_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "logs")
+_PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "events", "certificates", "logs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -232,6 +232,7 @@ def _cloud(tree: Tree) -> None:
     setup.add_argument("--machine-image", metavar="IMAGE", help="ami-… or resolve:ssm:/path, where machines have none of their own")
     setup.add_argument("--machine-type", metavar="TYPE")
     setup.add_argument("--endpoint", metavar="URL", help="another address than Amazon's, for every service")
+    verb("test", cloud.test, "try the account as it is: identity, machines, key; exit code 1 when something fails")
     verb("test-key", cloud.test_key, "encrypt and decrypt with a key; exit code 1 when that fails").add_argument(
         "key", nargs="?", default="", metavar="KEY", help="the one that is set up when left out"
     )

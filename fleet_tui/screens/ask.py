@@ -257,10 +257,15 @@ class FormDialog(ModalScreen[None]):
         if spec is None:
             return
         problems = {p.field: p.message for p in error.problems} if isinstance(error, InvalidInput) else {}
+        advice = ""
+        if not problems and (field := error.details.get("field")):  # the daemon knows which one led to it
+            problems, advice = {str(field): error.message}, error.hint
         problems = {spec.names.get(name, name): said for name, said in problems.items()}
         self.form.complain(problems)
+        if (first := next((row for name, row in self.form.rows.items() if name in problems), None)) is not None:
+            self.call_after_refresh(first.scroll_visible, animate=False)  # once what is said beneath it has its lines
         rest = [f"{name}: {said}" for name, said in problems.items() if name not in self.form.rows]
-        self._complain("; ".join(rest) or ("" if problems else " · ".join(part for part in (error.message, error.hint) if part)))
+        self._complain("; ".join(rest) or advice or ("" if problems else " · ".join(part for part in (error.message, error.hint) if part)))
 
     def _complain(self, text: str) -> None:
         line = self.query_one("#complaint", Static)

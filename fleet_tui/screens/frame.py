@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from fleet_tui.session import Session
 
 
-NAMED_BY = ("label", "target", "name", "vm", "host")
+NAMED_BY = ("label", "target", "name", "vm", "host", "owner")
 """Fields that may hold the name of a record, in the order in which they do."""
-PLACE_OF_WORK = {"instance": "instance", "maintenance": "maintenance", "host": "operation", "branch": "operation", "add": "operation"}
+PLACE_OF_WORK = {
+    "instance": "instance", "maintenance": "maintenance", "host": "operation", "branch": "operation", "add": "operation", "certificate": "operation",
+    "cloud": "operation",
+}  # fmt: skip
 """Where an operation is watched that was asked for here, by the first part of the action's id; a VM's is told by its row."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet_tui.screens.cloud_keys import CloudKeys
 from fleet_tui.screens.profile_keys import ProfileKeys
 
 
-class HostKeys(ProfileKeys):
+class HostKeys(ProfileKeys, CloudKeys):
     """``m v e K l o``, the forms of places, and everything that is made new."""
 
     def act_global_vms(self) -> None:

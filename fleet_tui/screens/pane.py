@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Around = object
 
-PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "events", "logs")
+PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "events", "certificates", "logs")
 NAMED = ("logs", "maintenance", "vlans")
 """Panes of one thing, which is named; of logs it may be."""
 WANTED = {"maintenance": "host", "vlans": "physical network"}

@@ -25,6 +25,8 @@ STATUS_OF: dict[str, Callable[[Any], str]] = {
     "events": c.event_status,
     "templates": profile_columns.template_status,
     "vnets": profile_columns.network_status,
+    "certificates": c.certificate_status,
+    "cloud_images": lambda r: "well",
 }
 SPECS: Mapping[str, tuple[c.ColumnSpec, ...]] = {**c.COLUMNS, **profile_columns.COLUMNS}
 """Columns by kind."""
@@ -38,6 +40,8 @@ KEY_OF: dict[str, Callable[[Any], str]] = {
     "events": lambda r: str(r.seq),
     "templates": lambda r: f"template:{r.id}",
     "vnets": lambda r: f"virtual-network:{r.id}",
+    "certificates": lambda r: r.ref,
+    "cloud_images": lambda r: f"cloud-image:{r.id}",
 }
 NAME_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: r.label,
@@ -49,6 +53,8 @@ NAME_OF: dict[str, Callable[[Any], str]] = {
     "events": lambda r: r.ref,
     "templates": lambda r: r.label,
     "vnets": lambda r: r.label,
+    "certificates": lambda r: r.owner,
+    "cloud_images": lambda r: r.name,
 }
 FIGURE = 6
 """Cells after a bar: a blank and ``100 %``."""
@@ -83,6 +89,8 @@ def matches(kind: str, row: Any, term: str) -> bool:
     """``state:run``, ``kind:design``, ``tag:x``: whether the named field begins with the value."""
     field, _, wanted = term.partition(":")
     wanted = wanted.lower()
+    if kind == "certificates" and field in ("state", "status"):
+        return wanted == STATUS_OF[kind](row) or row.state.startswith(wanted)
     if field in ("state", "status"):
         if kind == "hosts":
             return wanted == STATUS_OF[kind](row) or any(
@@ -119,6 +127,10 @@ def search_text(kind: str, row: Any) -> str:
         return " ".join(str(getattr(row, name, "")) for name in ("label", "application", "provider", "https_strategy", "place")).lower()
     if kind in ("patches", "offerings"):
         return " ".join(str(getattr(row, name, "")) for name in ("patch", "name", "severity", "hypervisor", "version", "note")).lower()
+    if kind == "certificates":
+        return " ".join((row.owner, row.state, row.kind, row.subject, row.issuer, row.problem, "mismatch" * row.mismatch, *row.sans)).lower()
+    if kind == "cloud_images":
+        return f"{row.name} {row.zone} {row.path}".lower()
     return f"{row.text} {row.ref} {row.type} {row.user or ''}".lower()
 
 

@@ -60,7 +60,7 @@ def begin(screen: FleetScreen, action: Action, rows: Sequence[Any], adjust: Call
 
 
 def _label(row: Any) -> str:
-    return str(getattr(row, "label", None) or getattr(row, "target", None) or getattr(row, "name", None) or getattr(row, "host", None) or row.id)
+    return str(next((value for name in ("label", "target", "name", "host", "owner") if (value := getattr(row, name, None))), None) or row.id)
 
 
 def _plan(session: Session, jobs: Sequence[Job]) -> list[Job]:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from fleet_tui.backend.api import Summarize
 from fleet_tui.backend.api.summary import Dashboard
-from fleet_tui.backend.certificates import material
+from fleet_tui.backend.certificates import ListBoard, material
 from fleet_tui.backend.certificates.rows import CertificateKeyRow
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InternalError
@@ -105,6 +105,14 @@ def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Stor
     assert Counter(place.connection_state for place in places)["up"] == 23
     soon = [r for r in records if r.certificate_not_after and (r.certificate_not_after - SystemClock().now()).days < 14]
     assert soon and all(r.url and r.url.startswith("https:") for r in soon)
+    drivers = Drivers(yard.drivers.providers, yard.agents, yard.lines, "unix:/nowhere", sealer=yard.sealer)
+    with store.read() as tx:
+        board = certified.board(tx, ListBoard(), drivers)
+    assert {"expired", "critical", "soon", "well"} <= {entry.state for entry in board}
+    assert board[0].state == "expired" and sum(entry.mismatch for entry in board) == 1
+    told = {a.label: a for a in Dashboard(store, yard.feed, yard.lines, yard.clock).summarize(Summarize(rows=10)).attention}
+    assert told[board[0].owner].text.startswith("certificate ended 1 day ago") and told[board[0].owner].severity == "failed"
+    assert sum("serves another certificate" in one.text and ":certificates" in one.hint for one in told.values()) == 1
 
 
 def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Yard, store: Store) -> None:

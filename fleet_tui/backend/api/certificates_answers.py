@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.certificates import BoardEntry, ListBoard
@@ -23,8 +24,9 @@ from fleet_tui.backend.store import Store
 class CertificateAnswers:
     """The verbs of certificates, by method name."""
 
-    def __init__(self, store: Store, drivers: Drivers, looks: Looks, vault: Sealer) -> None:
-        self._store, self._drivers, self._looks = store, drivers, looks
+    def __init__(self, store: Store, drivers: Drivers, looks: Looks, vault: Sealer, own: Callable[[], Sequence[BoardEntry]] = tuple) -> None:
+        """``own``: entries of the fleet's own certificates."""
+        self._store, self._drivers, self._looks, self._own = store, drivers, looks, own
         self._supplies = Supplies(store, drivers, vault)
 
     def table(self) -> Mapping[str, Handler]:
@@ -57,4 +59,8 @@ class CertificateAnswers:
 
     def _board(self, caller: Caller, request: ListBoard) -> tuple[BoardEntry, ...]:
         with self._store.read() as tx:
-            return certified.board(tx, request, self._drivers)
+            found = certified.board(tx, request, self._drivers)
+        most = timedelta(days=request.within_days) if request.within_days > 0 else timedelta.max
+        now = self._drivers.clock.now()
+        own = [entry for entry in self._own() if entry.not_after - now <= most]
+        return tuple(sorted((*found, *own), key=lambda entry: (entry.not_after, entry.owner))[: request.limit])

@@ -23,6 +23,7 @@ class CloudAnswers:
         return {
             "cloud.show": lambda caller, r: self._account.show(),
             "cloud.setup": self._set_up,
+            "cloud.test": lambda caller, r: self._account.test(),
             "cloud.test-key": lambda caller, r: self._account.test_key(r.aws_cmk_id),
         }
 

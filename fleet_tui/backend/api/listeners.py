@@ -143,6 +143,11 @@ class AgentListener:
             self._listening = listening
         return self._listening
 
+    @property
+    def issued(self) -> Issued | None:
+        """What it serves with."""
+        return self._issued
+
     def renew(self) -> None:
         """Serve with a new certificate from the next connection on, if the present one ends soon. May be called from any thread."""
         if self._issued is None or self._is_due(self._issued):

@@ -77,7 +77,7 @@ class BoardEntry:
     ref: str
     """``instance:i-4f2a``."""
     kind: str
-    """``self_signed``, ``per_instance``, ``letsencrypt``."""
+    """``self_signed``, ``per_instance``, ``letsencrypt``; ``authority`` and ``agent_door`` are the fleet's own."""
     subject: str
     issuer: str
     sans: tuple[str, ...]
@@ -93,6 +93,10 @@ class BoardEntry:
     """Of a staging directory: no browser trusts it."""
     mismatch: bool
     """What is served differs from what is on record."""
+    renew_at: datetime | None = None
+    """Next attempt; ``None`` where nothing renews it by itself."""
+    problem: str = ""
+    """Why the last attempt to renew it failed; empty after a good one."""
 
 
 # What agents say. They are known by their key, as for their reports.

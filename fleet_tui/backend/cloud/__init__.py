@@ -89,6 +89,24 @@ class SetUpCloud:
 
 
 @dataclass(frozen=True, slots=True)
+class TestAccount:
+    """Try the account as it is on record: who we are there, whether machines can be asked for, the key where one is set up. Changes nothing."""
+
+    __test__ = False
+    """Not for pytest."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountVerdict:
+    """How the account did. ``passed`` with warnings is passed."""
+
+    identity: str
+    """Who we are there now; empty when AWS does not tell."""
+    passed: bool
+    checks: tuple[CloudCheck, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TestKey:
     """Try a key: describe it, encrypt and decrypt a random value. The one that is set up when empty."""
 

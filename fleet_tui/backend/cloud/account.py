@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column
 from sqlalchemy.orm import Session as Transaction
 
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.cloud import AUTHENTICATIONS, DEFAULT_IMAGE, DEFAULT_MACHINE_TYPE, CloudCheck, CloudRecord, KeyVerdict, SetUpCloud
+from fleet_tui.backend.cloud import (
+    AUTHENTICATIONS,
+    DEFAULT_IMAGE,
+    DEFAULT_MACHINE_TYPE,
+    AccountVerdict,
+    CloudCheck,
+    CloudRecord,
+    KeyVerdict,
+    SetUpCloud,
+)
 from fleet_tui.backend.cloud import sealed as secrets_kept
 from fleet_tui.backend.cloud.guidance import PERMISSIONS, STEPS
 from fleet_tui.backend.cloud.rows import CloudAccountRow
-from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, NotFound, Problem, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.operations.overview import active_by_target
 from fleet_tui.backend.secrets import KeyService, Sealer
@@ -35,6 +45,8 @@ _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[\w./-]*)?\Z")
 _TYPE = re.compile(r"[a-z][a-z0-9-]{1,20}\.[a-z0-9-]{2,20}\Z")
 _IMAGE = re.compile(r"(ami-[0-9a-f]{8,17}|resolve:ssm:/?[\w./-]{1,1000})\Z")
 _FIELDS = ("region", "authentication", "role_arn", "access_key_id", "endpoint", "aws_cmk_id", "machine_image", "machine_type")
+_SHOWS_WHO = {"iam_role": "role_arn", "keypair": "secret_access_key"}
+"""Field by which AWS knows us, of an authentication."""
 
 Users = Callable[[Transaction], Sequence[str]]
 
@@ -190,11 +202,13 @@ class Account:
         from fleet_tui.backend.cloud.keys import AwsKeys
 
         session = self._open(access)
-        told = session.client("sts").call("get_caller_identity")
-        wanted.account, wanted.identity = str(told["Account"])[:20], str(told["Arn"])[:2048]
-        session.client("ec2").call("describe_availability_zones")
+        with _blaming(_SHOWS_WHO.get(wanted.authentication, "authentication"), "endpoint" if wanted.endpoint else "region"):
+            told = session.client("sts").call("get_caller_identity")
+            wanted.account, wanted.identity = str(told["Account"])[:20], str(told["Arn"])[:2048]
+            session.client("ec2").call("describe_availability_zones")
         if wanted.aws_cmk_id:
-            facts, _ = check_key(AwsKeys(session), wanted.aws_cmk_id, wanted.region)
+            with _blaming("aws_cmk_id", "aws_cmk_id"):
+                facts, _ = check_key(AwsKeys(session), wanted.aws_cmk_id, wanted.region)
             wanted.cmk_arn = facts.id
 
     def _refuse_losing(self, tx: Transaction, kept: CloudAccountRow | None, wanted: CloudAccountRow) -> None:
@@ -211,6 +225,29 @@ class Account:
                 f"{sum(lost.values())} secrets are sealed under a cloud's key", hint="choose another key instead; they are moved to it",
                 users=sorted(lost),
             )
+
+    def test(self) -> AccountVerdict:
+        """Try the account as it is on record. What it does not pass is in the verdict, not raised.
+
+        Raises:
+            NotFound: the site has no account.
+        """
+        row = self.existing()
+        identity, checks = "", []
+        for name, service, operation in (("identity", "sts", "get_caller_identity"), ("machines", "ec2", "describe_availability_zones")):
+            try:
+                told = self._open(self._access(row)).client(service).call(operation)
+            except FleetError as error:
+                checks.append(CloudCheck(name, "failed", error.message, error.hint))
+                continue
+            if service == "sts":
+                identity = str(told["Arn"])[:2048]
+                checks.append(_same_account(row, str(told["Account"]), identity))
+            else:
+                checks.append(CloudCheck(name, "ok", f"{len(told['AvailabilityZones'])} zones of {row.region} answer"))
+        if row.aws_cmk_id:
+            checks += self.test_key("").checks
+        return AccountVerdict(identity, all(check.verdict != "failed" for check in checks), tuple(checks))
 
     def test_key(self, aws_cmk_id: str) -> KeyVerdict:
         """Try a key, the one that is set up when none is named. What it does not pass is in the verdict, not raised."""
@@ -230,6 +267,22 @@ class Account:
         ]
         checks.append(CloudCheck("region", "warning" if warning else "ok", warning or f"{facts.region}, the site's own"))
         return KeyVerdict(facts.id, True, tuple(checks))
+
+
+def _same_account(row: CloudAccountRow, account: str, identity: str) -> CloudCheck:
+    if account == row.account:
+        return CloudCheck("identity", "ok", identity)
+    return CloudCheck("identity", "failed", f"{identity} is in account {account}, not in {row.account}", "give the site its own credentials back")
+
+
+@contextmanager
+def _blaming(refused: str, unreachable: str) -> Iterator[None]:
+    """Name the field that a form shows the error beside: ``details["field"]``."""
+    try:
+        yield
+    except FleetError as error:
+        error.details.setdefault("field", unreachable if isinstance(error, Unreachable | TimedOut) else refused)
+        raise
 
 
 def any_sealed(store: Store) -> str:

@@ -25,6 +25,8 @@ from fleet_tui.backend.instances.states import InstanceState
 _MOST_CERTIFICATES, _MOST_PIECES = 10, 40
 _DAY_S = 86400.0
 _SHOWN = 50
+_SHOWS = "enter opens it · :certificates shows all"
+_RENEWS = ":certificates, R tries again"
 URGENT_SHARE = 2
 """From this part of the days of an alert on it is urgent: 14 and 7 (SSL-3)."""
 
@@ -179,13 +181,14 @@ def board(tx: Session, request: ListBoard, drivers: Drivers) -> tuple[BoardEntry
         found.append(BoardEntry(
             owner=label, ref=f"instance:{id_}", kind=strategy, subject=facts.subject if facts else label, issuer=facts.issuer if facts else "",
             sans=facts.sans if facts else tuple(filter(None, (host_name,))), fingerprint=fingerprint or "", not_after=not_after, days_left=days,
-            state=_state(not_after, now, drivers.certificates.alert_days), renewal=_renewal(strategy, row), untrusted=bool(row and row.untrusted),
-            mismatch=bool(row and row.mismatch),
+            state=state_of(not_after, now, drivers.certificates.alert_days), renewal=_renewal(strategy, row), untrusted=bool(row and row.untrusted),
+            mismatch=bool(row and row.mismatch), renew_at=row.renew_at if row else None, problem=row.renewal_problem if row else "",
         ))  # fmt: skip
     return tuple(found)
 
 
-def _state(not_after: datetime, now: datetime, alert_days: int) -> str:
+def state_of(not_after: datetime, now: datetime, alert_days: int) -> str:
+    """As :attr:`BoardEntry.state` has it."""
     left = not_after - now
     if left <= timedelta(0):
         return "expired"
@@ -202,7 +205,10 @@ def _renewal(strategy: str, row: CertificateRow | None) -> str:
 
 
 def wanting_attention(tx: Session, clock: Clock, alert_days: int) -> Iterator[tuple[str, str, str, str, bool, datetime]]:
-    """(ref, label, words, hint, whether it is urgent, since) of running instances whose certificate ends soon, or is not what they serve."""
+    """(ref, label, words, hint, whether it is urgent, since) of running instances.
+
+    Those whose certificate ends soon, is not what they serve, or could not be renewed when it was time.
+    """
     now = clock.now()
     soon = now + timedelta(days=alert_days)
     runs = InstanceRow.state == InstanceState.RUNNING.value
@@ -216,14 +222,23 @@ def wanting_attention(tx: Session, clock: Clock, alert_days: int) -> Iterator[tu
         if not_after is not None:
             left = not_after - now
             words = f"certificate ended {_ago(-left)} ago" if left <= timedelta(0) else f"certificate ends in {_ago(left)}"
-            hint = f"renewal fails: {problem}" if problem else "fleet cert board shows all · enter opens it"
+            hint = f"renewal fails: {problem} · {_RENEWS}" if problem else _SHOWS
             yield f"instance:{id_}", label, words, hint, left <= timedelta(days=alert_days / URGENT_SHARE), not_after - timedelta(days=alert_days)
     other = (
         select(*named, CertificateRow.served_at).join(CertificateRow, CertificateRow.ref == "instance:" + InstanceRow.id)
         .where(CertificateRow.mismatch, runs).order_by(InstanceRow.label).limit(_SHOWN)
     )  # fmt: skip
     for id_, label, served_at in tx.execute(other):
-        yield f"instance:{id_}", label, "serves another certificate than is on record", "enter opens it", False, served_at or now
+        yield f"instance:{id_}", label, "serves another certificate than is on record", _SHOWS, False, served_at or now
+    failing = (
+        select(*named, CertificateRow.renewal_problem, InstanceRow.certificate_not_after)
+        .join(CertificateRow, CertificateRow.ref == "instance:" + InstanceRow.id)
+        .where(CertificateRow.renewal_problem != "", InstanceRow.certificate_not_after > soon, runs).order_by(InstanceRow.label).limit(_SHOWN)
+    )  # fmt: skip
+    for id_, label, problem, not_after in tx.execute(failing):
+        if not_after is not None:
+            words = f"certificate is not renewed, {_ago(not_after - now)} left"
+            yield f"instance:{id_}", label, words, f"{problem} · {_RENEWS}", False, not_after - SOON
 
 
 def _ago(span: timedelta) -> str:

@@ -29,7 +29,7 @@ from fleet_tui.backend.providers.actor import VERSION, fingerprint
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.providers.ledger import Disk, Machine, Snapshot
 from fleet_tui.backend.secrets import Sealer
-from fleet_tui.backend.simulation import blueprint, history, past_operations, premises, served, vm_plans
+from fleet_tui.backend.simulation import blueprint, certified, history, past_operations, premises, served, vm_plans
 from fleet_tui.backend.simulation.blueprint import GIB, ORDERED, InstancePlan
 from fleet_tui.backend.simulation.history import Past
 from fleet_tui.backend.simulation.registers import GONE, TEMPLATE_VERSION, Registers, enter
@@ -65,6 +65,7 @@ def populate(store: Store, provider: Provider, world: FakeWorld, sealer: Sealer,
             return False
     _log.info("making up a fleet of %d instances on %d hosts", instances, hosts)
     plans = blueprint.instances(instances, places, seed)
+    certified.let_one_end(plans)
     done, failures = past_operations.make(plans, now, seed)
     certificates = served.make(plans, now)
     with store.write() as tx:

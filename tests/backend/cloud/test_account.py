@@ -109,6 +109,37 @@ def test_a_role_is_taken_and_its_call_is_what_is_refused(account: Account, aws: 
         account.set_up(SetUpCloud(authentication="iam_role", role_arn=f"{role}2"))
 
 
+def test_an_account_is_tried_as_it_is_and_every_refusal_names_what_is_missing(account: Account, aws: CloudAccount) -> None:
+    with pytest.raises(NotFound):
+        account.test()
+    account.set_up(wanted(aws, aws_cmk_id=aws.key()))
+    before = account.show()
+    verdict = account.test()
+    assert verdict.passed and verdict.identity == before.identity
+    assert [check.name for check in verdict.checks] == ["identity", "machines", "describe", "encrypt and decrypt", "region"]
+    aws.proxy.denied |= {"ec2:DescribeAvailabilityZones", "kms:Decrypt"}
+    verdict = account.test()
+    failed = {check.name: check for check in verdict.checks if check.verdict == "failed"}
+    assert not verdict.passed and set(failed) == {"machines", "key"}
+    assert "ec2:DescribeAvailabilityZones" in failed["machines"].hint and "kms:Decrypt" in failed["key"].hint
+    assert account.show() == before, "trying changes nothing"
+
+
+def test_a_refusal_says_which_field_led_to_it(account: Account, aws: CloudAccount) -> None:
+    for denied, more, field in (
+        ("sts:GetCallerIdentity", {}, "secret_access_key"), ("ec2:DescribeAvailabilityZones", {}, "secret_access_key"),
+        ("kms:Encrypt", {"aws_cmk_id": aws.key()}, "aws_cmk_id"),
+    ):
+        aws.proxy.denied.add(denied)
+        with pytest.raises(PermissionDenied) as refused:
+            account.set_up(wanted(aws, **more))
+        assert refused.value.details["field"] == field
+        aws.proxy.calm()
+    with pytest.raises(Unreachable) as away:
+        account.set_up(wanted(aws, endpoint="http://127.0.0.1:9"))
+    assert away.value.details["field"] == "endpoint"
+
+
 def test_two_who_save_at_once_do_not_overwrite_each_other(account: Account, aws: CloudAccount) -> None:
     account.set_up(wanted(aws))
     account.set_up(SetUpCloud(machine_type="m5.large", version=1))

@@ -96,12 +96,16 @@ def test_words_tell_how_long_and_why_the_renewal_fails(fleet: Store, clock: Cloc
     with fleet.write() as tx:
         ten = tx.query(InstanceRow).filter_by(label="ten").one()
         certified.certificate_of(tx, f"instance:{ten.id}").renewal_problem = "port 80 is closed"
+        twenty = tx.query(InstanceRow).filter_by(label="twenty").one()
+        certified.certificate_of(tx, f"instance:{twenty.id}").renewal_problem = "the domain leads elsewhere"
         long = tx.query(InstanceRow).filter_by(label="long").one()
         certified.certificate_of(tx, f"instance:{long.id}").mismatch = True
     with fleet.read() as tx:
         told = {label: (words, hint) for _, label, words, hint, _, _ in certified.wanting_attention(tx, clock, 14)}
     assert told["gone"][0] == "certificate ended 1 day ago" and told["six"][0] == "certificate ends in 6 days"
-    assert told["ten"][1] == "renewal fails: port 80 is closed" and "another certificate" in told["long"][0]
+    assert told["ten"][1].startswith("renewal fails: port 80 is closed") and "another certificate" in told["long"][0]
+    assert told["twenty"][0] == "certificate is not renewed, 20 days left" and told["twenty"][1].startswith("the domain leads elsewhere")
+    assert all("enter opens it" in hint or "R tries again" in hint for _, hint in told.values()), "each says what to press"
 
 
 @given(st.text(min_size=1, max_size=20), st.floats(0.1, 4000.0))
