@@ -192,7 +192,7 @@ class Daemon:
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
             bundles=self.options.directories.images, site=self.describe, vault=self.account.vault,
-            alert_days=self.options.certificates.alert_days,
+            alert_days=self.options.certificates.alert_days, providers=self.drivers.providers,
         )
         of_certificates = CertificateAnswers(self.store, self.drivers, self.looks, self.account.vault)
         of_registers = RegisterAnswers(self.store, self.drivers, self.describe().name)
