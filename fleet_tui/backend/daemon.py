@@ -194,7 +194,7 @@ class Daemon:
         answers = Answers(
             store=self.store, feed=self.feed, engine=self.engine, lines=self.lines, agents=self.agents, clock=self.clock,
             bundles=self.options.directories.images, site=self.describe, vault=self.account.vault,
-            alert_days=self.options.certificates.alert_days,
+            alert_days=self.options.certificates.alert_days, providers=self.drivers.providers,
         )
         own = OwnCertificates(self.store, self.agent_listener, self.clock, self.options.certificates.alert_days)
         of_certificates = CertificateAnswers(self.store, self.drivers, self.looks, self.account.vault, own.entries)

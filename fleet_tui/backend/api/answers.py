@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import Problem
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.instances import images, queries, settings
+from fleet_tui.backend.instances import images, queries, settings, vault_looks
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.providers import Providers
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.secrets.beforehand import Beforehand
 from fleet_tui.backend.store import Store, new_id
@@ -35,11 +36,11 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14,
+        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14, providers: Providers | None = None,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
-        self._site, self._vault = site, vault
+        self._site, self._vault, self._providers = site, vault, providers
         self._dashboard = Dashboard(store, feed, lines, clock, alert_days)
 
     def table(self) -> Mapping[str, Handler]:
@@ -99,13 +100,17 @@ class Answers:
 
     def _create(self, caller: Caller, request: instances.CreateInstance) -> instances.SavedInstance:
         identity = new_id("i")
-        return self._save(lambda tx, sealer, warn: settings.create(tx, request, self._clock, sealer, warn, identity))
+        return self._save(request.settings, lambda tx, sealer, warn: settings.create(tx, request, self._clock, sealer, warn, identity))
 
     def _edit(self, caller: Caller, request: instances.EditInstance) -> instances.SavedInstance:
-        return self._save(lambda tx, sealer, warn: settings.edit(tx, request, self._clock, sealer, warn))
+        return self._save(request.changes, lambda tx, sealer, warn: settings.edit(tx, request, self._clock, sealer, warn))
 
-    def _save(self, act: Callable[[Session, Sealer, Callable[[Problem], None]], InstanceRow]) -> instances.SavedInstance:
-        """Keys that are entered are sealed before the transaction in which they are kept: their key may be far away."""
+    def _save(
+        self, given: Collection[str], act: Callable[[Session, Sealer, Callable[[Problem], None]], InstanceRow]
+    ) -> instances.SavedInstance:
+        """Keys that are entered are sealed before the transaction in which they are kept, for their key may be far away; and secrets that are
+        named are looked at after it.
+        """
         sealer = Beforehand(self._vault)
 
         def save() -> instances.SavedInstance:
@@ -117,7 +122,18 @@ class Answers:
                 tx.flush()
                 return _saved(queries.describe(tx, row.id), warnings)
 
-        return sealer.through(save)
+        saved = sealer.through(save)
+        return self._with_looks(saved) if vault_looks.FIELDS & set(given) else saved
+
+    def _with_looks(self, saved: instances.SavedInstance) -> instances.SavedInstance:
+        """Named secrets that are not there are worth a word, for they may still be made."""
+        with self._store.read() as tx:
+            row = tx.get(InstanceRow, saved.id)
+            wanted = vault_looks.named(tx, row) if row is not None else None
+        if wanted is None or self._providers is None:
+            return saved
+        found = tuple(f"{problem.field}: {problem.message}" for problem, _ in vault_looks.look(self._providers, wanted))
+        return replace(saved, warnings=saved.warnings + found)
 
     def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
         made: instances.ImageRecord = self._change(lambda tx: images.register_image(tx, Path(request.path), self._bundles, self._clock))

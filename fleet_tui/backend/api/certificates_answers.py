@@ -11,7 +11,7 @@ from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.certificates import BoardEntry, ListBoard
 from fleet_tui.backend.errors import FleetError, Problem, WrongState
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.instances import ShowSsl, SslRecord, certified
+from fleet_tui.backend.instances import ShowSsl, SslRecord, certified, vault_looks
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.prerequisites import domain_problem, literal_address
@@ -41,12 +41,17 @@ class CertificateAnswers:
                 return certified.show(tx, request.target, self._drivers)
         with self._store.read() as tx:
             row = find_row(tx, request.target)
+            wanted = vault_looks.named(tx, row)
             ref, expected = f"instance:{row.id}", literal_address(str(row.settings.get("public_ip_allocation") or "")) or row.public_ip or ""
         with contextlib.suppress(WrongState):  # it does not run: there is nothing to look at
             self._looks.look_now(ref)
         with self._store.read() as tx:
             record = certified.show(tx, ref, self._drivers)
-        return replace(record, refusals=(*record.refusals, *self._domains(record.domains, expected)))
+        seen = list(vault_looks.look(self._drivers.providers, wanted)) if wanted is not None else []
+        lacking = [problem for problem, is_certain in seen if is_certain]
+        unknown = [problem for problem, is_certain in seen if not is_certain]
+        refusals = (*record.refusals, *lacking, *self._domains(record.domains, expected))
+        return replace(record, refusals=refusals, warnings=(*record.warnings, *unknown))
 
     def _domains(self, domains: Sequence[str], expected: str) -> Sequence[Problem]:
         found = []

@@ -112,7 +112,7 @@ class Directory:
         self._client: client.ClientV2 | None = None
 
     def register(self, mail: str) -> str:
-        """Have the account, new or found by its key; gives what the directory calls it.
+        """Have the account, new or found by its key, with that contact; gives what the directory calls it.
 
         Raises:
             FleetError: kinds of :meth:`_told`.
@@ -124,8 +124,23 @@ class Directory:
                 self._uri = str(made.uri)
             except errors.ConflictError as known:
                 self._uri = known.location
+                if mail:
+                    self._tell_contact(acme, mail)
             self._net.account = messages.RegistrationResource(body=messages.Registration(), uri=self._uri)
         return self._uri
+
+    def tell_contact(self, mail: str) -> None:
+        """Have the account with another contact (RFC 8555 7.3.2).
+
+        Raises:
+            FleetError: kinds of :meth:`_told`; ``AuthFailed`` also when the directory takes no such address.
+        """
+        with self._told():
+            self._tell_contact(self._speak(), mail)
+
+    def _tell_contact(self, acme: client.ClientV2, mail: str) -> None:
+        account = messages.RegistrationResource(body=messages.Registration(), uri=self._uri)
+        acme.update_registration(account, messages.Registration.from_data(email=mail))
 
     def begin(self, csr_pem: str, order_url: str = "") -> Order:
         """A new order, or the one that was begun, with what is to be proved."""

@@ -13,7 +13,7 @@ PERMISSIONS: tuple[str, ...] = (
     "iam:PassRole", "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKeyWithoutPlaintext",
     "kms:ReEncryptFrom", "kms:ReEncryptTo",
     "route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets",
-    "secretsmanager:GetSecretValue", "ssm:GetParameter", "sts:GetCallerIdentity",
+    "secretsmanager:DescribeSecret", "ssm:GetParameter", "sts:GetCallerIdentity",
 )
 """Actions of the policy of the site's role or user."""
 

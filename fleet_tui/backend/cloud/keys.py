@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet_tui.backend.cloud.session import Client, Session
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
+from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.secrets import KeyFacts
 
 CONTEXT = "fleet:for"
@@ -44,25 +44,26 @@ class AwsKeys:
 
 
 class AwsSecrets:
-    """AWS Secrets Manager, read only."""
+    """AWS Secrets Manager: whether a secret is there. What is in one is for the machine that reads it with its own role, and never comes here."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def read(self, secret_id: str) -> bytes:
-        """The present value of a secret, by name or ARN.
+    def problem(self, secret_id: str, region: str = "") -> str:
+        """Why a machine in that region (the site's own when empty) could not read a secret, by its name or ARN; empty when it is there.
 
         Raises:
-            NotFound: there is none, or it is about to be deleted.
-            PermissionDenied: the site may not read it.
+            PermissionDenied: the site may not look; the machine may be allowed to all the same.
+            FleetError: AWS does not answer.
         """
-        if not secret_id.strip():
-            raise InvalidInput("a secret has a name", problems=[Problem("secret_id", "is needed")])
+        region = region or self._session.access.region
+        if (its_own := region_of(secret_id)) not in ("", region):
+            return f"{secret_id} is in {its_own}, and the machine reads secrets of {region}: replicate it there"
         try:
-            told = self._session.client("secretsmanager", region_of(secret_id)).call("get_secret_value", SecretId=secret_id)
-        except NotFound as error:
-            raise NotFound(f"there is no secret {secret_id!r}", hint="make it in the secret manager, or correct its name", **error.details) from error
-        return told["SecretString"].encode() if "SecretString" in told else bytes(told["SecretBinary"])
+            told = self._session.client("secretsmanager", region).call("describe_secret", SecretId=secret_id)
+        except NotFound:
+            return f"there is no secret {secret_id} in {region}: make it in the secret manager, or correct its name"
+        return f"{secret_id} is marked for deletion: restore it, or name another" if told.get("DeletedDate") else ""
 
 
 def region_of(name: str) -> str:

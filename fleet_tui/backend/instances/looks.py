@@ -38,7 +38,8 @@ class Place:
     """Where an instance is looked at."""
 
     instance_id: str
-    address: str
+    addresses: tuple[str, ...]
+    """Where people are sent comes first; the others count when that does not answer this daemon, which may stand on another side of it."""
     port: int
     name: str
 
@@ -117,7 +118,7 @@ class Looks:
 
         pem = problem = fingerprint = ""
         try:
-            leaf = self._look(place.address, place.port, place.name)
+            leaf = self._seen(place)
             fingerprint = material.describe_der(leaf).fingerprint
             pem = _pem(leaf)
         except OSError as error:
@@ -127,6 +128,16 @@ class Looks:
         with self._store.write() as tx:
             self._note(tx, place, pem, fingerprint, problem)
         return fingerprint
+
+    def _seen(self, place: Place) -> bytes:
+        """Raises OSError: what went wrong at the first address, when none answers."""
+        first: OSError | None = None
+        for address in place.addresses:
+            try:
+                return self._look(address, place.port, place.name)
+            except OSError as error:
+                first = first or error
+        raise first or OSError("it has no address")
 
     def _note(self, tx: Session, place: Place, pem: str, fingerprint: str, problem: str) -> None:
         instance = tx.get(InstanceRow, place.instance_id)
@@ -145,11 +156,11 @@ class Looks:
 def place_of(tx: Session, row: InstanceRow) -> Place | None:
     """Where to look; ``None`` where nothing serves HTTPS."""
     strategy = tx.scalar(select(NetworkRow.https_strategy).where(NetworkRow.id == row.network_id))
-    address = row.private_ip or row.public_ip
-    if strategy in (None, "none") or row.state != InstanceState.RUNNING.value or not address or row.port is None:
+    addresses = tuple(dict.fromkeys(filter(None, (row.public_ip, row.private_ip))))
+    if strategy in (None, "none") or row.state != InstanceState.RUNNING.value or not addresses or row.port is None:
         return None
     names: Sequence[str] = row.settings.get("domains") or ()
-    return Place(row.id, address, row.port, names[0] if strategy == "letsencrypt" and names else row.host_name or "")
+    return Place(row.id, addresses, row.port, names[0] if strategy == "letsencrypt" and names else row.host_name or "")
 
 
 def _pem(der: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
-from fleet_tui.backend.instances import ssl_settings
+from fleet_tui.backend.instances import ssl_settings, vault_looks
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.fields import BY_NAME
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
@@ -36,8 +36,26 @@ def check(ctx: StepContext) -> Result:
         problems, label = ssl_settings.missing(tx, row, ctx.use(Drivers).clock.now()), row.label
     if problems:
         raise lacking(label, problems)
+    check_secrets(ctx)
     check_domains(ctx)
     return None
+
+
+def check_secrets(ctx: StepContext) -> None:
+    """Whether the secrets are there that the machine will read, as far as the site may look.
+
+    Raises:
+        InvalidInput: one is not.
+    """
+    drivers = ctx.use(Drivers)
+    with ctx.read() as tx:
+        row = _row(ctx, tx)
+        wanted, label = vault_looks.named(tx, row), row.label
+    found = list(vault_looks.look(drivers.providers, wanted)) if wanted is not None else []
+    if problems := [problem for problem, is_certain in found if is_certain]:
+        raise lacking(label, problems)
+    for problem, _ in found:
+        ctx.say(problem.message, "warn")
 
 
 def check_domains(ctx: StepContext) -> None:

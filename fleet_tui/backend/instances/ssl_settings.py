@@ -23,6 +23,8 @@ CERTIFICATE, KEY, STORAGE = "ssl.certificate_pem", "ssl.private_key_pem", "ssl.k
 FIELDS = frozenset({CERTIFICATE, KEY, STORAGE, "ssl.secret_id", "ssl.region", "domains", "public_ip_allocation", "template", "virtual_network"})
 """Fields whose change asks for a look."""
 IN_VAULT = ("secret_manager", "vault_bundle")
+SECRETS = ("ssl.secret_id", "ssl.password_secret_id")
+"""Fields that name a secret of the vault."""
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from fleet_tui.backend.instances.document import assign_port, free_port, image_o
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, network_copy, template_copy
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
-from fleet_tui.backend.instances.prerequisites import check_domains, lacking, literal_address
+from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address
 from fleet_tui.backend.instances.rows import InstanceRow
-from fleet_tui.backend.instances.serving import answers_http
+from fleet_tui.backend.instances.serving import answers_http, url_of
 from fleet_tui.backend.instances.settings import check_image
 from fleet_tui.backend.instances.specs import disk_spec, machine_spec
 from fleet_tui.backend.instances.templates import find_template, refuse_unfit
@@ -79,6 +79,7 @@ def validate(ctx: StepContext) -> Result:
         if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
             raise lacking(row.label, problems)
         size = row.settings["data_disk.size_gb"]
+    check_secrets(ctx)
     check_domains(ctx)
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
@@ -196,10 +197,7 @@ def assign_address(ctx: StepContext) -> Result:
         row.private_ip, row.host_name = info.private_ip or None, info.host_name or None
         row.public_ip = info.public_ip or literal_address(str(row.settings.get("public_ip_allocation") or "")) or None
         row.host = info.host or info.host_name or provider.name
-        strategy = find_network(tx, row.settings["virtual_network"]).https_strategy
-        domains = row.settings.get("domains") if strategy == "letsencrypt" else ()
-        scheme = "http" if strategy == "none" else "https"
-        row.url = f"{scheme}://{domains[0] if domains else row.public_ip or row.private_ip}:{row.port}/"
+        row.url = url_of(row, find_network(tx, row.settings["virtual_network"]))
         changed(tx, row)
         url = row.url
     ctx.say(f"address {info.private_ip}, URL {url}")

@@ -5,8 +5,10 @@ The control plane speaks ACME; each call of an agent is one bounded step of it, 
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -20,6 +22,11 @@ from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.store import Store
+
+if TYPE_CHECKING:
+    from fleet_tui.backend.certificates.acme import Directory
+
+log = logging.getLogger("fleetd.certificates")
 
 _AT_ONCE = 4
 """Orders spoken about at once, so that a slow directory does not hold all calls of the door."""
@@ -123,12 +130,14 @@ class Supplies:
     def _step(self, request: AskOrder, errand: _Errand) -> OrderStanding:
         from fleet_tui.backend.certificates import acme
 
-        key, uri = self._account(errand, request.account_key_pem)
+        key, uri, mail = self._account(errand, request.account_key_pem)
         rules = self._drivers.certificates
         directory = acme.Directory(errand.directory, key, uri, rules.acme_ca)
         try:
             if not uri:
                 self._note_account(errand, directory.register(errand.mail))
+            elif mail != errand.mail and not request.ready:
+                self._tell_contact(errand, directory)
             if request.ready and errand.order_url:
                 order = directory.advance(request.csr_pem, errand.order_url)
             else:
@@ -143,8 +152,27 @@ class Supplies:
                 row.untrusted, row.retry_at = rules.is_untrusted(errand.directory), None
         return OrderStanding(order.state, order.proofs, key, order.certificate_pem, order.problem, 0.5)
 
-    def _account(self, errand: _Errand, offered: str) -> tuple[str, str]:
-        """(key, what the directory calls it) of the network's account: the one on record, else the one a data disk kept, else a new one."""
+    def _tell_contact(self, errand: _Errand, directory: Directory) -> None:
+        """The network's contact is another one now. A directory that does not take it is told again with the next order, which goes on."""
+        from fleet_tui.backend.certificates import acme
+
+        if errand.mail:
+            try:
+                directory.tell_contact(errand.mail)
+            except acme.UnknownAccount:
+                raise
+            except AuthFailed as problem:
+                log.warning("%s: the contact %s was not taken: %s", errand.directory, errand.mail, problem.message)
+                return
+        with self._store.write() as tx:
+            row = tx.get(AcmeAccountRow, (errand.network_id, errand.directory))
+            if row is not None:
+                row.mail = errand.mail
+
+    def _account(self, errand: _Errand, offered: str) -> tuple[str, str, str]:
+        """(key, what the directory calls it, the contact it knows) of the network's account: the one on record, else the one a data disk kept,
+        else a new one.
+        """
         from fleet_tui.backend.certificates import acme
 
         context = f"acme-account:{errand.network_id}:{errand.directory}"
@@ -159,8 +187,8 @@ class Supplies:
                             uri="", mail=errand.mail, created_at=self._drivers.clock.now(),
                         ))  # fmt: skip
                         tx.flush()
-                        return key, ""
-                    return self._drivers.sealer.open(row.key_sealed, context).decode(), row.uri
+                        return key, "", ""
+                    return self._drivers.sealer.open(row.key_sealed, context).decode(), row.uri, row.mail
             except IntegrityError:
                 continue  # another machine of the network was first
         raise WrongState("the account with the directory could not be made", hint="retry the start-up")
@@ -169,4 +197,4 @@ class Supplies:
         with self._store.write() as tx:
             row = tx.get(AcmeAccountRow, (errand.network_id, errand.directory))
             if row is not None:
-                row.uri = uri
+                row.uri, row.mail = uri, errand.mail

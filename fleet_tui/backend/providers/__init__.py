@@ -305,6 +305,15 @@ class ReservesAddresses(Protocol):
         ...
 
 
+@runtime_checkable
+class SeesSecrets(Protocol):
+    """A provider whose machines read secrets with a role of their own, and which can be asked whether one is there."""
+
+    def secret_problem(self, secret_id: str, region: str) -> str:
+        """Why a machine could not read it; empty when it is there. ``PermissionDenied`` if the site may not look."""
+        ...
+
+
 class Providers:
     """The providers of this site, by name.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fleet_tui.backend.cloud.keys import AwsSecrets
 from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, NoCapacity, NotFound, PermissionDenied, Problem, TimedOut, WrongState
 from fleet_tui.backend.providers import (
     ANY_DISK,
@@ -252,6 +253,9 @@ class AwsProvider:
 
     def reserved_address(self, allocation: str, region: str) -> str:
         return str(Cards(self._region(region)).reserved(allocation)["PublicIp"])
+
+    def secret_problem(self, secret_id: str, region: str) -> str:
+        return AwsSecrets(self._terms().session).problem(secret_id, region)
 
     # --- inside --------------------------------------------------------------------------------------------------------
 

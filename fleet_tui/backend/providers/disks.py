@@ -15,6 +15,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from fleet_tui.backend.errors import Busy, InvalidInput, NoCapacity, NotFound, P
 from fleet_tui.backend.providers import DiskInfo, SnapshotInfo
 from fleet_tui.backend.providers.archive import place
 from fleet_tui.backend.providers.disk_records import DiskRecord, DiskRecords, first_version
+from fleet_tui.backend.providers.older_disks import OlderDisks
 
 _TRIES = 50
 _SET_DEATH_SIGNAL = 1
@@ -40,7 +42,9 @@ class Disks:
     """
 
     def __init__(self, folder: Path, snapshots: Path, has_machine: Callable[[str], bool]) -> None:
-        self._records = DiskRecords(folder)
+        self._folder = folder
+        self._older = OlderDisks(folder)
+        self._records = DiskRecords(folder, self._older)
         self._snapshots = snapshots
         self._has_machine = has_machine
 
@@ -76,7 +80,7 @@ class Disks:
     def delete(self, disk_id: str) -> None:
         record = self._records.newest(disk_id)
         if record is None:
-            self._refuse_older(disk_id)
+            self._older.sweep(disk_id, "")
             self._records.drop(disk_id, 0)
             return
 
@@ -157,7 +161,7 @@ class Disks:
         record = self._touch(record)
         self._sweep(record)  # what others were copying can count no more
         fresh = replace(record, version=record.version + 1)
-        fresh = replace(fresh, content=_content(fresh.version))
+        fresh = replace(fresh, content=_content(disk_id, fresh.version))
         try:
             size = _copy(Path(snapshot.path) / "content", self._path(fresh), f"data disk {disk_id}")
             if not self._records.put(replace(fresh, used_bytes=size)):
@@ -180,26 +184,26 @@ class Disks:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _refuse_older(self, disk_id: str) -> None:
-        """One that was kept in another way has its data still: it is neither made anew nor taken for erased."""
-        folder = self._records.folder_of(disk_id)
-        if (left := folder.with_name(f"{disk_id}.json")).exists():
-            raise WrongState(
-                f"data disk {disk_id} was made by an earlier version, which kept it in another way; its data is untouched in {folder}",
-                hint=f"copy {folder} away, remove it and {left}, provision, stop the instance, and copy the data onto its new disk", state="older",
-            )
-
     def _make(self, disk_id: str, size_gb: int, token: str) -> DiskRecord:
-        self._refuse_older(disk_id)
         if (erased := self._records.newest(disk_id)) is not None and not erased.content:
             self._sweep(erased)
             self._records.drop(disk_id, erased.version)
+        if self._older.is_without_record(disk_id):
+            folder = self._folder / disk_id
+            raise WrongState(
+                f"there are files in {folder}, where an earlier version kept data disk {disk_id}, but no record of it; nothing was changed",
+                hint=f"move {folder} elsewhere, then retry; once the instance is stopped they can be copied onto its new disk", state="unrecorded",
+            )
         version = first_version()
-        record = DiskRecord(disk_id, version, size_gb, token, _content(version))
-        self._records.make_folder(disk_id)
-        self._path(record).mkdir(mode=0o700)
-        self._records.put(record)
-        record = self._existing(disk_id)  # ours, or that of another daemon that was first
+        record = DiskRecord(disk_id, version, size_gb, token, _content(disk_id, version))
+        path = self._path(record)
+        path.mkdir(mode=0o700, parents=True)
+        if not self._records.start(record):
+            with suppress(OSError):
+                path.rmdir()
+            if (first := self._record(disk_id)) is None:
+                raise Busy(f"data disk {disk_id} is being changed by another daemon", hint="retry")
+            record = first
         self._sweep(record)
         return record
 
@@ -235,13 +239,14 @@ class Disks:
     def _sweep(self, record: DiskRecord) -> None:
         """Remove what was made for this version or an earlier one and is not what the disk holds: it can never count again."""
         self._records.tidy(record.id)
-        for path in self._records.folder_of(record.id).glob("*-*"):
-            version = path.name.partition("-")[0]
+        for path in self._folder.glob(f"{record.id}.*-*"):
+            version = path.name.partition(".")[2].partition("-")[0]
             if version.isdigit() and int(version) <= record.version and path.name != record.content:
                 shutil.rmtree(path, ignore_errors=True)
+        self._older.sweep(record.id, record.content)
 
     def _path(self, record: DiskRecord) -> Path:
-        return self._records.folder_of(record.id) / record.content
+        return self._folder / record.content
 
     def _holder(self, record: DiskRecord) -> str | None:
         holder = record.attached_to
@@ -263,9 +268,9 @@ class Disks:
         return SnapshotInfo(record["id"], record["disk"], record["size_bytes"], str(path))
 
 
-def _content(version: int) -> str:
+def _content(disk_id: str, version: int) -> str:
     """Name of the folder for what a version of the record is to hold; two that make the same version are not in each other's way."""
-    return f"{version}-{uuid.uuid4().hex[:6]}"
+    return f"{disk_id}.{version}-{uuid.uuid4().hex[:6]}"
 
 
 def _die_with_us() -> None:

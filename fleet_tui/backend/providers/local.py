@@ -1,7 +1,7 @@
 """This machine as a place for instances: a machine is a process tree with an OS folder, a data disk is a folder that is kept.
 
     <state>/machines/<id>/      machine.json agent.json agent.pyz agent.lock bundle.tar spool/ ... data -> the disk
-    <state>/disks/<id>/         the data disk: <version>.json its record, <version>-<hex>/ what is on it
+    <state>/disks/<id>.<version>-<hex>/, disks/.records/<id>/<version>.json     what is on a data disk, and its record
     <state>/snapshots/<id>/     snapshot.json, content/
 
 The agent holds ``agent.lock`` as long as it lives; everything it starts inherits two marks in its environment, by which all

@@ -97,6 +97,29 @@ def test_an_account_is_found_again_by_its_key(ca: Pebble) -> None:
     assert Directory(ca.url, acme.new_key(), ca_file=str(ca.ca)).register("ops@example.org") != first
 
 
+def contact(ca: Pebble, key: str, uri: str) -> list[str]:
+    """What the directory has on record."""
+    known = Directory(ca.url, key, uri, str(ca.ca))
+    told = known._net.json_as_account(uri, known._speak())["contact"]
+    assert isinstance(told, list)
+    return told
+
+
+def test_another_contact_is_told_to_the_directory(ca: Pebble, tmp_path: Path) -> None:
+    key = acme.new_key()
+    uri = Directory(ca.url, key, ca_file=str(ca.ca)).register("ops@example.org")
+    assert contact(ca, key, uri) == ["mailto:ops@example.org"]
+    later = Directory(ca.url, key, uri, str(ca.ca))
+    later.tell_contact("night@example.org")
+    assert contact(ca, key, uri) == ["mailto:night@example.org"]
+    assert later.begin(request(tmp_path, "told.example.org")[0]).state == "challenge", "and the same account goes on"
+    assert Directory(ca.url, key, ca_file=str(ca.ca)).register("day@example.org") == uri
+    assert contact(ca, key, uri) == ["mailto:day@example.org"], "an account that a data disk kept gets it too"
+    with pytest.raises(AuthFailed, match="refused"):
+        later.tell_contact("nobody at all")
+    assert contact(ca, key, uri) == ["mailto:day@example.org"]
+
+
 def test_another_process_goes_on_with_the_order(ca: Pebble, proofs: Proofs, tmp_path: Path) -> None:
     csr, _ = request(tmp_path, "resumed.example.org")
     ca.lead("resumed.example.org", "127.0.0.1")

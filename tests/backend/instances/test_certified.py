@@ -18,6 +18,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.renewals import Renewals
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
+from fleet_tui.backend.instances.serving import url_of
 from fleet_tui.backend.operations import OperationRequest
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store, new_id
@@ -225,6 +226,43 @@ def test_looks_are_noted_compared_and_bounded(fleet: Store, clock: Clock, driver
     with pytest.raises(WrongState):
         looks.look_now("instance:" + _id(fleet, "rests"))
     looks.stop()
+
+
+def test_an_instance_is_looked_at_where_people_are_sent_and_inside_when_that_does_not_answer(
+    fleet: Store, clock: Clock, drivers: Drivers
+) -> None:
+    seen: list[str] = []
+
+    def look(address: str, port: int, name: str) -> bytes:
+        seen.append(address)
+        raise TimeoutError if address == "192.0.2.7" else ConnectionRefusedError
+
+    with fleet.write() as tx:
+        row = tx.query(InstanceRow).filter_by(label="six").one()
+        row.public_ip, row.private_ip, row.port = "192.0.2.7", "10.0.0.7", 443
+        certified.certificate_of(tx, f"instance:{row.id}").pem = "x"
+    looks = Looks(fleet, drivers, look)
+    looks.look_now("instance:" + _id(fleet, "six"))
+    looks.stop()
+    with fleet.read() as tx:
+        noted = tx.get_one(CertificateRow, "instance:" + _id(fleet, "six"))
+        assert seen == ["192.0.2.7", "10.0.0.7"] and "no answer within" in noted.served_problem, "what people would see is told"
+
+
+@pytest.mark.parametrize(("network", "row", "url"), [
+    ({}, {"public_ip": "192.0.2.7"}, "https://192.0.2.7:443/"), ({}, {}, "https://10.0.0.7:443/"), ({"https_strategy": "none"}, {}, "http://10.0.0.7:443/"),
+    ({"dns_strategy": "cloud_dns", "public_zone_id": "Z1"}, {"public_ip": "192.0.2.7"}, "https://web.example.org:443/"),
+    ({"dns_strategy": "cloud_dns", "private_zone_id": "Z1"}, {"public_ip": "192.0.2.7"}, "https://192.0.2.7:443/"),
+    ({"dns_strategy": "cloud_dns", "private_zone_id": "Z1"}, {}, "https://web.example.org:443/"),
+    ({"https_strategy": "letsencrypt", "dns_strategy": "cloud_dns", "public_zone_id": "Z1"}, {"public_ip": "192.0.2.7"}, "https://app.example.org:443/"),
+    ({}, {"public_ip": "2001:db8::7"}, "https://[2001:db8::7]:443/"),
+])  # fmt: skip
+def test_people_are_sent_where_the_instance_can_be_reached_by_the_name_it_was_given(
+    network: dict[str, str], row: dict[str, str], url: str
+) -> None:
+    place = NetworkRow(**{"https_strategy": "self_signed", "dns_strategy": "none", "public_zone_id": "", "private_zone_id": "", **network})
+    told = {"private_ip": "10.0.0.7", "host_name": "web.example.org", "port": 443, "settings": {"domains": ["app.example.org"]}, **row}
+    assert url_of(InstanceRow(**told), place) == url
 
 
 def _id(fleet: Store, label: str) -> str:

@@ -122,6 +122,38 @@ def test_a_directory_that_is_away_is_waited_for_with_the_account_on_record(desk:
         assert SEALER.open(account.key_sealed, f"acme-account:n-1:{NOWHERE}").startswith(b"-----BEGIN PRIVATE KEY")
 
 
+def test_a_contact_that_changed_is_told_once_and_stops_nothing(desk: Desk, csr: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fleet_tui.backend.certificates import acme
+
+    told: list[str] = []
+    refused: list[str] = []
+
+    def tell(self: acme.Directory, mail: str) -> None:
+        told.append(mail)
+        if mail in refused:
+            raise AuthFailed("the directory refused: invalidContact")
+
+    monkeypatch.setattr(acme.Directory, "register", lambda self, mail: f"{NOWHERE}/account/1")
+    monkeypatch.setattr(acme.Directory, "tell_contact", tell)
+    monkeypatch.setattr(acme.Directory, "begin", lambda self, csr_pem, order_url="": acme.Order(f"{NOWHERE}/order/1", "challenge"))
+    monkeypatch.setattr(acme.Directory, "advance", lambda self, csr_pem, order_url: acme.Order(order_url, "wait"))
+    key = desk.welcome(strategy="letsencrypt", domains=["web.example.org"], directory=NOWHERE)
+
+    def step(mail: str, *, ready: bool = False) -> str:
+        with desk.store.write() as tx:
+            tx.get_one(NetworkRow, "n-1").contact_mail = mail
+        desk.supplies.order(AskOrder("vm-1", "boot-1", key, csr, ready=ready))
+        with desk.store.read() as tx:
+            return tx.query(AcmeAccountRow).one().mail
+
+    assert step("ops@example.org") == step("ops@example.org") == "ops@example.org" and not told
+    assert step("night@example.org", ready=True) == "ops@example.org" and not told, "not in the middle of an order"
+    assert step("night@example.org") == step("night@example.org") == "night@example.org" and told == ["night@example.org"]
+    refused.append("typo@example")
+    assert step("typo@example") == "night@example.org" and told[-1] == "typo@example"
+    assert step("day@example.org") == "day@example.org"
+
+
 def test_before_the_stated_time_the_directory_is_not_asked(desk: Desk, csr: str) -> None:
     key = desk.welcome(strategy="letsencrypt", domains=["web.example.org"], directory=NOWHERE)
     with desk.store.write() as tx:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_tui.backend.cloud.keys import CONTEXT, AwsKeys, AwsSecrets
+from fleet_tui.backend.cloud.keys import CONTEXT, AwsKeys
 from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound, PermissionDenied, WrongState
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.secrets.kms import DIRECT_LIMIT, KmsSealer, Vault, check_key, is_sealed, key_of, sealed_under
@@ -124,23 +124,3 @@ def test_a_key_disabled_later_is_said_when_it_is_needed(account: CloudAccount, k
             act()
     account.proxy.calm()
     assert sealer.open(sealed, FOR) == b"x"
-
-
-# --- secrets that people keep there --------------------------------------------------------------------------------------------
-
-
-def test_secrets_of_the_secret_manager_are_read_or_it_is_said_why_not(account: CloudAccount) -> None:
-    vault, client = AwsSecrets(account.session), account.sdk("secretsmanager")
-    text = client.create_secret(Name="web/key", SecretString="PEM")["ARN"]
-    client.create_secret(Name="web/bundle", SecretBinary=b"\0\1")
-    assert vault.read("web/key") == vault.read(text) == b"PEM" and vault.read("web/bundle") == b"\0\1"
-    with pytest.raises(NotFound, match="web/none"):
-        vault.read("web/none")
-    client.delete_secret(SecretId="web/bundle", RecoveryWindowInDays=7)
-    with pytest.raises(WrongState):
-        vault.read("web/bundle")
-    with pytest.raises(InvalidInput):
-        vault.read(" ")
-    account.proxy.denied.add("secretsmanager:GetSecretValue")
-    with pytest.raises(PermissionDenied, match="secretsmanager:GetSecretValue"):
-        vault.read("web/key")
