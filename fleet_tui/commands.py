@@ -26,8 +26,8 @@ SCOPE_TITLES = {
 LONGEST_KEY = 8
 """Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
 _NOUNS = (
-    "instance", "instance/ssl", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "setup", "template", "vnet", "cloud", "certificate",
-    "cloud_image", "operation", "new", "add", "profile",
+    "instance", "instance/ssl", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "setup", "template", "vnet", "cloud",
+    "certificate", "cloud_image", "operation", "new", "add", "profile",
 )
 """Scopes of what is done to things, in the order in which they are offered."""
 
