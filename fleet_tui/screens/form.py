@@ -87,7 +87,8 @@ class FieldRow(Vertical):
     def tell(self) -> None:
         """Beside the title of a text: how much is in it."""
         if self.has_class("-wide"):
-            self.query_one(".told", Static).update(safe(pem.said_of_text(str(self.raw))))
+            for told in self.query(".told").results(Static):  # none while the row comes or goes
+                told.update(safe(pem.said_of_text(str(self.raw))))
 
     def _applies(self) -> Text:
         open_until = UNTIL_FIRST if self.field.change_class == "P" else APPLIES[self.field.change_class]

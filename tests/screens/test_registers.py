@@ -14,8 +14,10 @@ from textual.widgets import TextArea
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.instances import SetupAction, templates
 from fleet_tui.backend.instances import profiles as p
+from fleet_tui.backend.instances.action_kinds import KINDS
 from fleet_tui.backend.instances.setup_actions import Seal, opened
 from fleet_tui.screens.template_draft import Draft
+from tests.backend.instances.test_templates import GOOD
 from tests.fleet_stub import NOW
 from tests.screens.console import console, front, picture, press, toasts, type_in
 from tests.screens.registers import SECRET, RegistersSession, registers
@@ -160,6 +162,29 @@ async def test_a_new_action_says_what_is_wrong_beside_its_field(site: RegistersS
         assert row.has_class("-wrong") and said in picture(pilot), picture(pilot)
         assert row.raw == value, "what was typed is kept"
         assert not front(pilot).draft.is_edited  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_kind_has_its_form(site: RegistersSession, kind: str, tmp_path: Path) -> None:
+    """What a person types into it, or names the file of, is what is saved."""
+    given = GOOD[kind]
+    async with console(site, (100, 40)) as pilot:
+        await template(pilot, "hello")
+        front(pilot)._open_action(SetupAction(kind, "mine", {}, KINDS[kind].stage or "after_startup"))  # type: ignore[attr-defined]
+        await press(pilot, "tab")
+        for name, value in given.items():
+            if name in ("private_key", "certificates"):
+                (tmp_path / name).write_text(value)
+                put(pilot, **{f"file:{name}": str(tmp_path / name)})
+            else:
+                put(pilot, **{name: "\n".join(f"{n}={v}" for n, v in value.items()) if isinstance(value, dict) else value})
+        await press(pilot, "ctrl+o", "ctrl+o")
+        assert "template hello is saved" in toasts(pilot), picture(pilot)
+        with site.store.read() as tx:
+            row = templates.find_template(tx, "hello")
+            kept = opened(templates.actions_of(row)[0], Seal(site.sealer, row.id))
+        assert (kept.kind, kept.name, kept.enabled) == (kind, "mine", True)
+        assert {name: kept.parameters[name] for name in given} == given
 
 
 async def test_an_action_is_checked_by_the_daemon_before_it_is_kept(site: RegistersSession) -> None:
