@@ -418,12 +418,12 @@ OFFERINGS: tuple[ColumnSpec, ...] = (
 )
 
 CERTIFICATES: tuple[ColumnSpec, ...] = (
-    ColumnSpec("owner", "CERTIFICATE", 13, lambda r, _: r.owner, lambda r: r.owner.lower(), roomy=20),
+    ColumnSpec("owner", "CERTIFICATE", 11, lambda r, _: r.owner, lambda r: r.owner.lower(), roomy=20),
     ColumnSpec("state", "STATE", 8, lambda r, _: r.state, lambda r: (_STATE_ORDER.get(certificate_status(r), 9), r.not_after)),
     ColumnSpec("left", "LEFT", 7, days_left, lambda r: r.not_after, right=True),
-    ColumnSpec("says", "RENEWAL", 38, certificate_says, lambda r: (r.problem == "", r.renew_at.timestamp() if r.renew_at else float("inf")),
+    ColumnSpec("says", "RENEWAL", 22, certificate_says, lambda r: (r.problem == "", r.renew_at.timestamp() if r.renew_at else float("inf")),
                grow=True, priority=1, roomy=60),
-    ColumnSpec("kind", "FROM", 13, lambda r, _: STRATEGIES.get(r.kind, r.kind), lambda r: r.kind, priority=2),
+    ColumnSpec("kind", "FROM", 21, lambda r, _: STRATEGIES.get(r.kind, r.kind), lambda r: r.kind, priority=2),
     ColumnSpec("ends", "ENDS", 10, lambda r, _: f"{r.not_after:%Y-%m-%d}", lambda r: r.not_after, priority=3),
     ColumnSpec("names", "NAMES", 34, lambda r, _: " ".join(r.sans) or "-", lambda r: r.sans or None, priority=4),
     ColumnSpec("issuer", "ISSUER", 18, lambda r, _: r.issuer or "-", lambda r: r.issuer, priority=5),

@@ -88,9 +88,10 @@ class CloudStub:
             raise self.aws_refuses
         names = ("region", "authentication", "role_arn", "access_key_id", "endpoint", "aws_cmk_id", "machine_image", "machine_type")
         said = {name: value for name in names if (value := getattr(request, name)) is not None}
+        moves = bool(said.get("aws_cmk_id")) and bool(self.account.sealed)
         arn = KEY if said.get("aws_cmk_id", self.account.aws_cmk_id) else ""
         self.account = replace(account(cmk_arn=arn, sealed=self.account.sealed), **{
-            **{name: getattr(self.account, name) for name in names}, **said, "version": self.account.version + 1, "tested_at": NOW,
+            **{name: getattr(self.account, name) for name in names}, **said, "version": self.account.version + 1, "tested_at": NOW, "rewrap_id": "o-9" if moves else None,
             "has_secret_key": self.account.has_secret_key or bool(request.secret_access_key),
         })  # fmt: skip
         self.touch("cloud:aws", "cloud.changed")

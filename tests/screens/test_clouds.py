@@ -15,7 +15,7 @@ from fleet_tui.backend.instances import RenewCertificate
 from fleet_tui.backend.providers import RegisterCloudImage, RemoveCloudImage
 from fleet_tui.screens.ask import FormDialog
 from tests.clouds_stub import BOARD, KEY, account, image, no_account
-from tests.fleet_stub import StubSession, instance
+from tests.fleet_stub import StubSession, instance, operation
 from tests.infrastructure_stub import zone
 from tests.screens.console import console, eventually, front, picture, press, toasts, type_in
 
@@ -106,7 +106,7 @@ async def test_only_what_was_changed_is_sent() -> None:
 
 
 async def test_another_key_is_asked_about_with_what_it_touches() -> None:
-    stub = root(aws_cmk_id="", cmk_arn="", sealed={"master key": 6})
+    stub = root(aws_cmk_id="", cmk_arn="", sealed={"master key": 6}).add(operation("o-9", "cloud", title="re-wrap secrets"))
     async with console(stub) as pilot:
         await line(pilot, "cloud")
         await press(pilot, "e", *["tab"] * 6)
@@ -116,6 +116,7 @@ async def test_another_key_is_asked_about_with_what_it_touches() -> None:
         assert not sent(stub, c.SetUpCloud)
         await press(pilot, "y")
         assert sent(stub, c.SetUpCloud)[0].aws_cmk_id == "alias/new"
+        await eventually(pilot, lambda: front(pilot).KIND == "operation" and "re-wrap secrets" in picture(pilot))
 
 
 async def test_a_test_names_the_permission_that_is_missing() -> None:
