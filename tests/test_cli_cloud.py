@@ -113,9 +113,18 @@ def test_a_key_is_tested_chosen_and_secrets_are_moved(desk: Desk, capsys: pytest
     assert code == 0 and isinstance(desk.asked[-1], RewrapKeys), err
 
 
+def test_an_account_is_removed_by_its_number(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(desk, capsys)
+    code, _, err = run(capsys, f"cloud remove {ACCOUNT} --output text")
+    assert code != 0 and ACCOUNT in err, "it wants the number typed"
+    code, out, err = run(capsys, f"cloud remove {ACCOUNT} --confirm {ACCOUNT} --output text")
+    assert code == 0 and f"cloud account {ACCOUNT} removed" in out, err
+    assert "no cloud account" in run(capsys, "cloud show --output text")[1]
+
+
 @pytest.mark.parametrize(("line", "code", "word"), [
     ("cloud setup", 2, "nothing to set up"), ("cloud setup --auth sudo", 2, "invalid choice"), ("cloud setup --region Ireland", 3, "region"),
-    ("cloud test-key", 4, "no cloud account"),
+    ("cloud test-key", 4, "no cloud account"), ("cloud remove 123456789012 --confirm 123456789012", 4, "it has none"),
 ])
 def test_what_cannot_be_is_said_in_a_sentence(desk: Desk, capsys: pytest.CaptureFixture[str], line: str, code: int, word: str) -> None:
     try:

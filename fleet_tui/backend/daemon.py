@@ -61,7 +61,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.renewals import Renewals
-from fleet_tui.backend.instances.specs import instances_of_cloud, regions_of_cloud
+from fleet_tui.backend.instances.specs import regions_of_cloud, uses_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
 from fleet_tui.backend.machines.cards import NetworkTenants
@@ -138,7 +138,7 @@ class Daemon:
         self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
         self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
         self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock)
-        self.account = Account(self.store, self.envelope, self.clock, instances_of_cloud)
+        self.account = Account(self.store, self.envelope, self.clock, uses_of_cloud)
         places_of_instances = [provider] if options.simulate else [provider, OwnHosts(self.ground)]
         offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}
         self.drivers = Drivers(

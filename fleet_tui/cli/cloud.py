@@ -62,6 +62,10 @@ def rewrap(context: Context) -> int:
     return operate(context, c.RewrapKeys, "cloud")
 
 
+def remove(context: Context) -> int:
+    return report(context, change(context, c.RemoveCloud(context.given.account), context.given.account))
+
+
 def _said(record: c.CloudRecord) -> list[str]:
     if not record.provider:
         return ["this site has no cloud account", "`fleet cloud setup --region REGION` registers one; `fleet cloud show --steps` tells what it needs"]

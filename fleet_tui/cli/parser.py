@@ -237,6 +237,7 @@ def _cloud(tree: Tree) -> None:
         "key", nargs="?", default="", metavar="KEY", help="the one that is set up when left out"
     )
     verb("rewrap", cloud.rewrap, "move every stored secret to the key that is set up")
+    verb("remove", cloud.remove, "forget the account, once nothing is in it any more").add_argument("account", metavar="ACCOUNT", help="its number")
 
 
 def _people(tree: Tree) -> None:

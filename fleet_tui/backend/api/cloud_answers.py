@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fleet_tui.backend.api import Done
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.cloud import CloudRecord, RewrapKeys, SetUpCloud
 from fleet_tui.backend.cloud.account import Account
@@ -24,6 +25,7 @@ class CloudAnswers:
             "cloud.show": lambda caller, r: self._account.show(),
             "cloud.setup": self._set_up,
             "cloud.test": lambda caller, r: self._account.test(),
+            "cloud.remove": lambda caller, r: Done(self._account.remove(r)),
             "cloud.test-key": lambda caller, r: self._account.test_key(r.aws_cmk_id),
         }
 

@@ -11,6 +11,7 @@ METHODS: tuple[Method, ...] = (
     Method("cloud.show", "cloud.ShowCloud", "cloud.CloudRecord", P.SETTINGS_READ, True),
     Method("cloud.setup", "cloud.SetUpCloud", "cloud.CloudRecord", P.SITE_ADMIN, False, danger="changes"),
     Method("cloud.test", "cloud.TestAccount", "cloud.AccountVerdict", P.SITE_ADMIN, False, danger="changes"),
+    Method("cloud.remove", "cloud.RemoveCloud", "api.Done", P.SITE_ADMIN, False, danger="destructive"),
     Method("cloud.test-key", "cloud.TestKey", "cloud.KeyVerdict", P.SITE_ADMIN, False, danger="changes"),
     Method("kms.rewrap", "cloud.RewrapKeys", _SUBMITTED, P.SITE_ADMIN, False, danger="changes"),
     Method("zones.list", "hosts.ListZones", "hosts.ZoneRecord*", P.STATES_READ, True),

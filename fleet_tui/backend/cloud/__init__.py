@@ -107,6 +107,16 @@ class AccountVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveCloud:
+    """Forget the account, with its secret key. Nothing is removed in the cloud itself."""
+
+    target: str
+    """Number of the account."""
+    confirm: str = ""
+    """The number, typed. Anything else is refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class TestKey:
     """Try a key: describe it, encrypt and decrypt a random value. The one that is set up when empty."""
 

@@ -20,12 +20,13 @@ from fleet_tui.backend.cloud import (
     CloudCheck,
     CloudRecord,
     KeyVerdict,
+    RemoveCloud,
     SetUpCloud,
 )
 from fleet_tui.backend.cloud import sealed as secrets_kept
 from fleet_tui.backend.cloud.guidance import PERMISSIONS, STEPS
 from fleet_tui.backend.cloud.rows import CloudAccountRow
-from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, NotFound, Problem, TimedOut, Unreachable, WrongState
+from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InUse, InvalidInput, NotFound, Problem, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.operations.overview import active_by_target
 from fleet_tui.backend.secrets import KeyService, Sealer
@@ -48,6 +49,8 @@ _FIELDS = ("region", "authentication", "role_arn", "access_key_id", "endpoint", 
 _SHOWS_WHO = {"iam_role": "role_arn", "keypair": "secret_access_key"}
 """Field by which AWS knows us, of an authentication."""
 
+_NAMED = 5
+
 Users = Callable[[Transaction], Sequence[str]]
 
 
@@ -56,7 +59,7 @@ class Account:
 
     Args:
         sealer: the site's own; seals the account's secret key.
-        users: names of what exists in the account, which then may not be changed for another one.
+        users: what exists in the account, each as a person calls it; then it may neither be changed for another one nor removed.
         columns: where secrets are kept; those marked as such by default.
     """
 
@@ -211,13 +214,42 @@ class Account:
                 facts, _ = check_key(AwsKeys(session), wanted.aws_cmk_id, wanted.region)
             wanted.cmk_arn = facts.id
 
+    def remove(self, request: RemoveCloud) -> str:
+        """Forget the account.
+
+        Raises:
+            NotFound: the site has no account of that number.
+            InUse: there is something of ours in it, or under its key; each is named.
+            ConfirmationRequired: its number was not typed.
+        """
+        with self._store.write() as tx:
+            in_turn(tx, _TURN)
+            row = tx.get(CloudAccountRow, AWS, with_for_update=True)
+            if row is None or row.account != request.target.strip():
+                has = f"it has {row.account}" if row else "it has none"
+                raise NotFound(f"this site has no cloud account {request.target!r}; {has}", hint="`fleet cloud show`")
+            what = f"cloud account {row.account} cannot be removed"
+            if users := self._users(tx):
+                raise InUse(f"{what} while it is used: {_some(users)}", hint="delete those first", users=list(users[:20]))
+            if working := active_by_target(tx, [REF]).get(REF):
+                raise InUse(f"{what} while operation {working[0]} works with it", hint="wait for its end, or cancel it", users=[working[0]])
+            if sealed := secrets_kept.under_a_clouds_key(tx, self.columns):
+                hint = "take those keys out of the settings, or delete what they belong to, then retry"
+                raise InUse(f"{what}: its key alone opens secrets of {_some(sealed)}", hint=hint, users=sealed[:20])
+            if request.confirm != row.account:
+                raise ConfirmationRequired(f"removing cloud account {row.account} cannot be undone", hint=f"type its number: --confirm {row.account}")
+            number = row.account
+            tx.delete(row)
+            append(tx, type="cloud.changed", ref=REF, text=f"cloud account {number} removed")
+        return f"cloud account {number} removed"
+
     def _refuse_losing(self, tx: Transaction, kept: CloudAccountRow | None, wanted: CloudAccountRow) -> None:
         if kept is None:
             return
         moved = [name for name in ("account", "region", "endpoint") if getattr(kept, name) != getattr(wanted, name)]
         if moved and (users := self._users(tx)):
             raise InUse(
-                f"the {moved[0]} of the cloud account cannot change: {len(users)} instances are there, {users[0]} for one",
+                f"the {moved[0]} of the cloud account cannot change while it is used: {_some(users)}",
                 hint="delete them first, or give their virtual network a region of its own", users=list(users[:20]),
             )
         if kept.cmk_arn and not wanted.cmk_arn and (lost := _keyed(secrets_kept.count(tx, self.columns))):
@@ -293,6 +325,10 @@ def any_sealed(store: Store) -> str:
 
 
 _CONTEXT = f"{REF}:secret-access-key"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _problems(values: dict[str, str], has_secret: bool) -> list[Problem]:

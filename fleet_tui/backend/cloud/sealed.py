@@ -54,6 +54,17 @@ def behind(tx: Session, places: Sequence[Column[Any]], key: str) -> Iterator[Pla
                 yield Place(column, tuple(of_row))
 
 
+def under_a_clouds_key(tx: Session, places: Sequence[Column[Any]]) -> list[str]:
+    """Names of the rows with secrets that only a cloud's key opens."""
+    found: dict[str, None] = {}
+    for column in places:
+        keys = list(column.table.primary_key.columns)
+        for value, *of_row in tx.execute(select(column, *keys).where(_may_hold(column)).order_by(*keys)):
+            if any(key_of(text) for text in texts(value)):
+                found[str(of_row[0])] = None
+    return list(found)
+
+
 def read(tx: Session, place: Place, *, lock: bool = False) -> Any:
     """What is there now; ``None`` when its row is gone."""
     query = select(place.column).where(_row(place))

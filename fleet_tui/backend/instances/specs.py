@@ -9,10 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
-from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, SnapshotRow
 from fleet_tui.backend.instances.serving import answers_http
 from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network, placement_of, values_of
+from fleet_tui.backend.operations.overview import active_by_target
 from fleet_tui.backend.providers import DiskSpec, MachineSpec
 from fleet_tui.backend.store import Store
 
@@ -41,10 +42,19 @@ def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> Mac
     )
 
 
-def instances_of_cloud(tx: Session) -> Sequence[str]:
-    """Labels of instances that have something in the site's cloud account."""
-    query = select(InstanceRow.label).join(NetworkRow, NetworkRow.id == InstanceRow.network_id).where(NetworkRow.provider == CLOUD_PROVIDER)
-    return tx.scalars(query.where(InstanceRow.disk_made | InstanceRow.machine.is_not(None)).order_by(InstanceRow.label)).all()
+def uses_of_cloud(tx: Session) -> Sequence[str]:
+    """What is in the site's cloud account, or about to be, as a person calls it: instances, data disks that are kept, snapshots."""
+    query = select(InstanceRow).join(NetworkRow, NetworkRow.id == InstanceRow.network_id).where(NetworkRow.provider == CLOUD_PROVIDER)
+    rows = tx.scalars(query.order_by(InstanceRow.label)).all()
+    busy = active_by_target(tx, [f"instance:{row.id}" for row in rows])
+    found = []
+    for row in rows:
+        if row.machine is not None or f"instance:{row.id}" in busy:
+            found.append(f"instance {row.label}")
+        if row.disk_made:
+            found.append(f"data disk of {row.label}")
+    kept = tx.scalars(select(SnapshotRow).where(SnapshotRow.provider == CLOUD_PROVIDER).order_by(SnapshotRow.instance_label, SnapshotRow.id))
+    return [*found, *(f"snapshot {row.id} of {row.instance_label}" for row in kept)]
 
 
 def regions_of_cloud(store: Store) -> Sequence[str]:

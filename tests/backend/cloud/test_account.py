@@ -13,13 +13,16 @@ import pytest
 from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.requests import parameters_of
 from fleet_tui.backend.clock import SystemClock
-from fleet_tui.backend.cloud import DEFAULT_MACHINE_TYPE, SetUpCloud, operations
+from fleet_tui.backend.cloud import DEFAULT_MACHINE_TYPE, RemoveCloud, RewrapKeys, SetUpCloud, operations
 from fleet_tui.backend.cloud.account import Account
 from fleet_tui.backend.cloud.sealed import MASTER, columns
-from fleet_tui.backend.errors import InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.instances.rows import TemplateRow
+from fleet_tui.backend.instances import CreateInstance
+from fleet_tui.backend.instances import settings as saved
+from fleet_tui.backend.instances.rows import NetworkRow, SnapshotRow, TemplateRow
+from fleet_tui.backend.instances.specs import uses_of_cloud
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.secrets.kms import key_of
@@ -150,10 +153,75 @@ def test_two_who_save_at_once_do_not_overwrite_each_other(account: Account, aws:
 def test_another_account_or_region_is_refused_while_instances_are_there(store: Store, aws: CloudAccount) -> None:
     account = Account(store, OWN, SystemClock(), users=lambda tx: ["web-1", "web-2"])
     account.set_up(wanted(aws))
-    with pytest.raises(InUse, match="2 instances") as refused:
+    with pytest.raises(InUse, match="while it is used: web-1, web-2") as refused:
         account.set_up(SetUpCloud(region="us-east-1"))
     assert refused.value.details["users"] == ["web-1", "web-2"] and account.show().region == REGION
     account.set_up(SetUpCloud(machine_type="m5.large"))
+
+
+def test_an_account_is_removed_when_nothing_is_in_it_and_its_number_was_typed(store: Store, aws: CloudAccount) -> None:
+    used = ["instance web-1", "data disk of web-2", *(f"snapshot s-{number} of web-2" for number in range(9))]
+    account = Account(store, OWN, SystemClock(), users=lambda tx: used, columns=KEPT)
+    with pytest.raises(NotFound, match="it has none"):
+        account.remove(RemoveCloud(ACCOUNT, ACCOUNT))
+    account.set_up(wanted(aws))
+    with pytest.raises(NotFound, match=f"it has {ACCOUNT}"):
+        account.remove(RemoveCloud("999999999999", "999999999999"))
+    with pytest.raises(InUse, match=r"instance web-1, data disk of web-2, snapshot s-0 of web-2, .* and 6 more") as refused:
+        account.remove(RemoveCloud(ACCOUNT, ACCOUNT))
+    assert refused.value.details["users"] == used
+    used.clear()
+    for confirm in ("", "aws"):
+        with pytest.raises(ConfirmationRequired, match="cannot be undone"):
+            account.remove(RemoveCloud(ACCOUNT, confirm))
+    assert account.show().provider == "aws"
+    assert account.remove(RemoveCloud(ACCOUNT, ACCOUNT)) == f"cloud account {ACCOUNT} removed"
+    assert not account.show().provider and account.keys() is None and account.keyed() is None
+    with pytest.raises(NotFound, match="no cloud account"):
+        account.session()
+    account.set_up(wanted(aws))
+    assert account.show().provider == "aws", "it can be registered again"
+
+
+def test_an_account_whose_key_alone_opens_secrets_stays(account: Account, aws: CloudAccount, store: Store) -> None:
+    account.set_up(wanted(aws, aws_cmk_id=aws.key()))
+    with store.write() as tx:
+        for name, sealer in (("t-own", OWN), ("t-cloud", account.vault)):
+            text = sealer.seal(b"secret", f"{name}:license")
+            tx.add(TemplateRow(id=name, label=name, application="x", setup_actions=[], version=1, license_sealed=text))
+    with pytest.raises(InUse, match="its key alone opens secrets of t-cloud"):
+        account.remove(RemoveCloud(ACCOUNT, ACCOUNT))
+    with store.write() as tx:
+        tx.delete(tx.get_one(TemplateRow, "t-cloud"))
+    account.remove(RemoveCloud(ACCOUNT, ACCOUNT))
+
+
+def test_an_account_whose_secrets_are_moving_stays(account: Account, aws: CloudAccount, store: Store) -> None:
+    account.set_up(wanted(aws, aws_cmk_id=aws.key()))
+    operation = _bench(store, account).submission.submit("kms.rewrap", RewrapKeys(), "ada").operation
+    assert operation is not None
+    with pytest.raises(InUse, match=operation.id):
+        account.remove(RemoveCloud(ACCOUNT, ACCOUNT))
+
+
+def test_what_is_in_the_account_is_named(store: Store) -> None:
+    now = SystemClock().now()
+    with store.write() as tx:
+        tx.add(TemplateRow(id="t-1", label="hello", application="x", setup_actions=[], version=1))
+        for name, provider in (("aws", "aws"), ("here", "local")):
+            tx.add(NetworkRow(id=f"n-{name}", label=name, provider=provider, https_strategy="none"))
+        tx.flush()
+        for label, network, more in (
+            ("runs", "aws", {"machine": "vm-1", "disk_made": True}), ("rests", "aws", {"disk_made": True}), ("saved", "aws", {}),
+            ("local", "here", {"machine": "m-1", "disk_made": True}),
+        ):
+            row = saved.create(tx, CreateInstance(label=label, network=network), SystemClock())
+            for name, value in more.items():
+                setattr(row, name, value)
+        for provider in ("aws", "local"):
+            tx.add(SnapshotRow(id=f"s-{provider}", instance_id="i-gone", instance_label="gone", disk_id="d-gone", provider=provider, created_at=now))
+        tx.flush()
+        assert uses_of_cloud(tx) == ["data disk of rests", "instance runs", "data disk of runs", "snapshot s-aws of gone"]
 
 
 def test_a_simulated_site_touches_no_cloud(account: Account, aws: CloudAccount) -> None:
