@@ -124,7 +124,7 @@ class Everything:
         record = ground.show("web")
         self.homes: list[tuple[str, str, dict[str, Any]]] = [
             *((kind, "", {}) for kind in ("dashboard", "instances", "hosts", "operations", "events")),
-            *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings")),
+            *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings", "ssl", "data", "setup")),
             ("operation", f"operation:{operations['stuck']}", {}),
             ("logs", f"instance:{ids['web']}", {}), ("detail", f"instance:{ids['web']}", {"record": record, "title": "web"}),
         ]  # fmt: skip
