@@ -77,6 +77,7 @@ from fleet_tui.backend.networks.drivers import Networks
 from fleet_tui.backend.networks.linux import LinuxWiring
 from fleet_tui.backend.networks.wires import Wiring
 from fleet_tui.backend.operations.engine import Engine
+from fleet_tui.backend.operations.heartbeat import life_of
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
 from fleet_tui.backend.process import configure_logs, hold, reopen_logs
@@ -107,7 +108,7 @@ class Daemon:
         self.options = options
         self.clock = SystemClock()
         self.started_at = time.time()
-        self.store = Store(options.database, name=options.executor)
+        self.store = Store(options.database, name=life_of(options.executor, os.getpid()))
         self._checkpoint = checkpoint
         self._closers: list[Callable[[], None]] = []
         self.drained = True

@@ -97,7 +97,7 @@ def test_killed_inside_each_step_of_the_other_verbs(doomed: Site) -> None:
     check(doomed, runs=True)
 
     assert marked(doomed.disk("web-1"), "spoilt") != kept
-    killed_in(doomed, "restore", i.ReprovisionInstance(target="web-1", confirmed=True, snapshot=snapshot.id), 14, 6)
+    killed_in(doomed, "restore", i.ReprovisionInstance(target="web-1", confirmed=True, snapshot=snapshot.id), 15, 7)
     assert markers(doomed.disk("web-1")) == kept
     check(doomed, runs=True)
 

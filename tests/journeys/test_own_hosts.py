@@ -193,7 +193,7 @@ def _foreign(disk: Path) -> str:
 def _content(disk: Path) -> str:
     raw = disk.with_suffix(".look")
     try:
-        run("qemu-img", "convert", "-O", "raw", disk, raw, timeout=120)
+        run("qemu-img", "convert", "-U", "-O", "raw", disk, raw, timeout=120)  # a machine whose start-up failed is kept, and holds it
         with raw.open("rb") as file:
             return file_digest(file, "sha256").hexdigest()
     finally:

@@ -13,6 +13,8 @@ from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import InvalidInput, Problem
 from fleet_tui.backend.identity import Permission
+from fleet_tui.backend.instances import fields, network_fields, template_fields
+from fleet_tui.backend.instances.action_kinds import KINDS
 from fleet_tui.backend.text import SECRET_NAME, clean
 
 MASK = "••••"
@@ -21,6 +23,8 @@ _PRIVATE_KEY = "PRIVATE KEY-----"
 """In whatever field it was pasted."""
 _KEPT = 500
 """Characters of one parameter that the audit keeps."""
+_OPEN = frozenset({"settings", "changes", "values", "parameters"})
+"""Fields that hold others by name, whichever the caller wrote."""
 _NAMES = ("target", "label", "id", "name", "path")
 """Fields that say what a request is about, the first one counts."""
 
@@ -99,8 +103,18 @@ def _masked(value: Any) -> Any:
 
 
 def _entry(key: str, item: Any, around: Mapping[str, Any]) -> Any:
-    """Masks by the field's own name, and a ``value`` by the ``name`` beside it (environment variables)."""
+    """Masks by the field's own name, a ``value`` by the ``name`` beside it (environment variables), and whatever was written under a name
+    that nothing has: ``pasword`` is refused, and what stands there is one all the same."""
     named = key == "value" and _SECRET.search(str(around.get("name", "")))
     if (named or _SECRET.search(key)) and item not in ("", None, False, True):
         return MASK
+    if key in _OPEN and isinstance(item, dict):
+        return {clean(name, 100): _entry(name, held, item) if name in _known() else MASK for name, held in item.items()}
     return _masked(item)
+
+
+@cache
+def _known() -> frozenset[str]:
+    """Every name there is in such fields."""
+    parameters = (field for kind in KINDS.values() for field in kind.parameters)
+    return frozenset(field.name for field in (*fields.FIELDS, *template_fields.FIELDS, *network_fields.FIELDS, *parameters))

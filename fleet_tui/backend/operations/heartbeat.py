@@ -23,6 +23,11 @@ from fleet_tui.backend.store import Store, database_now, end_transactions_of
 _clock = SystemClock()
 
 
+def life_of(executor_id: str, pid: int) -> str:
+    """One life of an executor, as it is known to others of its database: the next one has the same name, and must not suffer for the last."""
+    return f"{pid} {executor_id}"
+
+
 class Heartbeat:
     """This executor's row among the workers, and the dead ones around it.
 
@@ -61,8 +66,8 @@ class Heartbeat:
             if not self._needed(tx):
                 return ()
         with self._store.write() as tx:
-            dead = tx.scalars(delete(WorkerRow).where(self._is_dead(tx)).returning(WorkerRow.executor_id)).all()
-            end_transactions_of(tx, dead)
+            dead = tx.execute(delete(WorkerRow).where(self._is_dead(tx)).returning(WorkerRow.executor_id, WorkerRow.pid)).all()
+            end_transactions_of(tx, [life_of(executor, pid) for executor, pid in dead])
             alive = select(WorkerRow.executor_id)
             orphans = tx.scalars(
                 update(OperationRow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from fleet_tui.backend.operations.heartbeat import Heartbeat
+from fleet_tui.backend.operations.heartbeat import Heartbeat, life_of
 from fleet_tui.backend.operations.leases import one_claimer
 from fleet_tui.backend.operations.rows import OperationRow, WorkerRow
 from fleet_tui.backend.store import Store
@@ -96,7 +97,7 @@ def test_transactions_of_the_dead_hold_nobody_up(store: Store, database: str) ->
     two = Heartbeat(store, "e-2")
     two.beat()
     operation = running(store, "e-1")
-    hanging = Store(database, name="e-1")
+    hanging = Store(database, name=life_of("e-1", os.getpid()))
     try:
         with pytest.raises(DBAPIError), hanging.write() as tx:
             one_claimer(tx)
@@ -110,6 +111,23 @@ def test_transactions_of_the_dead_hold_nobody_up(store: Store, database: str) ->
             assert tx.scalar(select(OperationRow.priority)) == 0, "and it goes on"
     finally:
         hanging.close()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_the_next_life_of_the_dead_is_left_alone(store: Store, database: str) -> None:
+    """It is being started, and has not said yet that it lives."""
+    Heartbeat(store, "e-1").beat()
+    two = Heartbeat(store, "e-2")
+    two.beat()
+    risen = Store(database, name=life_of("e-1", os.getpid() + 1))
+    try:
+        with risen.write() as tx:
+            tx.execute(text("SELECT 1"))
+            silent_for(store, "e-1", 100)
+            two.reap()
+            tx.execute(text("SELECT 1"))
+    finally:
+        risen.close()
 
 
 def test_only_one_survivor_takes_over(store: Store) -> None:
