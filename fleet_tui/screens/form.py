@@ -92,7 +92,8 @@ class FieldRow(Vertical):
 
     def _applies(self) -> Text:
         open_until = UNTIL_FIRST if self.field.change_class == "P" else APPLIES[self.field.change_class]
-        text = Text(APPLIES["P"] if self.locked and self.field.change_class == "P" else self.locked or open_until)
+        is_fixed = self.field.change_class == "P" and self.locked.startswith("fixed")
+        text = Text(APPLIES["P"] if is_fixed else self.locked or open_until)
         if self._is_short_was:
             text.append(f"  was {plain(typed(self.was)) or 'empty'}", "bold")
         return text

@@ -157,14 +157,14 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         self._ticking.start()
 
     def _show_tab(self, tab: str) -> None:
-        self.tab = tab
+        turned, self.tab = tab != self.tab, tab
         self.set_focus(None)  # else hiding the focused part hands the focus to whatever field comes next
         for name, parts in _PARTS.items():
             self.query_one(f"#{name}").display = tab in parts
         self.set_class(tab == "logs", "-logs")
         self._tabs()
         self.set_focus(self.home())
-        self._load_tab()
+        self._load_tab(turned)
         self.chrome()
 
     def _tabs(self) -> None:
@@ -195,7 +195,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
     def act_tabs_theirs(self) -> None:
         self.form.take_theirs()
 
-    def _load_tab(self) -> None:
+    def _load_tab(self, turned: bool = False) -> None:
         if self.record is None:
             return
         if self.tab == "settings":
@@ -206,7 +206,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
             self.ssl.load()
         elif self.tab == "setup":
             self.setup.aim(self.record)
-            self.setup.load()
+            self.setup.load(anew=turned)  # its template may have been edited meanwhile
         elif self.tab in ("data", "operations") and self._lists_stale:
             self._lists_stale = False
             target, ref = self.record.id, self.ref

@@ -104,8 +104,9 @@ def data(row: InstanceRecord, glyphs: Glyphs, settings: Mapping[str, Any] | None
         [(" DATA DISK", "title")],
         [(f" {'used':<10}", "muted"), (f"{bar(used, 24, glyphs)} {columns.percent(used)}   {columns.size(disk.used_bytes)} of {disk.size_gb} GiB"
                                        if used is not None else _size_alone(row), _heat(used)), *_alert(used, glyphs)],
+        *_growth(row, glyphs),
         [(f" {'may grow':<10}", "muted"), (f"to {disk.size_max_gb} GiB" if disk.size_max_gb > disk.size_gb else "no further", ""),
-         ("   + grows it while it runs" if disk.size_max_gb > disk.size_gb else "   e sets a higher limit", "muted")],
+         (_grow_key(row), "muted")],
         [(f" {'path':<10}", "muted"), (disk.path or "-", "")],
         *([automatic(settings)] if settings is not None else []),
     ]  # fmt: skip
@@ -116,8 +117,33 @@ def data(row: InstanceRecord, glyphs: Glyphs, settings: Mapping[str, Any] | None
     return lines
 
 
+SOON_FULL_D = 60
+"""A disk that would be full earlier, going on as in the last week, is worth a word."""
 WARN, CRITICAL = 0.8, 0.9
 """Parts of a disk from which it is nearly full, and full to all intents (DAT-3)."""
+
+
+def _grow_key(row: InstanceRecord) -> str:
+    if row.data_disk.size_max_gb <= row.data_disk.size_gb:
+        return "   e sets a higher limit"
+    return "   + grows it while it runs" if row.state is InstanceState.RUNNING else "   e sets its size for the next provision"
+
+
+def _growth(row: InstanceRecord, glyphs: Glyphs) -> list[Line]:
+    """Which way it went in the last week, and when it would be full if it went on like that (DAT-4)."""
+    disk = row.data_disk
+    if disk.grown_bytes is None or not disk.grown_days or disk.used_bytes is None:
+        return []
+    span = f"in {disk.grown_days} day{'s' * (disk.grown_days != 1)}"
+    if abs(disk.grown_bytes) < disk.size_gb * 1024**3 // 1000:
+        return [[(f" {'growth':<10}", "muted"), (f"steady {span}", "")]]
+    arrow, word = (glyphs.ascending, "more") if disk.grown_bytes > 0 else (glyphs.descending, "less")
+    line: Line = [(f" {'growth':<10}", "muted"), (f"{arrow} {columns.size(abs(disk.grown_bytes))} {word} {span}", "")]
+    left = disk.size_gb * 1024**3 - disk.used_bytes
+    days = left * disk.grown_days // disk.grown_bytes if disk.grown_bytes > 0 else SOON_FULL_D
+    if days < SOON_FULL_D:
+        line.append((f"   at this rate full in {max(0, days)} day{'s' * (days != 1)}", "attention"))
+    return [line]
 
 
 def _heat(used: float | None) -> str:

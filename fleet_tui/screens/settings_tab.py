@@ -12,6 +12,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static, TextArea
 
+from fleet_tui import actions
+from fleet_tui.actions import ACTIONS
 from fleet_tui.backend.errors import FleetError, InvalidInput, WrongState
 from fleet_tui.backend.instances import EditInstance, InstanceRecord, InstanceSettings, ShowSettings
 from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, Field, is_meant
@@ -101,6 +103,8 @@ class SettingsTab(Vertical):
         fields = [f for f in FIELDS if (not f.strategies or self._strategy in f.strategies) and f.name not in hidden and self._of(f, self._strategy)]
         wants_focus = self.wants_focus or self.form.focused_row is not None
         locked = {name: why for name, why in settings.locked.items() if name in BY_NAME and not BY_NAME[name].storages}
+        if why := actions.forbidden(ACTIONS["instance.edit"], self._owner.console.record):  # who may not save is not let type
+            locked = dict.fromkeys((f.name for f in fields), why)
         await self.form.fill(
             fields, settings.values, locked=locked, applied=settings.applied, choices=settings.choices, reasons=settings.reasons, meant=self._means,
         )

@@ -40,7 +40,7 @@ class SetupTab(Vertical):
         super().__init__(id=id)
         self._owner = owner
         self._row: InstanceRecord | None = None
-        self._shown: tuple[str, int, str] | None = None
+        self._shown: tuple[object, ...] | None = None
         self.rendered: RenderedTemplate | None = None
 
     def compose(self) -> ComposeResult:
@@ -72,11 +72,11 @@ class SetupTab(Vertical):
         self._row = row
 
     def load(self, anew: bool = False) -> None:
-        """Ask what would run, when it may be something else than what is shown."""
+        """Ask what would run, when it may be something else than what is shown; an agent's report alone changes nothing of it."""
         row = self._row
-        if row is None or (not anew and self._shown == (row.id, row.version, row.template)):
+        wanted = () if row is None else (row.id, row.version, row.template, row.pending_changes)
+        if row is None or (not anew and self._shown == wanted):
             return
-        wanted = (row.id, row.version, row.template)
 
         def work(session: Any) -> tuple[RenderedTemplate, str]:
             rendered = session.fetch(RenderTemplate(target=row.template, instance=row.id))

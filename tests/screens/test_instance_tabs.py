@@ -414,3 +414,14 @@ def test_no_record_of_the_door_holds_a_key() -> None:
     assert not {"private_key_pem", "private_key"} & set(record.__dataclass_fields__)
     assert json.dumps(sorted(record.__dataclass_fields__)).count("key") == 2  # where it is stored, and the mark of its public half
 
+
+
+async def test_who_may_not_save_is_not_let_type() -> None:
+    session = fleet()
+    session.make_read_only()
+    async with console(session, (160, 48)) as pilot:
+        await to(pilot, "web-20", "right")
+        assert "this console is read-only" in picture(pilot) and not screen(pilot).settings.form.rows["label"].editor.focusable
+        await to(pilot, "web-20", *SSL)
+        rows = screen(pilot).ssl.settings.form.rows
+        assert not any(row.editor.focusable for row in rows.values()) and rows["ssl.private_key_pem"].raw == MARK

@@ -41,14 +41,14 @@ async def paste(pilot: Pilot[int], text: str) -> None:
 def fleet() -> StubSession:
     """One of each strategy, with what can be wrong with it."""
     session = StubSession()
-    disk = i.DataDisk(50, 200, 31 * GIB, "/var/lib/fleet/disks/d-web-20")
+    disk = i.DataDisk(50, 200, 31 * GIB, "/var/lib/fleet/disks/d-web-20", 3 * GIB, 7)
     session.add(
         instance("web-20", network="shop-net", https_strategy="per_instance", url="https://web-20.example.org:8443", data_disk=disk,
                  pending_changes=("template", "ssl.certificate_pem"), certificate_not_after=NOW + timedelta(days=89)),
         instance("web-21", network="local-tls", https_strategy="self_signed"), instance("web-22"),
         instance("web-23", network="world", https_strategy="letsencrypt", public_ip="198.51.100.23"),
         instance("full-1", data_disk=i.DataDisk(100, 200, 94 * GIB, "/d/full-1"), pending_changes=()),
-        instance("old-1", "deprovisioned", machine=None, data_disk=i.DataDisk(100, 200, 61 * GIB, "/d/old-1")),
+        instance("old-1", "deprovisioned", machine=None, data_disk=i.DataDisk(100, 200, 61 * GIB, "/d/old-1", -4 * GIB, 6)),
     )
     session.saved["web-20"] = {
         "template": "web-small", "ssl.certificate_pem": CHAIN, "ssl.private_key_pem": MARK, "data_disk.size_max_gb": 200, "image": "hello-app 1.4.0",

@@ -126,7 +126,7 @@ class Everything:
         template, network = ground.call(ListTemplates())[0], ground.call(ListVirtualNetworks())[0]
         self.homes: list[tuple[str, str, dict[str, Any]]] = [
             *((kind, "", {}) for kind in ("dashboard", "instances", "hosts", "operations", "events")),
-            *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings")),
+            *(("instance", f"instance:{ids['web']}", {"tab": tab}) for tab in ("overview", "settings", "ssl", "data", "setup")),
             ("operation", f"operation:{operations['stuck']}", {}),
             ("templates", "", {}), ("template", f"template:{template.id}", {}), ("vnet", f"virtual-network:{network.id}", {}),
             ("logs", f"instance:{ids['web']}", {}), ("detail", f"instance:{ids['web']}", {"record": record, "title": "web"}),

@@ -26,6 +26,10 @@ class DataDisk:
     size_max_gb: int
     used_bytes: int | None
     path: str
+    grown_bytes: int | None = None
+    """More than ``grown_days`` ago, less when negative; ``None`` until it was measured on two days."""
+    grown_days: int = 0
+    """At most a week."""
 
     @property
     def used_fraction(self) -> float | None:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.orm import Session, defer
 
 from fleet_tui.backend.errors import NotFound
-from fleet_tui.backend.instances import AgentStatus, DataDisk, InstancePage, InstanceRecord, ListInstances, SnapshotRecord
+from fleet_tui.backend.instances import AgentStatus, DataDisk, InstancePage, InstanceRecord, ListInstances, SnapshotRecord, growth
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, SnapshotRow, TemplateRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.states import Health, InstanceState
@@ -142,7 +142,10 @@ def _record(
         id=row.id, label=row.label, kind=row.kind, state=InstanceState(row.state), failed_stage=row.failed_stage,
         failure=row.failure, health=Health(row.health) if row.health else None, health_detail=row.health_detail,
         url=row.url if row.machine else None, private_ip=row.private_ip, public_ip=row.public_ip, host_name=row.host_name, host=row.host,
-        data_disk=DataDisk(settings["data_disk.size_gb"], settings["data_disk.size_max_gb"], row.disk_used_bytes, row.disk_path),
+        data_disk=DataDisk(
+            settings["data_disk.size_gb"], settings["data_disk.size_max_gb"], row.disk_used_bytes, row.disk_path,
+            *(growth.grown(row.disk_days or [], row.disk_used_bytes) or (None, 0)),
+        ),
         pending_changes=tuple(row.pending), template=template, network=network, https_strategy=strategy, image=row.image,
         machine=row.machine, certificate_not_after=row.certificate_not_after, certificate_fingerprint=row.certificate_fingerprint,
         agent=_agent(agent, phases), operation_id=active[0] if active else None, operation=active[1] if active else "",

@@ -132,6 +132,8 @@ class InstanceRow(Base):
     disk_made: Mapped[bool] = mapped_column(Boolean, default=False)
     disk_path: Mapped[str] = mapped_column(Text, default="")
     disk_used_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    disk_days: Mapped[list[list[int]]] = mapped_column(Json, default=list, server_default="[]")
+    """What was used on the last days: see :mod:`growth`."""
     certificate_not_after: Mapped[datetime | None] = mapped_column(Utc)
     certificate_fingerprint: Mapped[str | None] = mapped_column(String(100))
     version: Mapped[int] = mapped_column(Integer, default=1)

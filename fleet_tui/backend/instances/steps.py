@@ -121,7 +121,7 @@ def remove_new_disk(ctx: StepContext) -> Result:
     provider = provider_of(ctx)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        row.disk_made, row.disk_path, row.disk_used_bytes = False, "", None
+        row.disk_made, row.disk_path, row.disk_used_bytes, row.disk_days = False, "", None, []
         disk_id = row.disk_id
     provider.delete_disk(disk_id)
     ctx.say("removed the data disk this run had made")

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.instances import certified
+from fleet_tui.backend.instances import certified, growth
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.states import Health, InstanceState
@@ -37,6 +37,10 @@ class Watch:
             return
         if change.disk:
             row.disk_used_bytes = agent.disk_used_bytes
+            if agent.disk_used_bytes is not None:
+                days = growth.noted(row.disk_days or [], agent.disk_used_bytes, self._drivers.clock.now())
+                if days is not row.disk_days:
+                    row.disk_days = [list(entry) for entry in days]
         if change.facts:
             _take_facts(row, agent.facts)
             certified.note(tx, row, agent.facts)

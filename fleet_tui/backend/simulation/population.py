@@ -152,6 +152,7 @@ def _instance(plan: InstancePlan, provider: FakeProvider, registers: Registers, 
         "host_name": history.host_name(plan) if plan.has_machine else None, "url": f"{scheme}://{plan.address}:8080/" if plan.has_machine else None,
         "image": f"{plan.role.application} {plan.version if has_run else plan.role.versions[-1]}", "disk_id": plan.disk, "disk_made": plan.has_disk,
         "disk_path": provider.disk_path(plan.disk) if plan.has_disk else "", "disk_used_bytes": _used(plan) if plan.has_disk else None,
+        "disk_days": _days(plan, now) if plan.has_disk else [],
         "certificate_not_after": its.row["not_after"] if its and its.row else now + timedelta(days=plan.certificate_days) if certified else None,
         "certificate_fingerprint": facts.get("certificate_fingerprint") or fingerprint(plan.disk) if certified else None,
         "version": 2 if changed else 1, "request_id": None,
@@ -166,6 +167,14 @@ def _detail(plan: InstancePlan) -> str:
     if plan.health is Health.AGENT_SILENT:
         return "no word from its agent for 90 s"
     return f"data disk {plan.used * 100:.0f} % full" if plan.health in (Health.DISK_WARNING, Health.DISK_CRITICAL) else ""
+
+
+def _days(plan: InstancePlan, now: datetime) -> list[list[int]]:
+    """A week in which most disks grew a little and some were cleaned up."""
+    rng = random.Random(f"{plan.seed}:growth")
+    a_day = plan.size_gb * GIB * rng.choice((0.0002, 0.001, 0.002, 0.006, 0.012, -0.004))
+    today = int(now.timestamp()) // 86400
+    return [[today - n, max(0, int(_used(plan) - n * a_day))] for n in range(min(7, int(plan.age_days)), -1, -1)]
 
 
 def _used(plan: InstancePlan) -> int:

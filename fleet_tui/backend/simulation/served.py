@@ -15,7 +15,7 @@ from fleet_tui.backend.certificates import made_up, material
 from fleet_tui.backend.certificates.keys import context_of, mark_of
 from fleet_tui.backend.certificates.rows import CertificateRow
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
-from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.simulation.blueprint import GIVEN, ORDERED, InstancePlan
 from fleet_tui.backend.simulation.history import host_name, phases_through
@@ -69,21 +69,28 @@ def has_certificate(plan: InstancePlan) -> bool:
 
 
 def make(plans: Sequence[InstancePlan], now: datetime) -> Mapping[str, Certified]:
-    """By id of the instance. The first of each network show what can be amiss."""
+    """By id of the instance. The first of each network show what can be amiss: of the self-signed ones, the first that is well otherwise."""
     wanted = [plan for plan in plans if has_certificate(plan)]
     special = [plan for plan in wanted if plan.network in (GIVEN, ORDERED)]
-    found, turns = {}, {GIVEN: 0, ORDERED: 0}
-    for plan in [*special, *(plan for plan in wanted if plan not in special)][:WITH_CERTIFICATE]:
-        turn = turns.get(plan.network, 0)
+    others = sorted((plan for plan in wanted if plan not in special), key=lambda plan: not _is_well(plan))
+    found, turns = {}, dict.fromkeys(("", GIVEN, ORDERED), 0)
+    for plan in [*special, *others][:WITH_CERTIFICATE]:
+        turn = turns[plan.network]
         turns[plan.network] = turn + 1
         found[plan.id] = _MAKERS.get(plan.network, _own)(plan, turn, now)
     return found
 
 
 def _own(plan: InstancePlan, turn: int, now: datetime) -> Certified:
-    ends = now + timedelta(days=plan.certificate_days)
-    pem = made_up.issue(plan.seed, (plan.label, host_name(plan), plan.address), now - timedelta(days=plan.age_days), ends).pem
-    return Certified(pem, pem, row=_row(plan, pem, pem, now))
+    ends, names = now + timedelta(days=plan.certificate_days), (plan.label, host_name(plan), plan.address)
+    pem = made_up.issue(plan.seed, names, now - timedelta(days=plan.age_days), ends).pem
+    before = made_up.issue(f"{plan.seed}:before", names, now - timedelta(days=plan.age_days + 300), ends).pem
+    served = before if turn == 0 and _is_well(plan) else pem
+    return Certified(pem, served, row=_row(plan, pem, served, now))
+
+
+def _is_well(plan: InstancePlan) -> bool:
+    return plan.health is Health.OK and not plan.pending and plan.certificate_days > 60
 
 
 def _given(plan: InstancePlan, turn: int, now: datetime) -> Certified:
