@@ -257,8 +257,8 @@ class FleetScreen(CommandLine):
         if not why and action.aims and first is None:
             why = f"no {action.aims} is selected"
         if why:
-            name = f" {self.name_of(first)}" if first is not None else ""
-            self.say(f"{action.title}{name}: {why}", "warning")
+            said = f"{action.title} {self.name_of(first) if first is not None else ''}".strip()
+            self.say(f"{said}: {why}", "warning")
             return
         if action.request is not None:
             from fleet_tui.screens import verbs
@@ -324,7 +324,8 @@ class FleetScreen(CommandLine):
 
     def act_global_menu(self) -> None:
         row = next((row for row in self.rows_aimed_at().values() if row is not None), None)
-        name = f" · {self.name_of(row)}" if row is not None else ""
+        said = self.name_of(row) if row is not None else ""
+        name = f" · {said}" if said else ""
         offers = commands.menu(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap)
         if offers:
             self._offer(f"Actions{name}", offers)

@@ -151,7 +151,7 @@ async def test_secrets_move_after_a_question_and_are_watched_as_an_operation() -
         stub.touch("cloud:aws")
         await eventually(pilot, lambda: "Secrets move to the key: operation o-1. o shows it" in picture(pilot))
         await press(pilot, "R")
-        assert "under way already" in toasts(pilot)
+        assert "Re-wrap secrets: it is under way already" in toasts(pilot)
 
 
 @pytest.mark.parametrize("stub", [StubSession(Role.ADMIN), StubSession(Role.ROOT_ADMIN, read_only=True)], ids=["admin", "read-only"])

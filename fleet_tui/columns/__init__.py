@@ -6,10 +6,9 @@ apply, ``?`` asked but no answer; empty is really empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fleet_tui.backend.events import Event
 from fleet_tui.backend.hosts import HostRecord, PatchRecord
@@ -17,82 +16,18 @@ from fleet_tui.backend.instances import InstanceRecord
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, StepState
 from fleet_tui.backend.operations.states import OperationState
+from fleet_tui.columns.clouds import CERTIFICATES, CLOUD_IMAGES
+from fleet_tui.columns.clouds import certificate_status as certificate_status
+from fleet_tui.columns.spec import ColumnSpec as ColumnSpec
+from fleet_tui.columns.spec import ago as ago
+from fleet_tui.columns.spec import percent as percent
+from fleet_tui.columns.spec import plural as plural
+from fleet_tui.columns.spec import size as size
+from fleet_tui.columns.spec import span as span
+from fleet_tui.columns.spec import took as took
 
 if TYPE_CHECKING:
-    from fleet_tui.backend.certificates import BoardEntry
     from fleet_tui.backend.machines import VmRecord
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSpec:
-    """One column.
-
-    ``text`` gets the row and the present time. ``priority`` 0 is never dropped; higher ones go first when the
-    terminal is narrow. ``fraction`` makes the interface draw a bar before the text.
-    """
-
-    name: str
-    title: str
-    width: int
-    text: Callable[[Any, datetime], str]
-    sort: Callable[[Any], Any] | None = None
-    right: bool = False
-    wide: bool = False
-    """Only shown with wide columns."""
-    priority: int = 0
-    fraction: Callable[[Any], float | None] | None = None
-    grow: bool = False
-    """Takes what width is left."""
-    roomy: int = 0
-    """Cells it takes where there is room; 0 for no more than ``width``."""
-
-
-def ago(then: datetime | None, now: datetime) -> str:
-    """An age: ``now``, ``41s``, ``3m``, ``2h``, ``6d``; ``-`` for never."""
-    return "-" if then is None else span((now - then).total_seconds())
-
-
-def span(seconds: float) -> str:
-    """A length of time in its largest whole unit."""
-    if seconds < 5:
-        return "now"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds)}s"
-
-
-def took(seconds: float | None) -> str:
-    """How long something took, to the precision a person wants: ``0.4 s``, ``12 s``, ``2m 10s``."""
-    if seconds is None:
-        return ""
-    if seconds < 10:
-        return f"{max(0.0, seconds):.1f} s"
-    if seconds < 120:
-        return f"{int(seconds)} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}h {minutes % 60:02}m" if minutes >= 120 else f"{minutes}m {rest:02}s"
-
-
-def size(count: int | None) -> str:
-    """Bytes with a unit: ``14 GiB``."""
-    if count is None:
-        return "?"
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 VM``, ``2 VMs``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def percent(fraction: float | None) -> str:
-    return "?" if fraction is None else f"{fraction * 100:.0f} %"
 
 
 # What a row's state looks like: one of well, moving, attention, failed, off, maintenance.
@@ -193,53 +128,6 @@ def patch_status(row: PatchRecord) -> str:
     if row.superseded_by:
         return "off"
     return "well" if not row.missing_on else "failed" if row.severity == "critical" else "attention"
-
-
-_CERTIFICATE_STATUS = {"expired": "failed", "critical": "failed", "soon": "attention"}
-
-
-def certificate_status(row: BoardEntry) -> str:
-    """``due`` is nothing to look at where it is being renewed."""
-    if (status := _CERTIFICATE_STATUS.get(row.state)) is not None:
-        return status
-    if row.mismatch or row.problem or row.untrusted:
-        return "attention"
-    return "well" if row.state == "well" else "moving" if row.renew_at is not None else "attention"
-
-
-def certificate_says(row: BoardEntry, now: datetime) -> str:
-    """What one wants to know first: what is wrong with it, else when it is renewed."""
-    said = ["serves another than is on record"] if row.mismatch else []
-    if row.problem:
-        said.append(f"not renewed: {row.problem}" + (f"; again {until(row.renew_at, now)}" if row.renew_at else ""))
-    said += ["staging: trusted by nobody"] if row.untrusted else []
-    if not row.problem and row.renew_at is not None:
-        said.append(f"renewed {until(row.renew_at, now)}")
-    return " · ".join(said) or _BY_HAND.get(row.kind) or row.renewal or "by hand"
-
-
-_BY_HAND = {
-    "self_signed": "at a reprovision with other names", "per_instance": "by hand: a new one goes into its settings",
-    "authority": "signs what fleetd serves with",
-}  # fmt: skip
-"""How a certificate becomes a new one that nothing renews by itself."""
-
-
-def until(then: datetime, now: datetime) -> str:
-    """``in 6d``; ``now`` for what is due."""
-    return f"in {span((then - now).total_seconds())}" if (then - now).total_seconds() >= 5 else "now"
-
-
-def days_left(row: BoardEntry, now: datetime) -> str:
-    """Whole days; hours on the last one; of one that has ended, how long ago."""
-    seconds = (row.not_after - now).total_seconds()
-    return f"{span(-seconds)} ago" if seconds <= 0 else span(seconds)
-
-
-STRATEGIES: Mapping[str, str] = {
-    "self_signed": "self-signed", "per_instance": "own", "letsencrypt": "let's encrypt", "authority": "fleet's own", "agent_door": "fleet's own",
-}
-"""Where certificates come from, in a word or two."""
 
 
 def event_status(row: Event) -> str:
@@ -415,28 +303,6 @@ OFFERINGS: tuple[ColumnSpec, ...] = (
     ColumnSpec("vms", "VMS", 5, lambda r, _: str(r.vms), lambda r: -r.vms, right=True),
     ColumnSpec("rules", "RULES", 18, lambda r, _: " ".join(w for w in ("capped" * r.limit_cpu, "ha" * r.ha, r.system_kind) if w) or "-", priority=1),
     ColumnSpec("tags", "TAGS", 16, lambda r, _: " ".join(r.tags), wide=True),
-)
-
-CERTIFICATES: tuple[ColumnSpec, ...] = (
-    ColumnSpec("owner", "CERTIFICATE", 11, lambda r, _: r.owner, lambda r: r.owner.lower(), roomy=20),
-    ColumnSpec("state", "STATE", 8, lambda r, _: r.state, lambda r: (_STATE_ORDER.get(certificate_status(r), 9), r.not_after)),
-    ColumnSpec("left", "LEFT", 7, days_left, lambda r: r.not_after, right=True),
-    ColumnSpec("says", "RENEWAL", 22, certificate_says, lambda r: (r.problem == "", r.renew_at.timestamp() if r.renew_at else float("inf")),
-               grow=True, priority=1, roomy=60),
-    ColumnSpec("kind", "FROM", 21, lambda r, _: STRATEGIES.get(r.kind, r.kind), lambda r: r.kind, priority=2),
-    ColumnSpec("ends", "ENDS", 10, lambda r, _: f"{r.not_after:%Y-%m-%d}", lambda r: r.not_after, priority=3),
-    ColumnSpec("names", "NAMES", 34, lambda r, _: " ".join(r.sans) or "-", lambda r: r.sans or None, priority=4),
-    ColumnSpec("issuer", "ISSUER", 18, lambda r, _: r.issuer or "-", lambda r: r.issuer, priority=5),
-    ColumnSpec("subject", "SUBJECT", 18, lambda r, _: r.subject, lambda r: r.subject, wide=True),
-    ColumnSpec("fingerprint", "FINGERPRINT", 24, lambda r, _: r.fingerprint or "-", wide=True),
-)
-
-CLOUD_IMAGES: tuple[ColumnSpec, ...] = (
-    ColumnSpec("name", "IMAGE", 18, lambda r, _: r.name, lambda r: r.name.lower(), roomy=30),
-    ColumnSpec("zone", "ZONE", 12, lambda r, _: r.zone, lambda r: r.zone.lower()),
-    ColumnSpec("path", "FILE", 30, lambda r, _: r.path, lambda r: r.path, grow=True),
-    ColumnSpec("age", "AGE", 5, lambda r, now: ago(r.created_at, now), lambda r: -r.created_at.timestamp(), right=True, priority=1),
-    ColumnSpec("id", "ID", 14, lambda r, _: r.id, wide=True),
 )
 
 EVENTS: tuple[ColumnSpec, ...] = (
