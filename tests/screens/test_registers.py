@@ -327,8 +327,9 @@ async def test_who_may_not_edit_reads_and_is_told_why_not(tmp_path: Path, role: 
             await template(pilot)
             await press(pilot, "space", "J", "u", "underscore", "a", "ctrl+o")
             assert not front(pilot).holds_edits
-            await press(pilot, "right")
-            assert why in picture(pilot)
+            await press(pilot, "right", "e")
+            assert {row.locked for row in front(pilot).form.rows.values()} == {why}  # type: ignore[attr-defined]
+            assert why in picture(pilot) and not front(pilot).form.focused_row  # type: ignore[attr-defined]
             await press(pilot, "escape", "n", "I", "N")
             await vnet(pilot)
             await press(pilot, "N", "ctrl+o")

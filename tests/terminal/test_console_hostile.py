@@ -89,7 +89,7 @@ THE_REGISTERS: Sequence[Step] = [
     (("/", "loud", "enter"), "/loud"), ("enter", ACTIONS), ("enter", r"does\W+not\W+know\W+the\W+kind"), ("d", "› describe"), (ESC, ACTIONS),
     ("t", "Dry run of"), (ESC, ACTIONS), (("j", "enter"), rf"Setup action: Run tasks(?s:.*){MARK}"), (ESC, ACTIONS), ("u", rf"not saved: actions \({MARK}"),
     ("_", "Delete the action"), (ESC, ACTIONS), ("right", "GENERAL"), ("x", "Actions · broken"), (ESC, "GENERAL"), ("left", ACTIONS),
-    (ESC, "Leave without saving"), ("y", "› templates"), (ESC, "/loud|INSTANCE"),
+    (ESC, "Leave without saving"), ("y", "› instances › templates(?s:.*)/loud"), (ESC, r"(?s)\A(?!.*/loud).*TEMPLATE▲"),
     ((":", "vnets", "enter"), NETWORKS), ("w", NETWORKS), ("w", NETWORKS), ("d", "› describe"), (ESC, NETWORKS), ("x", "Actions · evil"), (ESC, NETWORKS),
     (("j", "enter"), rf"compared|never compared(?s:.*){MARK}"), ("e", "Label: 1 to 63"), ((ESC, "right"), "INSTANCE|no instance is linked"), (ESC, NETWORKS),
 ]  # fmt: skip
