@@ -158,8 +158,10 @@ class SecretEditor(Static, can_focus=True):
             super().__init__()
             self.editor = editor
 
-    def __init__(self, stored: str, classes: str = "editor") -> None:
+    def __init__(self, stored: str, classes: str = "editor", hint: str = "") -> None:
         super().__init__(markup=False, classes=f"{classes} secret")
+        self._hint = hint
+        """Said while there is nothing else to say."""
         self._stored = stored
         """What stands for the one on record; empty where there is none."""
         self._typed = ""
@@ -196,7 +198,10 @@ class SecretEditor(Static, can_focus=True):
         else:
             said = "set" if self._stored else "not set" if self.disabled else ""
         cursor = "▏" if (self.has_focus if has_focus is None else has_focus) else ""
-        self.update(safe(said + cursor))
+        text = safe(said + cursor)
+        if not said and self._hint:
+            text.append(self._hint, "dim")
+        self.update(text)
 
     def on_focus(self) -> None:
         self._paint(True)

@@ -62,7 +62,7 @@ class FieldRow(Vertical):
         if self.field.kind in ("multiline", "pairs"):
             return TextBox(typed(self.base), "editor", self.field.raw)
         if self.field.kind == "secret":
-            return SecretEditor(str(self.base or ""))
+            return SecretEditor(str(self.base or ""), hint=self.field.help if self._hints else "")
         return line_editor(typed(self.base), classes="editor", placeholder=self.field.help if self._hints else "")
 
     def compose(self) -> ComposeResult:
