@@ -109,10 +109,10 @@ def test_a_small_site_shows_everything_a_person_may_meet(yard: Yard, store: Stor
     with store.read() as tx:
         board = certified.board(tx, ListBoard(), drivers)
     assert {"expired", "critical", "soon", "well"} <= {entry.state for entry in board}
-    assert board[0].state == "expired" and sum(entry.mismatch for entry in board) == 1
+    assert board[0].state == "expired" and sum(entry.mismatch for entry in board) == 2
     told = {a.label: a for a in Dashboard(store, yard.feed, yard.lines, yard.clock).summarize(Summarize(rows=10)).attention}
     assert told[board[0].owner].text.startswith("certificate ended 1 day ago") and told[board[0].owner].severity == "failed"
-    assert sum("serves another certificate" in one.text and ":certificates" in one.hint for one in told.values()) == 1
+    assert sum("serves another certificate" in one.text and ":certificates" in one.hint for one in told.values()) == 2
 
 
 def test_a_failed_instance_shows_its_cause_in_its_log_and_its_operation(yard: Yard, store: Store) -> None:
