@@ -241,13 +241,13 @@ def test_without_an_audit_record_nothing_is_done(door: Door, monkeypatch: pytest
 
 
 def test_secrets_do_not_reach_the_audit(door: Door) -> None:
-    settings = {"db_password": "hunter2", "nested": [{"name": "API_TOKEN", "value": "hunter2"}], "note": "plain\x1b[31m"}
+    settings = {"db_password": "hunter2", "nested": [{"name": "API_TOKEN", "value": "hunter2"}], "notes": "plain\x1b[31m", "pasword": "hunter2"}
     with pytest.raises(Busy):
         door.client(with_session=False).call(CreateInstance(label="x", settings=settings))
     kept = door.records()[0].parameters
     assert "hunter2" not in json.dumps(kept)
     assert kept["settings"]["db_password"] == "••••"
-    assert kept["settings"]["note"] == "plain·[31m"
+    assert kept["settings"]["notes"] == "plain·[31m"
 
 
 def test_the_outcome_names_the_operation(door: Door) -> None:
