@@ -62,6 +62,7 @@ async def settled(pilot: Pilot[int]) -> None:
             and app.errands.idle
             and not app.drain_waits
             and all(pump.message_queue_size == 0 for pump in pumps)
+            and not (app.screen._layout_required or app.screen._repaint_required or app.screen._dirty_widgets)  # such as a toast that has just come
         )
 
     await waiting.calm(quiet, 4, what="the console did not settle")
