@@ -390,7 +390,9 @@ async def test_the_map_is_saved_for_its_owner_alone_and_over_nothing_unasked(tmp
     home = Directories(tmp_path, tmp_path, tmp_path)
     app = FleetApp(replace(settings(), directories=home), lambda: stub, StillClock())
     async with console(stub, (100, 30), app) as pilot:
-        await press(pilot, "4", "s", "down", "down", "enter")
+        await press(pilot, "4")
+        await eventually(pilot, lambda: getattr(front(pilot), "space", None), "the map has come")
+        await press(pilot, "s", "down", "down", "enter")
         path = tmp_path / "exports" / "vlans-paris-guest-net-1-2026-11-20.json"
         await eventually(pilot, path.exists)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
