@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from queue import Empty, SimpleQueue
@@ -148,6 +149,8 @@ class InfrastructureStub:
     patches: list[hosts.PatchRecord]
     offerings: list[machines.OfferingRecord]
     forecast: maintenance.ForecastRecord | None
+    touch: Callable[..., None]
+    """Of the session that it is part of: an event about an object."""
 
     def begin_infrastructure(self) -> None:
         self.zones, self.pods, self.clusters, self.patches = [], [], [], []
@@ -155,9 +158,6 @@ class InfrastructureStub:
         self.rooms: tuple[api.ZoneRoom, ...] = ()
         self.echo = Echo()
         self.offerings = [machines.OfferingRecord("of-1", "m2.small", 2, 2000, 4096, False, False, (), "", 3)]
-
-    def touch(self, ref: str, type_: str = "object.changed", text: str = "") -> None:
-        raise NotImplementedError
 
     def console(self, target: str) -> Echo:
         self._vm(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -65,12 +66,11 @@ class NetworksStub:
     physicals: dict[str, n.PhysicalNetworkRecord]
     takings: dict[str, dict[int, n.TakenRecord]]
     presences: dict[str, list[n.PresenceRecord]]
+    touch: Callable[..., None]
+    """Of the session that it is part of: an event about an object."""
 
     def begin_networks(self) -> None:
         self.physicals, self.takings, self.presences = {}, {}, {}
-
-    def touch(self, ref: str, type_: str = "object.changed", text: str = "") -> None:
-        raise NotImplementedError
 
     def put_physical(self, row: n.PhysicalNetworkRecord, *takings: n.TakenRecord) -> None:
         """Put a network, and more that is taken of it; counts and problems follow."""

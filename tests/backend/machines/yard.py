@@ -23,6 +23,7 @@ from fleet_tui.backend.machines.rows import MoveRow, OfferingRow, VmRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
 from fleet_tui.backend.operations.catalogue import OperationCancelled, OperationFacts
 from fleet_tui.backend.store import Store
+from tests.waiting import until
 
 GIB = 1024**3
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -189,7 +190,7 @@ class Hand:
             raise OperationCancelled
 
     def wait(self, predicate: Callable[[], Any], timeout_s: float, interval_s: float = 0.1) -> Any:
-        raise NotImplementedError
+        return until(predicate, timeout_s)
 
     def use(self, wanted: type) -> Any:
         return {Machines: self._fleet.machines}[wanted]
