@@ -17,7 +17,6 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input
 
 from fleet_tui import actions
 from fleet_tui.backend.api import Summary
@@ -32,6 +31,7 @@ from fleet_tui.screens.heading import paint_banner, paint_header
 from fleet_tui.screens.link import FleetChanged, Link
 from fleet_tui.screens.pulse import Pulse
 from fleet_tui.screens.trail import Place, Trail
+from fleet_tui.screens.turns import Turns
 from fleet_tui.settings import styles_directory
 from fleet_tui.widgets import glyphs, safety, themes
 from fleet_tui.widgets.chrome import Banner, Header
@@ -100,6 +100,7 @@ class FleetApp(App[int], inherit_bindings=False):
         self.lost_at: datetime | None = None
         self.trail = Trail()
         self.errands = Errands(self._wake)
+        self.turns = Turns(self, self._give)
         self.pulse = Pulse(self)
         self._places: dict[tuple[str, str], FleetScreen] = {}
         self._link = Link(connect, self)
@@ -328,15 +329,14 @@ class FleetApp(App[int], inherit_bindings=False):
         self._close_messages_no_wait()
 
     async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key):
-            self._hurry()
-        await super().on_event(event)
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self.turns.take(event)
+        else:
+            await super().on_event(event)
 
-    async def _on_key(self, event: events.Key) -> None:
-        """Letters typed ahead went to what had the focus then; the line that they are meant for takes them now, or a slow link loses them."""
-        focused = self.focused
-        if isinstance(focused, Input) and event.character is not None and focused.check_consume_key(event.key, event.character):
-            await focused._on_key(event)
+    async def _give(self, event: events.Event) -> None:
+        self._hurry()
+        await super().on_event(event)
 
     def action_say_how_to_quit(self) -> None:
         self.notify("q goes back, and leaves at the root", markup=False, timeout=3)

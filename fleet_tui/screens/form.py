@@ -180,6 +180,11 @@ class FieldForm(VerticalScroll, can_focus=False):
         self.rows: dict[str, FieldRow] = {}
         self._meant: Callable[[Field, Mapping[str, Any]], bool] | None = None
 
+    def forget(self) -> None:
+        """Show no field until the next `fill`."""
+        self.rows = {}
+        self.remove_children()
+
     async def fill(
         self,
         fields: Iterable[Field],

@@ -114,6 +114,10 @@ class ProfileScreen(SavedForm):
         if ref != self.ref:
             self.sheet, self._complaint = None, ""
             self._wanted_tab = tab or next(iter(self.TABS))
+            if self.is_mounted:  # nothing of the one before is shown, or worked on, under the name of this one
+                self.form.forget()
+                self.begin()
+                self.show_linked(())
         elif tab:
             self._wanted_tab = tab
         super().aim(ref)

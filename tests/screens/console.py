@@ -61,6 +61,7 @@ async def settled(pilot: Pilot[int]) -> None:
             (app.session is not None or app.link_error is not None)
             and app.errands.idle
             and not app.drain_waits
+            and app.turns.idle
             and all(pump.message_queue_size == 0 for pump in pumps)
             and not (app.screen._layout_required or app.screen._repaint_required or app.screen._dirty_widgets)  # such as a toast that has just come
         )

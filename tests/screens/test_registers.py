@@ -19,8 +19,9 @@ from fleet_tui.backend.instances.setup_actions import Seal, opened
 from fleet_tui.screens.template_draft import Draft
 from tests.backend.instances.test_templates import GOOD
 from tests.fleet_stub import NOW
-from tests.screens.console import console, front, picture, press, toasts, type_in
+from tests.screens.console import _send, console, eventually, front, picture, press, settled, toasts, type_in
 from tests.screens.registers import SECRET, RegistersSession, registers
+from tests.screens.test_early import Slow
 
 
 @pytest.fixture
@@ -269,6 +270,27 @@ async def test_a_stale_save_shows_both_values_and_overwrites_nobody(site: Regist
         assert sent(site, p.EditTemplate)[-1].version == 2
         with site.store.read() as tx:
             assert templates.find_template(tx, "web").machine_type == "c7i.large"
+
+
+async def test_nothing_of_the_one_before_is_shown_or_worked_on(site: RegistersSession) -> None:
+    slow = Slow(site, "ShowTemplate")
+    slow.go.set()
+    async with console(slow) as pilot:  # type: ignore[arg-type]
+        await template(pilot)
+        assert "tools" in picture(pilot)
+        await press(pilot, "escape", "escape", "slash")
+        await type_in(pilot, "legacy")
+        await press(pilot, "enter")
+        slow.go.clear()
+        slow.asked.clear()
+        for keys in ("enter", "enter", "space", "ctrl+o"):
+            _send(pilot, keys)
+        await eventually(pilot, slow.asked.is_set)
+        await eventually(pilot, lambda: "templates › t-" in picture(pilot))
+        assert "tools" not in picture(pilot) and not front(pilot).holds_edits
+        slow.go.set()
+        await settled(pilot)
+        assert "templates › legacy" in picture(pilot) and not sent(site, p.EditTemplate)
 
 
 async def test_yours_can_be_saved_over_theirs(site: RegistersSession) -> None:

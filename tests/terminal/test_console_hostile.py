@@ -66,7 +66,7 @@ THE_INSTANCE: Sequence[Step] = [
     ("left", r"(?s)\A(?!.*STEP).*─ log · noisy.*owned"), (("/", "zq7", "enter", "n", "N", "m"), "paused"), ("w", MARK), ("c", "lines copied"), ("f", MARK),
     (ESC, "Overview"), ((ESC, "w"), "Overview"),
     ("left", "OPERATION +TARGET(?s:.*)succeeded"), ("enter", "of 2 steps"), ("K", r"it\W+has\W+ended"), (ESC, "OPERATION +TARGET"),
-    ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", "GENERAL"),
+    ("left", "ACTION +STAGE"), ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", r"SSL(?s:.*)strategy|[Cc]ertificate"), ("left", "GENERAL"),
 ]  # fmt: skip
 THE_LOGS: Sequence[Step] = [
     ("l", "› log"), ("t", MARK), ("t", MARK), ("w", MARK), (("/", "evil", "enter", "n", "N"), "evil"), (ESC, "› log"), ("L", "› log"),
