@@ -353,8 +353,9 @@ class FleetApp(App[int], inherit_bindings=False):
         """None while the first connection is being made."""
         return True if self.session is not None else None if self.link_error is None else False
 
-    def paint_banner(self, banner: Banner) -> None:
-        paint_banner(banner, self.link_error, self.lost_at, self.clock.now(), self.pulse.summary is not None)
+    def paint_banner(self, banner: Banner, refusal: str) -> None:
+        """``refusal`` is said when the link itself is well."""
+        paint_banner(banner, self.link_error, self.lost_at, self.clock.now(), self.pulse.summary is not None, refusal)
 
     def next_theme(self) -> None:
         names = [theme.name for theme in themes.THEMES] + ["ansi-dark", "ansi-light"]

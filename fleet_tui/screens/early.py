@@ -31,6 +31,8 @@ class Early:
         self._screen = screen
         self._waiting: Action | None = None
         self._is_answered = self._is_refused = False
+        self.refusal = ""
+        """Why there is nothing on the screen: said for as long as that is so, for a toast goes and would leave it empty."""
         self._waits = 0
         """Counts them: a timer of an earlier one means nothing."""
 
@@ -40,7 +42,7 @@ class Early:
         screen = self._screen
         if screen.console.session is None or self._is_refused:
             return False
-        return screen.thing is None if screen.THING else not self._is_answered
+        return self.is_empty
 
     def takes(self, action: Action) -> bool:
         """Whether the action is kept for later, or was answered here; else it can be done now."""
@@ -59,9 +61,20 @@ class Early:
             screen.say(f"{action.title}: still loading")
         return bool(lacks_row)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of what the screen is for has come."""
+        return self._screen.thing is None if self._screen.THING else not self._is_answered
+
     def asked(self) -> None:
         """The screen has come up and fetches everything shown."""
         self._is_answered = self._is_refused = False
+        self._well()
+
+    def _well(self) -> None:
+        if self.refusal:
+            self.refusal = ""
+            self._screen.chrome()
 
     def noted(self, then: Callable[[Any], None], failed: Callable[[FleetError], None]) -> tuple[Callable[[Any], None], Callable[[FleetError], None]]:
         """Both ends of a question of the screen: after an answer what waited for it is done; after a refusal nothing waits any more."""
@@ -70,6 +83,8 @@ class Early:
             if self._screen.children:  # the console may be ending: then there is nothing left to paint on
                 then(found)
                 self._is_answered = True
+                if not self.is_empty:
+                    self._well()
                 self._go_on()
 
         def refused(error: FleetError) -> None:

@@ -114,9 +114,13 @@ class FleetScreen(CommandLine):
         self.ask(lambda session: session.fetch(request), then, failed, group)
 
     def failed(self, error: FleetError) -> None:
-        """A question was refused. A lost link is the banner's business, not a toast's."""
-        if not self.console.link_error:
-            self.say(self.worded(error), "error")
+        """A question was refused. What leaves the screen empty stays in its banner. A lost link is the console's own business."""
+        if self.console.link_error:
+            return
+        self.say(self.worded(error), "error")
+        if self.early.is_empty:
+            self.early.refusal = f"{error.message} · {error.hint}" if error.hint else error.message
+            self.chrome()
 
     def worded(self, error: FleetError) -> str:
         return f"{error.message} {error.hint}".strip()
@@ -183,7 +187,7 @@ class FleetScreen(CommandLine):
         if not self.is_mounted or not self.query("#header"):
             return
         self.console.paint_header(self.query_one(Header))
-        self.console.paint_banner(self.query_one(Banner))
+        self.console.paint_banner(self.query_one(Banner), self.early.refusal)
         if not self.is_pane:
             chip = self.chip()
             self.query_one(Crumbs).update([self.console.site, *self.crumbs()], [(chip, "moving")] if chip else [])
@@ -330,7 +334,8 @@ class FleetScreen(CommandLine):
         if offers:
             self._offer(f"Actions{name}", offers)
         else:
-            self.say("nothing can be done to what is listed here; enter opens it")
+            nothing = "nothing can be done here: there is nothing to do it to"
+            self.say(nothing if self.early.is_empty else "nothing can be done to what is listed here; enter opens it")
 
     def act_global_palette(self) -> None:
         self._offer("Every action", commands.palette(self.KIND, self.rows_aimed_at(), self.console.record, self.console.keymap))

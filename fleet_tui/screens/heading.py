@@ -36,10 +36,10 @@ def paint_header(header: Header, glyphs: Glyphs, record: SessionRecord | None, s
     )
 
 
-def paint_banner(banner: Banner, error: FleetError | None, lost_at: datetime | None, now: datetime, had_data: bool) -> None:
-    """Only when the daemon does not answer."""
+def paint_banner(banner: Banner, error: FleetError | None, lost_at: datetime | None, now: datetime, had_data: bool, refusal: str) -> None:
+    """When the daemon does not answer; else why there is nothing on the screen, if there is not."""
     if error is None:
-        banner.update("")
+        banner.update(refusal)
     elif had_data and lost_at is not None:
         age = span((now - lost_at).total_seconds())
         banner.update(f"no link since {lost_at:%H:%M:%S} UTC ({age}) · ctrl+r tries now · shown as of then · {error.message}")

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
+from fleet_tui.backend.errors import PermissionDenied
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.instances import SetupAction, templates
 from fleet_tui.backend.instances import profiles as p
@@ -291,6 +292,31 @@ async def test_nothing_of_the_one_before_is_shown_or_worked_on(site: RegistersSe
         slow.go.set()
         await settled(pilot)
         assert "templates › legacy" in picture(pilot) and not sent(site, p.EditTemplate)
+
+
+@pytest.mark.parametrize(("kind", "ref"), [("templates", ""), ("template", "template:web"), ("vnet", "virtual-network:edge")])
+async def test_why_there_is_nothing_to_see_stays(site: RegistersSession, kind: str, ref: str) -> None:
+    """Once the toast has gone, a role that may not read still sees why; and no longer than that is so."""
+    refuses = True
+    answer = site.fetch
+
+    def fetch(request: Any) -> Any:
+        if refuses and isinstance(request, p.ListTemplates | p.ShowTemplate | p.ShowVirtualNetwork):
+            raise PermissionDenied("mona is monitor here and may not call that", hint="it takes the role operator")
+        return answer(request)
+
+    site.fetch = fetch  # type: ignore[method-assign]
+    async with console(site) as pilot:
+        pilot.app.open(kind, ref)  # type: ignore[attr-defined]
+        await settled(pilot)
+        pilot.app.clear_notifications()
+        await press(pilot, "e", "x", "ctrl+o")
+        pilot.app.clear_notifications()
+        await settled(pilot)
+        assert "✗ mona is monitor here and may not call that · it takes the role operator" in picture(pilot)
+        refuses = False
+        await press(pilot, "ctrl+r")
+        assert "mona" not in picture(pilot) and ("TEMPLATE▲" in picture(pilot) or "›" in picture(pilot))
 
 
 async def test_yours_can_be_saved_over_theirs(site: RegistersSession) -> None:

@@ -36,6 +36,7 @@ PASTE = "\x1b[200~{}\x1b[201~".format
 DISARM = "import re; from fleet_tui.backend import text; text._UNSAFE = re.compile('(?!)'); "
 """Takes the console's cleaning away: `clean`, and with it `plain` and the filter."""
 
+NOTES = r"Notes +now *\n +"
 ROWS = r"[^\n]*\n[^\n]*\n *› "
 """After the name of a list: there are rows, and the cursor is on one. Before that a key is told that the list is still loading."""
 BOARD = r"\A[^┌]*ATTENTION[^┌]*INSTANCE[^┌]*agent log · all[^┌]*\Z"
@@ -66,7 +67,7 @@ THE_INSTANCE: Sequence[Step] = [
     ("left", r"(?s)\A(?!.*STEP).*─ log · noisy.*owned"), (("/", "zq7", "enter", "n", "N", "m"), "paused"), ("w", MARK), ("c", "lines copied"), ("f", MARK),
     (ESC, "Overview"), ((ESC, "w"), "Overview"),
     ("left", "OPERATION +TARGET(?s:.*)succeeded"), ("enter", "of 2 steps"), ("K", r"it\W+has\W+ended"), (ESC, "OPERATION +TARGET"),
-    ("left", "ACTION +STAGE"), ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", r"SSL(?s:.*)strategy|[Cc]ertificate"), ("left", "GENERAL"),
+    ("left", "ACTION +STAGE"), ("left", "SNAPSHOT +AGE"), ("y", "› raw"), (ESC, "SNAPSHOT +AGE"), ("left", "plain HTTP only"), ("left", "GENERAL"),
 ]  # fmt: skip
 THE_LOGS: Sequence[Step] = [
     ("l", "› log"), ("t", MARK), ("t", MARK), ("w", MARK), (("/", "evil", "enter", "n", "N"), "evil"), (ESC, "› log"), ("L", "› log"),
@@ -156,10 +157,10 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
     site, taken = poisoned
     with console(site, size=size) as terminal:
         walk(terminal, *THE_BOARD, *THE_LIST, *(THE_DIALOGS if size[0] == 80 else [(ESC, BACK)]), *THE_INSTANCE)
-        walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), f"Notes +(?:{MARK}|theirs)"), ("zz", "zz"))
+        walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), rf"{NOTES}(?:{MARK}|theirs)"), ("zz", "zz"))
         _save_behind_its_back(site)
-        walk(terminal, ("\x0f", "somebody else"), ("\x14", r"(?s)\A(?!.*they saved).*Notes +theirs"))
-        walk(terminal, (("\x1b[18~", "\x03"), "Notes +theirs"), (ESC, BACK))  # all of the field, to the clipboard
+        walk(terminal, ("\x0f", "somebody else"), ("\x14", rf"(?s)\A(?!.*they saved).*{NOTES}theirs"))
+        walk(terminal, (("\x1b[18~", "\x03"), rf"{NOTES}theirs"), (ESC, BACK))  # all of the field, to the clipboard
         walk(terminal, *THE_LOGS, *THE_REST)
         taken.report([*(text.encode("utf-8", "replace").decode() for text in LINES.values())])
         taken.report([f"{MARK}é last"] * 12)
