@@ -310,7 +310,7 @@ async def test_why_there_is_nothing_to_see_stays(site: RegistersSession, kind: s
         pilot.app.open(kind, ref)  # type: ignore[attr-defined]
         await settled(pilot)
         pilot.app.clear_notifications()
-        await press(pilot, "e", "x", "ctrl+o")
+        await press(pilot, "e", "ctrl+o")
         pilot.app.clear_notifications()
         await settled(pilot)
         assert "✗ mona is monitor here and may not call that · it takes the role operator" in picture(pilot)
