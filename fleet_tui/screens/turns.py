@@ -45,7 +45,10 @@ class Turns:
     async def _go_on(self) -> None:
         while self._waiting and not self._is_taken:
             event = self._waiting.popleft()
-            target = self._app.focused or self._app.screen
+            stack = self._app.screen_stack
+            if not stack:  # the console ends
+                return
+            target = stack[-1].focused or stack[-1]
             is_text = isinstance(event, events.Key) and event.character is not None and target.check_consume_key(event.key, event.character)
             await self._give(event)
             if not is_text:  # a letter of a line leads nowhere, and a pasted text has many
@@ -70,7 +73,7 @@ class Turns:
         if turn != self._turn:
             return
         if more:  # a screen may ask the application for the focus, and the application may tell the screen to come up first
-            self._hop(turn, [self._app.screen, self._app], more - 1)
+            self._hop(turn, [*self._app.screen_stack[-1:], self._app], more - 1)
         else:
             self._app.call_next(self._end, turn)
 
