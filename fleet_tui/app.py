@@ -32,7 +32,7 @@ from fleet_tui.screens.link import FleetChanged, Link
 from fleet_tui.screens.pulse import Pulse
 from fleet_tui.screens.trail import Place, Trail
 from fleet_tui.screens.turns import Turns
-from fleet_tui.settings import styles_directory
+from fleet_tui.stylesheets import PARTS, PARTS_OF_PANE, stylesheets
 from fleet_tui.widgets import glyphs, safety, themes
 from fleet_tui.widgets.chrome import Banner, Header
 from fleet_tui.widgets.timers import once
@@ -52,21 +52,11 @@ PLACES = {
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 
-PARTS = ("dashboard", "work", "forms", "dialogs", "hosts", "vlans", "maintenance", "profiles", "cloud")
-"""Stylesheets of the screens. A later one counts for more."""
-PARTS_OF_PANE = {"dashboard": "dashboard", "hosts": "hosts", "maintenance": "maintenance", "vlans": "vlans"}
-"""What a pane needs of them; reading all would take longer than painting it."""
 DRAIN_S = 0.125
 _LONGEST_COPY = 100_000
 """Characters of one line that go to the clipboard."""
 STALE_S = 15.0
 """Age from which the header says how old the data is; the banner says it at once."""
-
-
-def stylesheets(*parts: str) -> list[Path]:
-    """The stylesheets, beside the package in a source tree and inside it when installed: what every screen has, and of the rest ``parts``."""
-    folder = styles_directory()
-    return [folder / f"{name}.tcss" for name in ("tokens", "chrome", "frame", *parts) if (folder / f"{name}.tcss").exists()]
 
 
 class FleetApp(App[int], inherit_bindings=False):
@@ -163,6 +153,12 @@ class FleetApp(App[int], inherit_bindings=False):
         with self.batch_update():
             self.errands.drain()
         self._hurry(always=True)
+
+    def _end_batch(self) -> None:
+        """Besides the framework's own, which tells the application alone: a screen with something to paint may have been held back."""
+        super()._end_batch()
+        if not self._batch_count and self.screen_stack:
+            self.screen_stack[-1].check_idle()
 
     def _hurry(self, always: bool = False) -> None:
         screen = next(reversed(self.screen_stack), None)  # there is none while the console ends

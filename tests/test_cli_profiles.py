@@ -35,7 +35,7 @@ class Registers:
         self.store = Store(sqlite_url(folder / "fleet.db"))
         self.store.create_all()
         self.asked: list[Any] = []
-        answers: dict[str, Any] = {
+        self.answers: dict[str, Any] = {
             "templates.list": (TEMPLATE,), "templates.show": p.TemplateSheet(TEMPLATE, LINKED, {}, {}), "virtual-networks.list": (NETWORK,),
             "virtual-networks.show": p.VirtualNetworkSheet(NETWORK, LINKED, {}, {}), "blueprints.export": p.BlueprintFile("a: 1\nb: \x1b[31m\n", ("password",)),
             "blueprints.import": p.ImportedBlueprint(TEMPLATE, NETWORK, ("password of the action driver",)),
@@ -46,15 +46,15 @@ class Registers:
         }
         for name in METHODS:
             if name.startswith("templates."):
-                answers.setdefault(name, Done("template web deleted") if name.endswith("delete") else TEMPLATE)
+                self.answers.setdefault(name, Done("template web deleted") if name.endswith("delete") else TEMPLATE)
             elif name.startswith("virtual-networks."):
-                answers.setdefault(name, Done("virtual network net deleted") if name.endswith("delete") else NETWORK)
-        self.door = Door(self.store, folder / "run" / "fleetd.sock", {name: self._noting(answer) for name, answer in answers.items()}).open()
+                self.answers.setdefault(name, Done("virtual network net deleted") if name.endswith("delete") else NETWORK)
+        self.door = Door(self.store, folder / "run" / "fleetd.sock", {name: self._noting(name) for name in self.answers}).open()
 
-    def _noting(self, answer: Any) -> Any:
+    def _noting(self, name: str) -> Any:
         def handle(_caller: Any, request: Any) -> Any:
             self.asked.append(request)
-            return answer
+            return self.answers[name]
 
         return handle
 
@@ -150,6 +150,15 @@ def test_a_blueprint_goes_out_as_it_is_and_what_it_lacks_is_said_beside_it(regis
     assert out == "template web; 2 instances wait for a reprovision and virtual network net; 1 instance waits for a reprovision taken in\n"
     assert "to be entered before a provision: password of the action driver" in err
     assert run(capsys, "template", "import", str(tmp_path / "none.yaml"))[0] == 2
+
+
+def test_a_blueprint_is_neither_cut_nor_changed_on_its_way_to_a_file(
+    registers: Registers, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"a: {'x' * 9000}\nb: \t\u200bé\u202e\n"
+    monkeypatch.setitem(registers.answers, "blueprints.export", p.BlueprintFile(text, ()))
+    assert main(("template", "export", "web")) == 0
+    assert capfdbinary.readouterr().out == text.encode()
 
 
 def test_a_dry_run_of_actions_is_told_stage_by_stage(registers: Registers, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from fleet_tui.app import stylesheets
+from fleet_tui.stylesheets import stylesheets
 from fleet_tui.widgets import safety, themes
 from fleet_tui.widgets.log_view import Entry, LogView
 

@@ -9,9 +9,9 @@ import os
 from textual.app import App, ComposeResult
 
 from bench.programs.fleet import NOW, fuller, instance
-from fleet_tui.app import stylesheets
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.screens import tables
+from fleet_tui.stylesheets import stylesheets
 from fleet_tui.widgets import safety, themes
 from fleet_tui.widgets.glyphs import UNICODE
 from fleet_tui.widgets.resource_table import ResourceTable

@@ -28,7 +28,14 @@ def show(context: Context) -> int:
         context.out.json(record)
     else:
         context.out.lines(context.out.cell(line) for line in lines_of(record, datetime.now(timezone.utc)))
-    return MISSING_EXIT if given.test and (record.refusals or record.mismatch) else 0
+    return MISSING_EXIT if given.test and _is_wrong(record, datetime.now(timezone.utc)) else 0
+
+
+def _is_wrong(record: i.SslRecord, now: datetime) -> bool:
+    """Whether clients are, or will be, without a certificate that holds."""
+    expired = record.in_use is not None and record.in_use.not_after <= now
+    unserved = record.served is not None and bool(record.served.problem)
+    return bool(record.refusals) or record.mismatch or expired or unserved
 
 
 def lines_of(record: i.SslRecord, now: datetime) -> list[str]:

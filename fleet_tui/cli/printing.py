@@ -6,6 +6,7 @@ is harmless by itself.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import unicodedata
@@ -15,8 +16,10 @@ from typing import Any
 
 from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.text import clean
+from fleet_tui.backend.text import LINE_LIMIT, clean
 from fleet_tui.columns import ColumnSpec
+
+_CONTROLS = {code: "·" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r\x85"}
 
 
 class Printer:
@@ -78,9 +81,22 @@ class Printer:
         """A finished line; what is foreign in it was cleaned by :meth:`cell`."""
         sys.stdout.write(text + "\n")
 
-    def cell(self, value: str) -> str:
+    def file(self, text: str) -> None:
+        """A text of YAML to be kept in a file: to the letter, in UTF-8, but for control characters, which YAML has none of; on a terminal cleaned."""
+        if sys.stdout.isatty():
+            self.lines(self.cell(line, max(len(line), 1)) for line in text.splitlines())
+            return
+        text = text.translate(_CONTROLS)
+        sys.stdout.flush()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.buffer.write(text.encode())
+            sys.stdout.buffer.flush()
+        else:
+            sys.stdout.write(text)
+
+    def cell(self, value: str, limit: int = LINE_LIMIT) -> str:
         """Foreign text as it may stand in a table: one line, nothing in it but characters this terminal can show."""
-        text = clean(value)
+        text = clean(value, limit)
         if self._ascii:
             return text.replace("⟳", "*").encode("ascii", "replace").decode("ascii")
         encoding = sys.stdout.encoding or "utf-8"

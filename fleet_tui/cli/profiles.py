@@ -154,8 +154,7 @@ def export_blueprint(context: Context) -> int:
     if context.wants_json:
         context.out.json(found)
         return 0
-    for line in found.text.splitlines():
-        context.out.line(context.out.cell(line))
+    context.out.file(found.text)
     for name in found.omitted:
         context.say(f"fleet: not in the file, because it is secret: {name}")
     return 0

@@ -78,18 +78,25 @@ def open_form(screen: FleetScreen, template: str, action: SetupAction, is_old: b
     if kind.stage is None:
         fields.append(Field(STAGE, "Stage", "", "choice", "R", action.stage, choices=STAGES))
     fields += [Field(ENABLED, "Run it", "", "bool", "R", action.enabled), *(replace(field, group="") for field in editors)]
+    shown = {field.name: parse(field, begun[field.name])[0] for field in editors if field.kind == "multiline" and field.name in action.parameters}
     made: list[SetupAction] = []
 
+    def drafted(typed: Mapping[str, Any]) -> SetupAction:
+        """What was not touched stays to the letter, also what an editor shows otherwise, such as tabs."""
+        found = _action(kind, action, typed)
+        same = {name: action.parameters[name] for name, text in shown.items() if typed.get(name) == text}
+        return replace(found, parameters={**found.parameters, **same})
+
     def make(typed: Mapping[str, Any]) -> RenderTemplate:
-        made[:] = [_action(kind, action, profile_fields.read_files(typed))]
+        made[:] = [drafted(profile_fields.read_files(typed))]
         return RenderTemplate(template, setup_actions=(made[0],))
 
     def preview(typed: Mapping[str, Any]) -> RenderTemplate | None:
-        drafted = _action(kind, action, typed)
+        found = drafted(typed)
         for field in kind.parameters:
-            if typed.get(f"{profile_fields.FILE}{field.name}") or not _is_well(field, drafted.parameters.get(field.name)):
+            if typed.get(f"{profile_fields.FILE}{field.name}") or not _is_well(field, found.parameters.get(field.name)):
                 return None
-        return RenderTemplate(template, setup_actions=(drafted,))
+        return RenderTemplate(template, setup_actions=(found,))
 
     stage = f" · runs {kind.stage}" if kind.stage else ""
     form = Form(

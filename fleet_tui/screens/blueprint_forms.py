@@ -52,7 +52,7 @@ def _save(screen: FleetScreen, path: Path, found: p.BlueprintFile, over: bool = 
         dialogs.confirm(screen.app, question, lambda answer: _save(screen, path, found, True) if answer.yes else None)
 
     left_out = f" · not in it: {', '.join(found.omitted)}" if found.omitted else ""
-    screen.ask(lambda _session: write(path, found.text, over), lambda _done: screen.say(f"saved to {path}{left_out}"), exists, "save")
+    screen.ask(lambda _session: write(path, found.text, over), lambda _done: screen.say(f"saved to {path}{left_out}"), exists, "export")
 
 
 def import_file(screen: FleetScreen) -> None:

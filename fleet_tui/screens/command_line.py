@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
@@ -26,8 +27,9 @@ def files_like(text: str) -> list[str]:
     """Files and folders of this machine whose name goes on as typed; a folder ends with a slash. What cannot be read offers nothing."""
     head, tail = os.path.split(text)
     try:
-        found = sorted(os.scandir(os.path.expanduser(head) or "."), key=lambda entry: entry.name)
-        matching = [entry for entry in found if entry.name.startswith(tail) and (tail or not entry.name.startswith("."))][:MOST_OFFERED]
+        with os.scandir(os.path.expanduser(head) or ".") as entries:
+            matching = [entry for entry in entries if entry.name.startswith(tail) and (tail or not entry.name.startswith("."))]
+        matching = heapq.nsmallest(MOST_OFFERED, matching, key=lambda entry: entry.name)
         return [os.path.join(head, entry.name) + "/" * entry.is_dir() for entry in matching]
     except (OSError, ValueError):
         return []
@@ -35,6 +37,11 @@ def files_like(text: str) -> list[str]:
 
 class CommandLine(AtOnce):
     """A screen with such a line, and with a place that the focus goes back to from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sought: str | None = None
+        """Begin of a file's name that a thread looks for now."""
 
     @property
     def console(self) -> Console:
@@ -75,8 +82,25 @@ class CommandLine(AtOnce):
     def _complete(self, line: str) -> list[str]:
         prompt = self.query_one(Prompt)
         if prompt.mode == FILE:
-            return files_like(line)
+            self._seek(line)
         return commands.complete(line, self.names(), self.console.record) if prompt.mode == ":" and line else []
+
+    def _seek(self, line: str) -> None:
+        """Look for files on a thread, one look at a time: a folder far away may hang."""
+        if self._sought is not None:
+            return
+        self._sought = line
+
+        def found(names: list[str]) -> None:
+            self._sought = None
+            prompt = self.query_one(Prompt)
+            if prompt.is_open and prompt.mode == FILE:
+                if prompt.text == line:
+                    prompt.offer(names)
+                else:
+                    self._seek(prompt.text)
+
+        self.console.errands.aside(lambda: files_like(line), found)
 
     def names(self) -> Iterable[str]:
         """Names of what is known here, for completion."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.timer import Timer
 
+    from fleet_tui.screens.errands import Errands
     from fleet_tui.screens.frame import FleetScreen
     from fleet_tui.screens.pulse import Pulse
     from fleet_tui.session import Session
@@ -31,6 +32,7 @@ class Console(Protocol):
     record: SessionRecord | None
     link_error: FleetError | None
     pulse: Pulse
+    errands: Errands
 
     @property
     def keymap(self) -> Mapping[str, str]: ...

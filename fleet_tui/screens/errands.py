@@ -69,6 +69,13 @@ class Errands:
                 threading.Thread(target=self._serve, name=f"errands-{self._threads}", daemon=True).start()
         self._queue.put(Errand(group, number, work, then, failed))
 
+    def aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Do ``work`` on a thread of its own, for it may hang, as a folder far away does, and then nothing asked of the daemon waits for it."""
+        errand = Errand("", 0, work, then, _raise)
+        with self._lock:
+            self._under_way += 1
+        threading.Thread(target=self._do, args=(errand,), name="aside", daemon=True).start()
+
     def bring(self, paint: Callable[[], None]) -> None:
         """From any thread: have ``paint`` called by the next drain."""
         with self._lock:
@@ -93,15 +100,18 @@ class Errands:
             errand = self._queue.get()
             if self._is_stale(errand):
                 self._done(lambda: None)
-                continue
-            try:
-                errand.result = errand.work()
-            except FleetError as error:
-                errand.error = error
-            except BaseException as bug:
-                self._done(partial(_raise, bug))
-                continue
-            self._done(partial(self._deliver, errand))
+            else:
+                self._do(errand)
+
+    def _do(self, errand: Errand) -> None:
+        try:
+            errand.result = errand.work()
+        except FleetError as error:
+            errand.error = error
+        except BaseException as bug:
+            self._done(partial(_raise, bug))
+            return
+        self._done(partial(self._deliver, errand))
 
     def _is_stale(self, errand: Errand) -> bool:
         return bool(errand.group) and self._latest.get(errand.group) != errand.number

@@ -291,6 +291,7 @@ class FleetScreen(CommandLine):
         if ref != self.ref:
             self.ref = ref
             self.is_loaded = False
+            self.early.forget()  # what was pressed for the one before is not done to this one
 
     def copy(self, text: str, what: str) -> None:
         """To the clipboard of the person's own terminal, however far away that is (OSC 52)."""

@@ -47,6 +47,8 @@ class ProfileScreen(SavedForm):
         self._hints: dict[str, str] = {}
         self._enters = False
         """Whether the person asked to edit before there were fields."""
+        self._typed: dict[str, Any] = {}
+        """What was typed while a save was on its way, until the fields show what is on record."""
 
     def status_lines(self) -> list[Line]:
         """What matters first of what is on record."""
@@ -113,6 +115,7 @@ class ProfileScreen(SavedForm):
         self._enters = edit
         if ref != self.ref:
             self.sheet, self._complaint = None, ""
+            self._saving, self._was_saved, self._typed = None, False, {}
             self._wanted_tab = tab or next(iter(self.TABS))
             if self.is_mounted:  # nothing of the one before is shown, or worked on, under the name of this one
                 self.form.forget()
@@ -210,12 +213,13 @@ class ProfileScreen(SavedForm):
         if sheet.record.id:
             self.ref = f"{self.ref.partition(':')[0]}:{sheet.record.id}"
         if self._was_saved:
-            self._was_saved = False
+            self._typed = self.typed_since()
+            self._was_saved, self._saving = False, None
             self.say(saved_words(self.NOUN, sheet))
         self._complaint = ""
         self.begin()
         self.show_linked(sheet.linked)
-        self.run_worker(self._fill(first), exclusive=True)
+        self.run_worker(self._fill(sheet, first), exclusive=True)
 
     def _why(self, row: LinkedInstance) -> str:
         """Why it waits, without saying on each line what the screen is about."""
@@ -224,9 +228,8 @@ class ProfileScreen(SavedForm):
     def show_linked(self, linked: Sequence[LinkedInstance]) -> None:
         self.query_one("#instances", ResourceTable).set_rows([(f"instance:{row.id}", row) for row in linked])
 
-    async def _fill(self, first: bool) -> None:
-        """Show what is on record. In a session that may not edit, every field is locked and says why."""
-        sheet = self.sheet
+    async def _fill(self, sheet: Any, first: bool) -> None:
+        """Show what is on record, and over it what was typed meanwhile. In a session that may not edit, every field is locked and says why."""
         fields, values = profile_fields.all_shown(self.FIELDS, {**sheet.record.values, "label": sheet.record.label})
         why = actions.forbidden(ACTIONS[f"{self.AIMS}.edit"], self.console.record)
         locked = dict.fromkeys((field.name for field in fields), why) if why else dict.fromkeys(sheet.locked, FIXED)
@@ -236,6 +239,9 @@ class ProfileScreen(SavedForm):
         focused = self.form.focused_row.field.name if self.form.focused_row is not None else ""
         with self.app.batch_update():
             await self.form.fill(fields, values, locked=locked, choices=profile_fields.choices(sheet.choices))
+            for name in self._typed.keys() & self.form.rows.keys() - locked.keys():
+                self.form.rows[name].put(self._typed[name])
+            self._typed = {}
             self._relevant()
         if self.tab == "settings" and focused in self.form.rows:
             self.form.rows[focused].editor.focus()

@@ -54,7 +54,7 @@ def delete(screen: FleetScreen, kind: str, row: Any) -> None:
 
     def gone(reply: Any) -> None:
         screen.say(reply.text)
-        if kind == screen.KIND:
+        if kind == screen.KIND and screen.console.screen is screen:
             screen.console.back()
 
     screen.fetch(_SHOW[kind](row.id), looked, "delete")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fleet_tui import actions
 from fleet_tui.actions import ACTIONS
@@ -13,8 +14,20 @@ from fleet_tui.screens import dialogs, profile_fields
 from fleet_tui.screens.form import FieldForm
 from fleet_tui.screens.list_keys import ListScreen
 
+if TYPE_CHECKING:
+    from fleet_tui.session import Session
+
 NAMED = 4
 """Instances named in a sentence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Saving:
+    """A save that is on its way."""
+
+    label: str
+    sent: Mapping[str, Any]
+    """What each field held then."""
 
 
 class SavedForm(ListScreen):
@@ -29,7 +42,8 @@ class SavedForm(ListScreen):
         self.sheet: Any = None
         """What is on record; of a new one, what it starts with."""
         self._complaint = ""
-        self._is_saving = self._was_saved = False
+        self._was_saved = False
+        self._saving: _Saving | None = None
 
     # What a kind says of itself
 
@@ -37,8 +51,8 @@ class SavedForm(ListScreen):
         """The read that fetches the sheet."""
         raise NotImplementedError
 
-    def save_request(self, changes: dict[str, Any]) -> Any:
-        """What a save sends, of the fields that were edited; of a new one, all."""
+    def save_request(self, typed: Mapping[str, Any]) -> Callable[[dict[str, Any]], Any]:
+        """Makes what a save sends of the fields that were edited, of a new one of all. It is called on a thread, and looks at no screen."""
         raise NotImplementedError
 
     def more_edits(self) -> list[str]:
@@ -87,7 +101,10 @@ class SavedForm(ListScreen):
         self.paint()
 
     def act_tabs_save(self) -> None:
-        if self.sheet is None or self._is_saving:
+        if self.sheet is None:
+            return
+        if self.is_saving:
+            self.say("it is being saved")
             return
         if why := actions.forbidden(ACTIONS[f"{self.AIMS}.edit"], self.console.record):
             self.say(f"not saved: {why}", "warning")
@@ -100,21 +117,36 @@ class SavedForm(ListScreen):
         else:
             typed = self.form.values() if self.is_new else self.form.edits()
             edits = {name: value for name, value in typed.items() if self.meant(self.form.rows[name].field)}
-            self._is_saving = True
-            self.ask(lambda session: session.submit(self._request(edits)), self._saved, self._refused, "save")
+            self._saving = saving = _Saving(self.record.label, {name: row.raw for name, row in self.form.rows.items()})
+            known, record, by_name = self.save_request(edits), self.record.values, {field.name: field for field in self.FIELDS}
 
-    def _request(self, edits: dict[str, Any]) -> Any:
-        """On a thread, for it may read a file."""
-        by_name = {field.name: field for field in self.FIELDS}
-        return self.save_request(profile_fields.taken(by_name, profile_fields.read_files(edits), self.record.values))
+            def send(session: Session) -> Any:
+                return session.submit(known(profile_fields.taken(by_name, profile_fields.read_files(edits), record)))
 
-    def _saved(self, row: Any) -> None:
-        self._is_saving, self._was_saved, self._complaint = False, True, ""
+            self.ask(send, lambda row: self._saved(saving, row), lambda error: self._refused(saving, error), "save")
+
+    @property
+    def is_saving(self) -> bool:
+        return self._saving is not None
+
+    def _saved(self, saving: _Saving, row: Any) -> None:
+        if saving is not self._saving:  # the person went on to another one
+            self.say(f"{self.NOUN} {row.label} saved")
+            return
+        self._was_saved, self._complaint = True, ""
         self.ref = f"{self.ref.partition(':')[0]}:{row.id}"
         self.load()
 
-    def _refused(self, error: FleetError) -> None:
-        self._is_saving = False
+    def typed_since(self) -> dict[str, Any]:
+        """What was typed into fields after the save was sent: it stays."""
+        sent = self._saving.sent if self._saving is not None else {}
+        return {name: row.raw for name, row in self.form.rows.items() if name in sent and not row.locked and row.raw != sent[name]}
+
+    def _refused(self, saving: _Saving, error: FleetError) -> None:
+        if saving is not self._saving:
+            self.say(f"{self.NOUN} {saving.label} was not saved: {self.worded(error)}", "error")
+            return
+        self._saving = None
         if isinstance(error, WrongState) and "fields" in error.details:
             self.fetch(self.show_request(self.record.id), self._compare, "sheet")
             return
@@ -189,6 +221,7 @@ class SavedForm(ListScreen):
                     row.put(row.base)
                 self.begin()
                 self.sheet, self.is_loaded = None, False
+                self._saving, self._was_saved = None, False
                 then()
 
         dialogs.confirm(self.app, dialogs.Question("Leave without saving?", "Discard", said, refuse="Stay"), answered)

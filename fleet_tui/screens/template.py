@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from textual.app import ComposeResult
@@ -56,10 +56,15 @@ class TemplateScreen(ProfileScreen):
     def show_request(self, target: str) -> ShowTemplate:
         return ShowTemplate(target)
 
-    def save_request(self, changes: dict[str, Any]) -> CreateTemplate | EditTemplate:
-        if self.is_new:
-            return CreateTemplate(changes.pop("label", ""), changes, self.draft.actions)
-        return EditTemplate(self.record.id, self.record.version, changes, self.draft.actions if self.draft.is_edited else None)
+    def save_request(self, typed: Mapping[str, Any]) -> Callable[[dict[str, Any]], CreateTemplate | EditTemplate]:
+        record, actions = self.record, self.draft.actions if self.is_new or self.draft.is_edited else None
+
+        def request(changes: dict[str, Any]) -> CreateTemplate | EditTemplate:
+            if record.id:
+                return EditTemplate(record.id, record.version, changes, actions)
+            return CreateTemplate(changes.pop("label", ""), changes, actions or ())
+
+        return request
 
     def begin(self) -> None:
         self.draft.begin(self.record.setup_actions if self.record is not None else ())
@@ -119,7 +124,27 @@ class TemplateScreen(ProfileScreen):
             super().open_row(kind, row)
 
     def _open_action(self, action: SetupAction, key: str = "") -> None:
-        action_form.open_form(self, self.record.id, action, bool(key), lambda made: self._edited(self.draft.put(made, key)))
+        if self.record is None or self._is_busy():
+            return
+
+        def made(edited: SetupAction) -> None:
+            if not key or self._is_still(key, action):
+                self._edited(self.draft.put(edited, key))
+
+        action_form.open_form(self, self.record.id, action, bool(key), made)
+
+    def _is_busy(self) -> bool:
+        """What is changed while a save is on its way would be gone when its answer comes."""
+        if self.is_saving:
+            self.say("the template is being saved; press it again once it is")
+        return self.is_saving
+
+    def _is_still(self, key: str, action: SetupAction) -> bool:
+        """Whether the action that a dialog was about is there as it was then; what somebody else changed meanwhile is not written over."""
+        if self.draft.get(key) == action:
+            return True
+        self.say(f"{action.name}: somebody else changed it meanwhile; look at it, then do it again", "warning")
+        return False
 
     def act_setup_add(self, row: Any) -> None:
         items = [dialogs.Item(kind.name, kind.title, "", kind.help) for kind in KINDS.values()]
@@ -132,8 +157,9 @@ class TemplateScreen(ProfileScreen):
         dialogs.choose(self.app, "Add a setup action that", items, chosen)
 
     def act_setup_toggle(self, row: Drafted) -> None:
-        self.draft.toggle(row.key)
-        self._edited(row.key)
+        if not self._is_busy():
+            self.draft.toggle(row.key)
+            self._edited(row.key)
 
     def act_setup_later(self, row: Drafted) -> None:
         self._move(row, 1)
@@ -142,17 +168,20 @@ class TemplateScreen(ProfileScreen):
         self._move(row, -1)
 
     def _move(self, row: Drafted, by: int) -> None:
+        if self._is_busy():
+            return
         if self.draft.move(row.key, by):
             self._edited(row.key)
         else:
             self.say(f"{row.action.name} is the {'last' if by > 0 else 'first'} of stage {row.action.stage}")
 
     def act_setup_duplicate(self, row: Drafted) -> None:
-        self._edited(self.draft.duplicate(row.key))
+        if not self._is_busy():
+            self._edited(self.draft.duplicate(row.key))
 
     def act_setup_delete(self, row: Drafted) -> None:
         def answered(answer: dialogs.Answer) -> None:
-            if answer.yes:
+            if answer.yes and self._is_still(row.key, row.action) and not self._is_busy():
                 self.draft.remove(row.key)
                 self._edited()
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet_tui.backend.instances import SetupAction
-from fleet_tui.backend.instances.action_kinds import KINDS, STAGES, ActionKind
+from fleet_tui.backend.instances.action_kinds import KINDS, STAGES, ActionKind, secret_places
+from fleet_tui.backend.instances.fields import Field
 from fleet_tui.backend.instances.profiles import KEPT
 
 _TASK = re.compile(r"^- +name: *(.+)$", re.MULTILINE)
@@ -41,12 +42,15 @@ class Draft:
     """The list. Nothing in it is sent before the person saves; everything else on the template is none of its business."""
 
     def __init__(self) -> None:
+        self._made = 0
         self.begin(())
 
     def begin(self, actions: Sequence[SetupAction]) -> None:
-        """Take what is on record; edits are gone."""
-        self._made = len(actions)
-        self._base = {str(n): action for n, action in enumerate(actions)}
+        """Take what is on record; edits are gone. An action that was there before keeps its key, wherever it stands now."""
+        self._base = {}
+        for action in actions:
+            copy = next(n for n in range(1, len(actions) + 1) if f"{action.id}/{n}" not in self._base)
+            self._base[f"{action.id}/{copy}"] = action
         self._keys = list(self._base)
         self._now = dict(self._base)
         self._wrong: dict[str, str] = {}
@@ -83,11 +87,16 @@ class Draft:
         kept = [key for key in self._base if key in self._now]
         return [*said, "another order"] if [key for key in self._keys if key in self._base] != kept else said
 
+    def get(self, key: str) -> SetupAction | None:
+        """As it stands now; ``None`` for one that is gone."""
+        return self._now.get(key)
+
     def put(self, action: SetupAction, key: str = "") -> str:
-        """Change one, or add one at the end; gives its key."""
-        key = key or self._new()
-        if key not in self._now:
-            self._keys.append(key)
+        """Change one that is there, or add one at the end; gives its key."""
+        if not key:
+            self._keys.append(key := self._new())
+        elif key not in self._now:
+            raise KeyError(key)
         self._now[key] = action
         self._wrong.pop(key, None)
         return key
@@ -152,11 +161,24 @@ def what(action: SetupAction) -> str:
     kind = kind_of(action)
     if kind is None:
         return "this program does not know its kind"
-    parts = [said for field in kind.parameters if (said := _word(field.name, field.title, action.parameters.get(field.name)))]
+    masked = _masked(action)
+    parts = [said for field in kind.parameters if (said := _word(field, masked.get(field.name)))]
     return " · ".join(parts)[:_LONGEST]
 
 
-def _word(name: str, title: str, value: Any) -> str:
+def _masked(action: SetupAction) -> dict[str, Any]:
+    """Its parameters with a mask for every secret, also for one that was typed just now."""
+    masked = {name: dict(value) if isinstance(value, Mapping) else value for name, value in action.parameters.items()}
+    for place in list(secret_places(action.kind, action.parameters)):
+        inner = masked
+        for name in place[:-1]:
+            inner = inner[name]
+        inner[place[-1]] = KEPT
+    return masked
+
+
+def _word(field: Field, value: Any) -> str:
+    name, title = field.name, field.title
     if isinstance(value, bool):
         return f"{title}: {'yes' if value else 'no'}"
     if name == "tasks":

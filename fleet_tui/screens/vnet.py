@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fleet_tui import columns
@@ -28,12 +29,17 @@ class VnetScreen(ProfileScreen):
     def show_request(self, target: str) -> ShowVirtualNetwork:
         return ShowVirtualNetwork(target)
 
-    def save_request(self, changes: dict[str, Any]) -> CreateVirtualNetwork | EditVirtualNetwork:
-        if self.is_new:
-            return CreateVirtualNetwork(changes.pop("label", ""), changes)
-        return EditVirtualNetwork(self.record.id, self.record.version, {**self._left_behind(changes), **changes})
+    def save_request(self, typed: Mapping[str, Any]) -> Callable[[dict[str, Any]], CreateVirtualNetwork | EditVirtualNetwork]:
+        record, left = self.record, {} if self.is_new else self._left_behind(typed)
 
-    def _left_behind(self, changes: dict[str, Any]) -> dict[str, Any]:
+        def request(changes: dict[str, Any]) -> CreateVirtualNetwork | EditVirtualNetwork:
+            if record.id:
+                return EditVirtualNetwork(record.id, record.version, {**left, **changes})
+            return CreateVirtualNetwork(changes.pop("label", ""), changes)
+
+        return request
+
+    def _left_behind(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Fields that mean nothing any more with what is chosen now go back to what says nothing."""
         values = self.record.values
         found = {

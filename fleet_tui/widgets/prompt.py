@@ -157,8 +157,12 @@ class Prompt(Horizontal):
 
     def _offer(self) -> None:
         """Look up completions of what is typed and show the first few."""
+        self.offer([] if self.complete is None else self.complete(self.text))
+
+    def offer(self, words: Sequence[str]) -> None:
+        """Show completions of what is typed now; for those that were not known at once."""
         self._offered = None
-        self._offers = [] if self.complete is None else [plain(o, 200) for o in self.complete(self.text)][:50]
+        self._offers = [plain(word, 200) for word in words[:50]]
         self._show_offers()
 
     def _show_offers(self) -> None:

@@ -118,6 +118,19 @@ async def test_who_went_away_is_not_followed(slow: Slow, stub: StubSession) -> N
         assert not [call for call in stub.calls if isinstance(call, OperationRequest)]
 
 
+async def test_what_was_pressed_for_one_is_not_done_to_another(slow: Slow, stub: StubSession) -> None:
+    stub.add(instance("web-2", "stopped"))
+    async with console(slow) as pilot:
+        app = await opened(pilot, slow, "instance", "instance:i-web-1")
+        await pressed(pilot, "S")
+        app.open("instance", "instance:i-web-2")
+        await pressed(pilot)
+        slow.go.set()
+        await settled(pilot)
+        assert "› web-2" in picture(pilot) and "Stop" not in picture(pilot).splitlines()[0]
+        assert len(app.screen_stack) == 2 and not [call for call in stub.calls if isinstance(call, OperationRequest)]
+
+
 async def test_nothing_waits_for_what_there_is_not(slow: Slow) -> None:
     async with console(slow) as pilot:
         await opened(pilot, slow, "maintenance", "host:nowhere")

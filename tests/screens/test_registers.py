@@ -16,7 +16,7 @@ from fleet_tui.backend.identity import Role
 from fleet_tui.backend.instances import SetupAction, templates
 from fleet_tui.backend.instances import profiles as p
 from fleet_tui.backend.instances.action_kinds import KINDS
-from fleet_tui.backend.instances.setup_actions import Seal, opened
+from fleet_tui.backend.instances.setup_actions import Seal, opened, shown
 from fleet_tui.screens.template_draft import Draft
 from tests.backend.instances.test_templates import GOOD
 from tests.fleet_stub import NOW
@@ -67,6 +67,10 @@ def put(pilot: Pilot[int], **values: Any) -> None:
 # --- the draft of the actions ----------------------------------------------------------------------------------------
 
 
+def key_of(draft: Draft, name: str) -> str:
+    return next(row.key for row in draft.rows() if row.label == name)
+
+
 def action(name: str, stage: str = "before_install", id: str = "") -> SetupAction:
     return SetupAction("secure_cookies", name, {"enabled": True}, stage, True, id)
 
@@ -76,23 +80,23 @@ def test_actions_run_by_stage_and_move_among_their_own() -> None:
     draft.begin([action("a"), action("z", "after_startup"), action("b")])
     assert [row.label for row in draft.rows()] == ["a", "b", "z"]
     assert not draft.is_edited
-    assert draft.move("2", -1)
+    assert draft.move(key_of(draft, "b"), -1)
     assert [row.label for row in draft.rows()] == ["b", "a", "z"]
     assert [a.name for a in draft.actions] == ["b", "z", "a"], "what is between them stays where it is"
-    assert not draft.move("2", -1) and not draft.move("1", 1)
+    assert not draft.move(key_of(draft, "b"), -1) and not draft.move(key_of(draft, "z"), 1)
     assert draft.words() == ["another order"]
-    draft.move("2", 1)
+    draft.move(key_of(draft, "b"), 1)
     assert not draft.is_edited
 
 
 def test_a_duplicate_keeps_the_id_by_which_its_secrets_are_found() -> None:
     draft = Draft()
     draft.begin([action("a", id="a-1"), action("b", id="a-2")])
-    key = draft.duplicate("0")
+    key = draft.duplicate(key_of(draft, "a"))
     assert [(a.name, a.id) for a in draft.actions] == [("a", "a-1"), ("a (2)", "a-1"), ("b", "a-2")]
     assert draft.duplicate(key) and [a.name for a in draft.actions] == ["a", "a (2)", "a (3)", "b"]
-    draft.toggle("1")
-    draft.remove("0")
+    draft.toggle(key_of(draft, "b"))
+    draft.remove(key_of(draft, "a"))
     assert draft.words() == ["a (2) added", "a (3) added", "a deleted", "b switched off"]
 
 
@@ -317,6 +321,92 @@ async def test_why_there_is_nothing_to_see_stays(site: RegistersSession, kind: s
         refuses = False
         await press(pilot, "ctrl+r")
         assert "mona" not in picture(pilot) and ("TEMPLATE▲" in picture(pilot) or "›" in picture(pilot))
+
+
+def reordered(site: RegistersSession, *names: str) -> None:
+    """Somebody else saves the actions of web: these, in this order."""
+    with site.store.write() as tx:
+        row = templates.find_template(tx, "web")
+        now = {action.name: shown(action) for action in templates.actions_of(row)}
+        templates.edit_template(tx, p.EditTemplate("web", row.version, {}, tuple(now[name] for name in names)), site.sealer)
+        site.touch(f"template:{row.id}")
+
+
+async def test_a_dialog_about_an_action_is_about_no_other(site: RegistersSession) -> None:
+    """Somebody else saves another order, or without it, while it is asked whether it is to be deleted."""
+    async with console(site) as pilot:
+        await template(pilot)
+        await press(pilot, "underscore")
+        assert "Delete the action tools?" in picture(pilot)
+        reordered(site, "payment", "tools", "proxy", "warm cache")
+        await settled(pilot)
+        await press(pilot, "y")
+        assert [a.name for a in front(pilot).draft.actions] == ["payment", "proxy", "warm cache"]  # type: ignore[attr-defined]
+        await press(pilot, "escape", "y", "enter", "home", "underscore")
+        assert "Delete the action payment?" in picture(pilot)
+        reordered(site, "tools", "proxy", "warm cache")
+        await settled(pilot)
+        await press(pilot, "y")
+        assert "payment: somebody else changed it meanwhile" in toasts(pilot) and not front(pilot).holds_edits
+
+
+async def test_the_form_of_an_action_replaces_no_other(site: RegistersSession) -> None:
+    async with console(site, (100, 40)) as pilot:
+        await template(pilot)
+        await press(pilot, "enter")
+        put(pilot, packages="nginx")
+        reordered(site, "proxy", "tools", "payment", "warm cache")
+        await settled(pilot)
+        await press(pilot, "ctrl+o")
+        found = {a.name: a.parameters for a in front(pilot).draft.actions}  # type: ignore[attr-defined]
+        assert found["tools"]["packages"] == ["nginx"] and "packages" not in found["proxy"]
+
+
+async def test_what_is_typed_while_a_save_is_on_its_way_stays(site: RegistersSession) -> None:
+    slow = Slow(site, "EditVirtualNetwork")
+    slow.submit = slow.fetch  # type: ignore[attr-defined]
+    async with console(slow) as pilot:  # type: ignore[arg-type]
+        await vnet(pilot)
+        await press(pilot, "e")
+        put(pilot, contact_mail="one@example.com")
+        _send(pilot, "ctrl+o")
+        await eventually(pilot, slow.asked.is_set)
+        put(pilot, contact_mail="another@example.com")
+        slow.go.set()
+        await settled(pilot)
+        assert sent(site, p.EditVirtualNetwork)[0].changes == {"contact_mail": "one@example.com"}
+        assert fields(pilot).rows["contact_mail"].raw == "another@example.com" and front(pilot).holds_edits
+
+
+async def test_an_answer_for_the_one_before_leaves_this_one_alone(site: RegistersSession) -> None:
+    slow = Slow(site, "EditTemplate")
+    slow.submit = slow.fetch  # type: ignore[attr-defined]
+    async with console(slow) as pilot:  # type: ignore[arg-type]
+        await template(pilot)
+        await press(pilot, "space")
+        _send(pilot, "ctrl+o")
+        await eventually(pilot, slow.asked.is_set)
+        for key in ("ctrl+o", "space"):
+            _send(pilot, key)
+        await eventually(pilot, lambda: "it is being saved" in toasts(pilot) and "is being saved; press it again" in toasts(pilot))
+        pilot.app.screen.ask_to_leave(lambda: pilot.app.open("template", "template:hello"))  # type: ignore[attr-defined]
+        await eventually(pilot, lambda: "Leave without saving?" in picture(pilot))
+        _send(pilot, "y")
+        await eventually(pilot, lambda: "templates › hello" in picture(pilot))
+        slow.go.set()
+        await settled(pilot)
+        assert "templates › hello" in picture(pilot) and "template web saved" in toasts(pilot)
+
+
+async def test_a_secret_typed_just_now_is_masked_before_it_is_saved(site: RegistersSession) -> None:
+    async with console(site, (160, 40)) as pilot:
+        await template(pilot)
+        await press(pilot, "j", "enter")
+        put(pilot, variables="PAYMENT_TOKEN=hunter2-x\nPAYMENT_URL=https://pay.example.com")
+        await press(pilot, "ctrl+o")
+        assert "PAYMENT_TOKEN=••••" in picture(pilot) and "hunter2-x" not in picture(pilot)
+        await press(pilot, "underscore")
+        assert "hunter2-x" not in picture(pilot)
 
 
 async def test_yours_can_be_saved_over_theirs(site: RegistersSession) -> None:
