@@ -68,9 +68,10 @@ async def pressed(pilot: Pilot[int], *keys: str) -> None:
     for key in keys:
         _send(pilot, key)
     app = pilot.app
+    assert isinstance(app, FleetApp)
 
     def seen_to() -> bool:
-        return all(pump.message_queue_size == 0 for pump in (app, *app.screen_stack, *app.screen.walk_children()))
+        return app.turns.idle and all(pump.message_queue_size == 0 for pump in (app, *app.screen_stack, *app.screen.walk_children()))
 
     for _ in range(4):
         await eventually(pilot, seen_to)

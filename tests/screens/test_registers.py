@@ -22,7 +22,7 @@ from tests.backend.instances.test_templates import GOOD
 from tests.fleet_stub import NOW
 from tests.screens.console import _send, console, eventually, front, picture, press, settled, toasts, type_in
 from tests.screens.registers import SECRET, RegistersSession, registers
-from tests.screens.test_early import Slow
+from tests.screens.test_early import Slow, pressed
 
 
 @pytest.fixture
@@ -288,8 +288,7 @@ async def test_nothing_of_the_one_before_is_shown_or_worked_on(site: RegistersSe
         await press(pilot, "enter")
         slow.go.clear()
         slow.asked.clear()
-        for keys in ("enter", "enter", "space", "ctrl+o"):
-            _send(pilot, keys)
+        await pressed(pilot, "enter", "enter", "space", "ctrl+o")
         await eventually(pilot, slow.asked.is_set)
         await eventually(pilot, lambda: "templates › t-" in picture(pilot))
         assert "tools" not in picture(pilot) and not front(pilot).holds_edits

@@ -394,7 +394,7 @@ async def test_the_map_is_saved_for_its_owner_alone_and_over_nothing_unasked(tmp
         await eventually(pilot, lambda: getattr(front(pilot), "space", None), "the map has come")
         await press(pilot, "s", "down", "down", "enter")
         path = tmp_path / "exports" / "vlans-paris-guest-net-1-2026-11-20.json"
-        await eventually(pilot, path.exists)
+        assert path.exists(), f"{list(tmp_path.rglob('*'))} {toasts(pilot)}\n{picture(pilot)}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert json.loads(path.read_text())["counts"] == stub.physicals[GUEST].counts
         path.write_text("mine")
