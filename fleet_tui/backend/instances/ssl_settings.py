@@ -46,6 +46,8 @@ def take(tx: Session, values: dict[str, Any], before: Mapping[str, Any], changed
     template = tx.scalar(select(TemplateRow).where((TemplateRow.label == values["template"]) | (TemplateRow.id == values["template"])))
     if CERTIFICATE in changed or KEY in changed:
         _take_material(values, before, changed, now, host_name, taken)
+    elif STORAGE in changed and values.get(STORAGE) not in IN_VAULT:
+        taken.problems += _foreign_key(values)  # saved while the vault had the key, beside one of before
     if network is not None and network.https_strategy == "per_instance" and values.get(STORAGE) in IN_VAULT:
         taken.problems += _vault_problems(network, template, str(values[STORAGE]))
     if network is not None and taken.key is not None:
@@ -81,8 +83,18 @@ def _take_material(
     if is_new_key:
         taken.key = (wanted, verdict.private_key_pem)
         values[KEY] = keys.mark_of(wanted)
-    elif before.get(KEY) and keys.key_id_of(str(before[KEY])) != wanted and values.get(STORAGE) not in IN_VAULT:
-        taken.problems.append(Problem(KEY, "the key on record does not belong to this certificate: give the certificate and its key together"))
+    elif values.get(STORAGE) not in IN_VAULT:
+        taken.problems += _foreign_key({CERTIFICATE: verdict.certificate_pem, KEY: before.get(KEY)})
+
+
+def _foreign_key(values: Mapping[str, Any]) -> list[Problem]:
+    """What there is to say of a certificate that was judged before and the mark of a key, when the one is not the other's."""
+    from fleet_tui.backend.certificates import material
+
+    certificate, key_id = str(values.get(CERTIFICATE) or ""), keys.key_id_of(str(values.get(KEY) or ""))
+    if not certificate or not key_id or material.key_id_of_certificate(certificate) == key_id:
+        return []
+    return [Problem(KEY, "the private key on record does not belong to this certificate: give the certificate and its key together")]
 
 
 def _vault_problems(network: NetworkRow, template: TemplateRow | None, storage: str) -> list[Problem]:
@@ -132,6 +144,8 @@ def _missing_material(tx: Session, row: InstanceRow, network: NetworkRow, now: d
         problems.append(Problem(KEY, "a private key is needed: set it together with its certificate"))
     else:
         problems += _sealing_problems(tx, network)
+        if not any(problem.field == CERTIFICATE for problem in problems):
+            problems += _foreign_key(values)
     return problems
 
 

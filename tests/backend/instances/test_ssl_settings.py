@@ -226,6 +226,35 @@ def test_a_key_is_not_entered_where_it_lives_in_the_vault(site: Store, pairs: li
     assert lacks(site) == {}
 
 
+def test_a_key_from_before_the_vault_serves_no_certificate_from_then(site: Store, pairs: list[tuple[str, str]]) -> None:
+    """Saved beside the key of another certificate, which nobody looks at while the vault has the key."""
+    create(site, ssl__certificate_pem=pairs[0][0], ssl__private_key_pem=pairs[0][1])
+    edit(site, virtual_network="cloud", template="profiled")
+    edit(site, ssl__key_storage="secret_manager", ssl__certificate_pem=pairs[1][0], ssl__secret_id="web/key")
+    assert lacks(site) == {}
+    with site.write() as tx:
+        network = tx.query(NetworkRow).filter_by(label="given").one()
+        found = saved.find_row(tx, "web")
+        found.network_id, found.settings = network.id, {**found.settings, "virtual_network": "given"}
+    assert "does not belong to this certificate" in refused(site, ssl__key_storage="inline_encrypted")["ssl.private_key_pem"]
+    with site.write() as tx:
+        found = saved.find_row(tx, "web")
+        found.settings = {**found.settings, "ssl.key_storage": "inline_encrypted"}  # as an earlier program let it be saved
+    assert "does not belong to this certificate" in lacks(site)["ssl.private_key_pem"], "before a machine is touched"
+    edit(site, ssl__certificate_pem=pairs[0][0])
+    assert lacks(site) == {}, "the certificate of the key on record"
+
+
+def test_whoever_leaves_for_the_vault_is_not_held_up_by_what_stays_behind(site: Store, pairs: list[tuple[str, str]]) -> None:
+    create(site, ssl__certificate_pem=pairs[0][0], ssl__private_key_pem=pairs[0][1])
+    edit(site, virtual_network="cloud", template="profiled")
+    with site.write() as tx:
+        found = saved.find_row(tx, "web")
+        found.settings = {**found.settings, "ssl.private_key_pem": keys.mark_of("0" * 64)}
+    edit(site, ssl__key_storage="vault_bundle", ssl__secret_id="web/bundle")
+    assert lacks(site) == {}
+
+
 def test_the_region_is_taken_ignored_and_warned_of(site: Store) -> None:
     create(site, network="cloud")
     assert [p.field for p in edit(site, ssl__region="eu-west-1")] == ["ssl.region"]
