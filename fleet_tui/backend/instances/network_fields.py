@@ -22,6 +22,8 @@ SHARED_MACHINES = frozenset({"local"})
 """Providers whose instances share one machine, which no setup action may change as a whole (docs/decisions/0005)."""
 CLOUD, OWN = "Cloud", "Own hosts"
 STRATEGIES = ("none", "self_signed", "per_instance", "letsencrypt")
+PROOF_PORT = 80
+"""Where an ACME directory looks for the proof that a domain leads to the instance (RFC 8555, 8.3)."""
 _HTTPS = STRATEGIES[1:]
 _LETS_ENCRYPT = ("letsencrypt",)
 
@@ -111,6 +113,13 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     if said.get("internet_access") == "no":
         said.setdefault("assign_public_ip", False)
     return {**defaults(), **said}
+
+
+def unreached(strategy: str, internet_access: str) -> str:
+    """Why nobody will come by to give a certificate, though nothing is refused; empty when there is no such reason."""
+    if strategy != "letsencrypt" or internet_access != "egress_only":
+        return ""
+    return f"egress_only lets nobody in, but Let's Encrypt looks at port {PROOF_PORT} of an instance from outside: set it to yes"
 
 
 def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

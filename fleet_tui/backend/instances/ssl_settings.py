@@ -16,12 +16,13 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.errors import Problem
-from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
+from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER, unreached
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 
 CERTIFICATE, KEY, STORAGE = "ssl.certificate_pem", "ssl.private_key_pem", "ssl.key_storage"
 FIELDS = frozenset({CERTIFICATE, KEY, STORAGE, "ssl.secret_id", "ssl.region", "domains", "public_ip_allocation", "template", "virtual_network"})
 """Fields whose change asks for a look."""
+_OF_ORDERS = frozenset({"domains", "public_ip_allocation", "virtual_network"})
 IN_VAULT = ("secret_manager", "vault_bundle")
 SECRETS = ("ssl.secret_id", "ssl.password_secret_id")
 """Fields that name a secret of the vault."""
@@ -52,6 +53,8 @@ def take(tx: Session, values: dict[str, Any], before: Mapping[str, Any], changed
         taken.problems += _vault_problems(network, template, str(values[STORAGE]))
     if network is not None and taken.key is not None:
         taken.problems += _sealing_problems(tx, network)
+    if network is not None and _OF_ORDERS & set(changed):
+        taken.warnings += _unreached(network)
     if "ssl.region" in changed and values["ssl.region"]:
         taken.warnings.append(Problem("ssl.region", "is deprecated and ignored: the secret is read in the instance's own region"))
     return taken
@@ -123,6 +126,20 @@ def missing(tx: Session, row: InstanceRow, now: datetime) -> list[Problem]:
     if network.https_strategy == "letsencrypt":
         return _missing_for_letsencrypt(row, network)
     return []
+
+
+def doubts(tx: Session, row: InstanceRow) -> list[Problem]:
+    """What speaks against a certificate, but is for a person to judge: said, not refused."""
+    return _unreached(tx.get_one(NetworkRow, row.network_id))
+
+
+def _unreached(network: NetworkRow) -> list[Problem]:
+    """Why Let's Encrypt would not get to the instance, as the network's fields and the last look at its place tell."""
+    if network.https_strategy != "letsencrypt":
+        return []
+    why = unreached(network.https_strategy, network.internet_access)
+    closed = [str(found["text"]) for found in network.findings or () if found["field"] == "security_groups" and not found["is_error"]]
+    return [Problem("internet_access", f"virtual network {network.label}: {why}")] * bool(why) + [Problem("security_groups", text) for text in closed]
 
 
 def _missing_material(tx: Session, row: InstanceRow, network: NetworkRow, now: datetime) -> list[Problem]:

@@ -17,7 +17,7 @@ from fleet_tui.backend.instances.document import assign_port, free_port, image_o
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, network_copy, template_copy
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
-from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address
+from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address, look_for_a_way_in
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.serving import answers_http, url_of
 from fleet_tui.backend.instances.settings import check_image
@@ -81,6 +81,7 @@ def validate(ctx: StepContext) -> Result:
         size = row.settings["data_disk.size_gb"]
     check_secrets(ctx)
     check_domains(ctx)
+    look_for_a_way_in(ctx)
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh

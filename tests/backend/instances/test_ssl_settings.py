@@ -282,6 +282,22 @@ def test_everything_lets_encrypt_lacks_is_listed(site: Store) -> None:
     assert list(lacks(site)) == ["internet_access"]
 
 
+def test_what_would_keep_lets_encrypt_out_is_said_and_not_refused(site: Store) -> None:
+    create(site, network="ordered", domains=["web.example.org"])
+    assert edit(site, public_ip_allocation="192.0.2.7") == []
+    with site.write() as tx:
+        network = tx.query(NetworkRow).filter_by(label="ordered").one()
+        network.contact_mail, network.internet_access = "ops@example.org", "egress_only"
+        network.findings = [{"field": "security_groups", "text": "sg-1 does not open TCP port 80", "is_error": False}]
+    warned = edit(site, domains=["shop.example.org"])
+    assert [p.field for p in warned] == ["internet_access", "security_groups"] and "lets nobody in" in warned[0].message
+    assert lacks(site) == {}
+    with site.write() as tx:
+        assert ssl_settings.doubts(tx, saved.find_row(tx, "web")) == warned, "again before a machine is made"
+        tx.query(NetworkRow).filter_by(label="ordered").one().https_strategy = "self_signed"
+    assert edit(site, domains=["web.example.org"]) == []
+
+
 def test_what_was_good_when_saved_is_judged_again(site: Store, pairs: list[tuple[str, str]]) -> None:
     create(site, ssl__certificate_pem=pairs[0][0], ssl__private_key_pem=pairs[0][1])
     later = datetime.now(timezone.utc) + timedelta(days=800)
