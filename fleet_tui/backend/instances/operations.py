@@ -16,6 +16,7 @@ from fleet_tui.backend.instances import hooks, prerequisites, renewals, ssl_sett
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.links import VALIDATE
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
@@ -184,7 +185,7 @@ _STARTUP = (Step("boot", startup.boot), Step("start-up", startup.start_up), Step
 
 def _provisioning(remove: s.Undo) -> tuple[Step, ...]:
     return (
-        Step("validate", s.validate),
+        Step(VALIDATE, s.validate),
         Step("ensure-data-disk", s.ensure_disk, undo=s.remove_new_disk, undo_begun=True, attempts=2),
         Step("create-machine", s.create_machine, undo=remove, undo_begun=True, attempts=2),
         Step("attach-data-disk", s.attach_disk),
