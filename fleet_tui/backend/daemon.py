@@ -42,8 +42,9 @@ from fleet_tui.backend.authority.root import any_sealed as authority_sealed
 from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.certificates.handshake import Look, look
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.cloud import RewrapKeys
 from fleet_tui.backend.cloud import operations as cloud_operations
-from fleet_tui.backend.cloud.account import AWS, Account
+from fleet_tui.backend.cloud.account import AWS, REWRAP, Account
 from fleet_tui.backend.cloud.account import any_sealed as account_sealed
 from fleet_tui.backend.errors import FleetError, InternalError
 from fleet_tui.backend.events.feed import Feed
@@ -186,6 +187,7 @@ class Daemon:
         self.upkeep.start()
         self._closers.append(self.upkeep.stop)
         self.engine.start()
+        self._go_on_moving()
         self._live(provider)
 
     def dispatcher(self) -> Dispatcher:
@@ -289,6 +291,11 @@ class Daemon:
 
     def _renew(self) -> None:
         Renewals(self.store, self.drivers, self.engine.submit).sweep()
+
+    def _go_on_moving(self) -> None:
+        """A daemon that died when a key of the cloud had been chosen has secrets to move to it (spec 5.4)."""
+        if self.account.is_left_behind():
+            self.engine.submit(REWRAP, RewrapKeys(), "schedule")
 
     def _wiring(self) -> Wiring:
         """The way to hosts' wires."""

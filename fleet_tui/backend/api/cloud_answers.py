@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fleet_tui.backend.api import Done
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.cloud import CloudRecord, RewrapKeys, SetUpCloud
-from fleet_tui.backend.cloud.account import Account
+from fleet_tui.backend.cloud.account import REWRAP, Account
 from fleet_tui.backend.errors import WrongState
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.operations.engine import Engine
@@ -34,5 +34,5 @@ class CloudAnswers:
         if self._simulated:
             raise WrongState("a simulated site has no cloud account", hint="set it up on a real one", state="simulated")
         if self._account.set_up(request):
-            self._engine.submit("kms.rewrap", RewrapKeys(), caller.user)
+            self._engine.submit(REWRAP, RewrapKeys(), caller.user)
         return self._account.show()

@@ -28,7 +28,7 @@ from fleet_tui.backend.cloud.guidance import PERMISSIONS, STEPS
 from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InUse, InvalidInput, NotFound, Problem, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.operations.overview import active_by_target
+from fleet_tui.backend.operations.overview import active_by_target, was_asked_for
 from fleet_tui.backend.secrets import KeyService, Sealer
 from fleet_tui.backend.secrets.kms import KmsSealer, Vault, check_key
 from fleet_tui.backend.store import Store, in_turn, new_id
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 AWS = "aws"
 REF = f"cloud:{AWS}"
+REWRAP = "kms.rewrap"
 _TURN = 0x636C6F7564  # "cloud": who saves it is alone, or two would make it at once
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}\Z")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d\Z")
@@ -173,6 +174,14 @@ class Account:
                 kept.version += 1
             append(tx, type="cloud.changed", ref=REF, text=f"cloud account {wanted.account} saved")
             return bool(wanted.cmk_arn) and next(secrets_kept.behind(tx, self.columns, wanted.cmk_arn), None) is not None
+
+    def is_left_behind(self) -> bool:
+        """Whether a key was chosen and nobody was asked since to move the secrets to it: the daemon died right after :meth:`set_up`."""
+        with self._store.read() as tx:
+            row = tx.get(CloudAccountRow, AWS)
+            if row is None or row.tested_at is None or not row.cmk_arn or was_asked_for(tx, REWRAP, row.tested_at):
+                return False
+            return next(secrets_kept.behind(tx, self.columns, row.cmk_arn), None) is not None
 
     def _wanted(self, row: CloudAccountRow | None, request: SetUpCloud) -> CloudAccountRow:
         """The row as it would be; nothing of it is stored."""

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.cloud import RewrapKeys
 from fleet_tui.backend.cloud import sealed as secrets_kept
-from fleet_tui.backend.cloud.account import AWS, REF, Account
+from fleet_tui.backend.cloud.account import AWS, REF, REWRAP, Account
 from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.errors import Busy, WrongState
 from fleet_tui.backend.events.feed import append
@@ -77,7 +77,7 @@ def _told(tx: Session, op: OperationFacts, results: Mapping[str, Mapping[str, An
 
 OPERATIONS: tuple[OperationKind, ...] = (
     OperationKind(
-        kind="kms.rewrap", title="re-wrap secrets", prepare=_prepare, steps=(Step("check-key", _check), Step("move-secrets", _move, attempts=3)),
+        kind=REWRAP, title="re-wrap secrets", prepare=_prepare, steps=(Step("check-key", _check), Step("move-secrets", _move, attempts=3)),
         succeeded=_told, request=RewrapKeys,
     ),
 )

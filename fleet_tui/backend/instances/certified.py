@@ -111,6 +111,7 @@ def show(tx: Session, target: str, drivers: Drivers) -> SslRecord:
     now = drivers.clock.now()
     strategy = network.https_strategy
     saved, warnings = _saved(instance, strategy, now)
+    warnings += ssl_settings.doubts(tx, instance)
     in_use = _facts(row.pem) if row is not None else None
     not_after = in_use.not_after if in_use else instance.certificate_not_after
     served = None

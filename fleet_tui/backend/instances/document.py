@@ -15,7 +15,7 @@ from fleet_tui.backend.instances import SetupAction
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.fields import FIELDS
 from fleet_tui.backend.instances.images import choose_image
-from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_ACTIONS, TEMPLATE_COPY, network_copy, template_copy
+from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_ACTIONS, TEMPLATE_COPY, coming_up, network_copy, template_copy
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow
 from fleet_tui.backend.instances.serving import certificate_section
@@ -67,14 +67,14 @@ def start_up_document(tx: Session, row: InstanceRow, drivers: Drivers, held: boo
 
 
 def made_with(tx: Session, row: InstanceRow, held: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Template and virtual network as the instance is to run with them: those of now, or with ``held`` those its machine was made with."""
-    settings = standing(row) if held else row.settings
+    """Template and virtual network as the instance is to run with them: those of now, or with ``held`` those its machine was made or booted with."""
+    settings = standing(row) if held else coming_up(tx, row)
     template, network = settings.get(TEMPLATE_COPY), settings.get(NETWORK_COPY)
-    if template is None or not held:
+    if template is None:
         template = template_copy(find_template(tx, settings["template"]))
-        if held and TEMPLATE_ACTIONS in settings:  # made by an earlier program, which kept the actions alone
+        if TEMPLATE_ACTIONS in settings:  # made by an earlier program, which kept the actions alone
             template["setup_actions"] = settings[TEMPLATE_ACTIONS]
-    if network is None or not held:
+    if network is None:
         network = network_copy(find_network(tx, settings["virtual_network"]))
     return template, network
 

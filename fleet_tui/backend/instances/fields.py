@@ -55,6 +55,8 @@ class Field:
     """Whether it must not be empty."""
     providers: tuple[str, ...] = ()
     """Providers of the virtual network under which the field means anything; empty for all."""
+    is_made: bool = False
+    """Of class ``R``: whether a machine is made with it and keeps it, so that not even another boot of that machine brings a change."""
 
     @property
     def initial(self) -> Any:
@@ -166,9 +168,11 @@ FIELDS: tuple[Field, ...] = (
           help="empty: the newest of the template's application"),
     Field("allow_downgrade", "Allow downgrade", "General", "bool", "R", False, help="accept an image older than the data"),
     Field("machine_type", "Machine type", "Machine", "text", "R", "", "such as t3.medium", maximum=63, check=machine_type_complaint,
-          help="empty: the template's, else the site's; on own hosts an offering", providers=("aws", "own_hosts")),
-    Field("root_disk.size_gb", "Size of OS disk", "Machine", "int", "R", 50, "20 to 1024", 20, 1024, unit="GiB", providers=("aws", "own_hosts")),
-    Field("cloud_tags", "Cloud tags", "Machine", "list", "R", (), "at most 40 of key=value", check=_cloud_tags, providers=("aws",)),
+          help="empty: the template's, else the site's; on own hosts an offering", providers=("aws", "own_hosts"), is_made=True),
+    Field("root_disk.size_gb", "Size of OS disk", "Machine", "int", "R", 50, "20 to 1024", 20, 1024, unit="GiB", providers=("aws", "own_hosts"),
+          is_made=True),
+    Field("cloud_tags", "Cloud tags", "Machine", "list", "R", (), "at most 40 of key=value", check=_cloud_tags, providers=("aws",),
+          is_made=True),
     Field("data_disk.type", "Type of data disk", "Data disk", "choice", "P", "", choices=("", "gp3", "gp2", "io1", "io2", "st1", "sc1"),
           help="empty: gp3", providers=("aws",)),
     Field("data_disk.iops", "IOPS", "Data disk", "int", "L", 0, "0 to 256000; 0 leaves it to the type", 0, 256000, providers=("aws",)),
@@ -196,7 +200,7 @@ FIELDS: tuple[Field, ...] = (
     Field("domains", "Domains", "HTTPS", "list", "R", (), "full domain names, no wildcards, no addresses", check=_domains,
           strategies=("letsencrypt",), help="each must lead to the public address"),
     Field("public_ip_allocation", "Public address", "Network", "text", "R", "", "id of a reserved address, or the address itself", maximum=100,
-          check=lambda value: "" if re.fullmatch(r"[A-Za-z0-9.:_/-]*", value) else f"{clean(value, 60)!r} is no id of an address"),
+          check=lambda value: "" if re.fullmatch(r"[A-Za-z0-9.:_/-]*", value) else f"{clean(value, 60)!r} is no id of an address", is_made=True),
     Field("auto_snapshot.enabled", "Automatic snapshots", "Snapshots", "bool", "L", False),
     Field("auto_snapshot.period_h", "Every", "Snapshots", "int", "L", 24, "1 to 720", 1, 720, unit="hours"),
     Field("auto_snapshot.keep", "Keep", "Snapshots", "int", "L", 7, "0 to 1000; 0 keeps all", 0, 1000),

@@ -19,6 +19,7 @@ from fleet_tui.backend.instances.fields import FIELDS, Field
 from fleet_tui.backend.instances.profiles import LinkedInstance
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.setup_actions import comparable
+from fleet_tui.backend.operations.rows import StepRow
 
 TEMPLATE_COPY, NETWORK_COPY = "template.copy", "virtual_network.copy"
 """Beside the applied settings: both as the machine was made with them."""
@@ -27,6 +28,8 @@ TEMPLATE_VERSION, TEMPLATE_ACTIONS = "template.version", "template.setup_actions
 SEALED: Mapping[str, str] = {"license_override": "license_sealed", "api_key_secret": "api_key_sealed"}
 """Field of a template that is a secret -> column it is sealed in."""
 _COLUMNS: Mapping[str, str] = {"fleet_directory.mode": "directory_mode", "fleet_directory.event_server": "event_server", **SEALED}
+VALIDATE = "validate"
+"""Step of every operation that makes a machine; its result has the settings to make it with, so that a repeat makes the same."""
 _NAMED = 5
 
 
@@ -44,6 +47,39 @@ def template_copy(row: TemplateRow) -> dict[str, Any]:
 def network_copy(row: NetworkRow) -> dict[str, Any]:
     """A virtual network as a machine is made in it."""
     return {"id": row.id, **{f.name: getattr(row, column_of(f.name)) for f in network_fields.FIELDS}}
+
+
+def coming_up(tx: Session, row: InstanceRow) -> dict[str, Any]:
+    """Settings that a machine made or booted now comes up with, with both copies: those of now, except for what it was made with and keeps."""
+    template, network = tx.get_one(TemplateRow, row.template_id), tx.get_one(NetworkRow, row.network_id)
+    made = _made_with(tx, row)
+    settings = {**row.settings, **made}
+    for name, now in ((TEMPLATE_COPY, template_copy(template)), (NETWORK_COPY, network_copy(network))):
+        settings[name] = {**now, **made.get(name, {})}
+    return settings
+
+
+def _kept_by_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings with their copies, what a machine is made with for good."""
+    made = {f.name: settings[f.name] for f in FIELDS if f.is_made and f.name in settings}
+    for name, fields in ((TEMPLATE_COPY, template_fields.FIELDS), (NETWORK_COPY, network_fields.FIELDS)):
+        copy = settings.get(name) or {}
+        made[name] = {f.name: copy[f.name] for f in fields if f.is_made and f.name in copy}
+    return made
+
+
+def _made_with(tx: Session, row: InstanceRow) -> dict[str, Any]:
+    """What the machine that is there, or on its way, is made with: what the operation that makes it found when it began. Where that operation is
+    forgotten, or there never was one, what a machine ran with last. Empty without a machine."""
+    if row.machine is None:
+        return {}
+    query = select(StepRow.result).where(StepRow.operation_id == f"o-{row.machine.removeprefix('vm-')}", StepRow.name == VALIDATE)
+    return _kept_by_machine((tx.scalar(query) or {}).get("settings") or row.applied or {})
+
+
+def machine_made_by(operation_id: str) -> str:
+    """Id of the machine that an operation makes: known before there is one."""
+    return f"vm-{operation_id.removeprefix('o-')}"
 
 
 def pending_of(tx: Session, row: InstanceRow) -> list[str]:

@@ -22,6 +22,8 @@ SHARED_MACHINES = frozenset({"local"})
 """Providers whose instances share one machine, which no setup action may change as a whole (docs/decisions/0005)."""
 CLOUD, OWN = "Cloud", "Own hosts"
 STRATEGIES = ("none", "self_signed", "per_instance", "letsencrypt")
+PROOF_PORT = 80
+"""Where an ACME directory looks for the proof that a domain leads to the instance (RFC 8555, 8.3)."""
 _HTTPS = STRATEGIES[1:]
 _LETS_ENCRYPT = ("letsencrypt",)
 
@@ -71,16 +73,16 @@ FIELDS: tuple[Field, ...] = (
           check=_like(r"subnet-[0-9a-f]{8,17}", "an id such as subnet-0a1b2c3d")),
     Field("second_subnet_id", "Second subnet", CLOUD, "text", "P", "", help="in another zone of the same VPC",
           check=_like(r"subnet-[0-9a-f]{8,17}", "an id such as subnet-0a1b2c3d")),
-    Field("security_groups", "Security groups", CLOUD, "list", "R", ("auto",), "auto, or 1 to 5 ids", check=_groups),
+    Field("security_groups", "Security groups", CLOUD, "list", "R", ("auto",), "auto, or 1 to 5 ids", check=_groups, is_made=True),
     Field("zone", "Zone", OWN, "choice", "P", "", choices=(), help="zone whose hosts run the VMs"),
     Field("guest_network", "Guest network", OWN, "choice", "P", "", choices=(), help="guest network of that zone the VMs are on"),
-    Field("internet_access", "Internet access", "Network", "choice", "R", "yes", choices=("yes", "no", "egress_only")),
-    Field("assign_public_ip", "Public IP", "Network", "bool", "R", True, help="give instances a public address"),
-    Field("dns_strategy", "DNS", "DNS", "choice", "R", "none", choices=("none", "cloud_dns")),
-    Field("private_zone_id", "Private zone", "DNS", "text", "R", "", check=_DNS_ZONE, help="DNS zone for private addresses"),
-    Field("public_zone_id", "Public zone", "DNS", "text", "R", "", check=_DNS_ZONE, help="DNS zone for public addresses"),
-    Field("https_strategy", "HTTPS", "HTTPS", "choice", "R", "none", choices=STRATEGIES),
-    Field("http_mode", "Plain HTTP", "HTTPS", "choice", "R", "disabled", choices=("redirect", "disabled"), strategies=_HTTPS,
+    Field("internet_access", "Internet access", "Network", "choice", "R", "yes", choices=("yes", "no", "egress_only"), is_made=True),
+    Field("assign_public_ip", "Public IP", "Network", "bool", "R", True, help="give instances a public address", is_made=True),
+    Field("dns_strategy", "DNS", "DNS", "choice", "R", "none", choices=("none", "cloud_dns"), is_made=True),
+    Field("private_zone_id", "Private zone", "DNS", "text", "R", "", check=_DNS_ZONE, help="DNS zone for private addresses", is_made=True),
+    Field("public_zone_id", "Public zone", "DNS", "text", "R", "", check=_DNS_ZONE, help="DNS zone for public addresses", is_made=True),
+    Field("https_strategy", "HTTPS", "HTTPS", "choice", "R", "none", choices=STRATEGIES, is_made=True),
+    Field("http_mode", "Plain HTTP", "HTTPS", "choice", "R", "disabled", choices=("redirect", "disabled"), strategies=_HTTPS, is_made=True,
           help="what port 80 does; redirect unless said otherwise with letsencrypt"),
     Field("contact_mail", "Contact mail", "HTTPS", "text", "R", "", check=_mail, strategies=_LETS_ENCRYPT, help="where Let's Encrypt writes to"),
     Field("acme_directory", "ACME directory", "HTTPS", "text", "R", "production", "production, staging, or an https URL", check=_directory_url,
@@ -111,6 +113,13 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     if said.get("internet_access") == "no":
         said.setdefault("assign_public_ip", False)
     return {**defaults(), **said}
+
+
+def unreached(strategy: str, internet_access: str) -> str:
+    """Why nobody will come by to give a certificate, though nothing is refused; empty when there is no such reason."""
+    if strategy != "letsencrypt" or internet_access != "egress_only":
+        return ""
+    return f"egress_only lets nobody in, but Let's Encrypt looks at port {PROOF_PORT} of an instance from outside: set it to yes"
 
 
 def problems_of(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

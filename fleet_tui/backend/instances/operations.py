@@ -16,6 +16,7 @@ from fleet_tui.backend.instances import hooks, prerequisites, renewals, ssl_sett
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.links import VALIDATE
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
@@ -118,6 +119,16 @@ def _second_deployer(tx: Session, row: InstanceRow, request: Any) -> Iterable[st
             yield f"the fleet already has a deployer, {first}"
 
 
+def _doubtful(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    """What may keep a certificate away, said before a machine is made or thrown away."""
+    yield from (problem.message for problem in ssl_settings.doubts(tx, row))
+
+
+def _warned(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    yield from _second_deployer(tx, row, request)
+    yield from _doubtful(tx, row, request)
+
+
 def _made(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
     yield f"a machine for {row.label}, running {row.image or 'the newest image'}"
     yield "its data disk, kept from before" if row.disk_made else f"a data disk of {row.settings['data_disk.size_gb']} GiB"
@@ -135,6 +146,11 @@ def _removed(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
 
 def _down(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
     yield f"{row.label} stops answering{f' at {row.url}' if row.url else ''}"
+
+
+def _down_meanwhile(tx: Session, row: InstanceRow, request: Any) -> Iterable[str]:
+    yield from _down(tx, row, request)
+    yield from _doubtful(tx, row, request)
 
 
 def _rebuilt(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[str]:
@@ -169,7 +185,7 @@ _STARTUP = (Step("boot", startup.boot), Step("start-up", startup.start_up), Step
 
 def _provisioning(remove: s.Undo) -> tuple[Step, ...]:
     return (
-        Step("validate", s.validate),
+        Step(VALIDATE, s.validate),
         Step("ensure-data-disk", s.ensure_disk, undo=s.remove_new_disk, undo_begun=True, attempts=2),
         Step("create-machine", s.create_machine, undo=remove, undo_begun=True, attempts=2),
         Step("attach-data-disk", s.attach_disk),
@@ -197,15 +213,15 @@ def _kind(action: str, title: str, steps: tuple[Step, ...], request: type[Operat
 
 OPERATIONS: tuple[OperationKind, ...] = (
     _kind("provision", "provision", _provisioning(s.remove_machine_unless_started), face.ProvisionInstance,
-          _prepare("provision", _made, _second_deployer, _servable, keep=("skip_dns_check",)), hooks.applied,
+          _prepare("provision", _made, _warned, _servable, keep=("skip_dns_check",)), hooks.applied,
           undo="deprovision (D) takes the machine away again; the data stays"),
     _kind("deprovision", "deprovision", (*_DEPROVISIONING, Step("note-storage", s.note_storage)), face.DeprovisionInstance,
           _prepare("deprovision", _removed, _down, _confirmed, keep=("force",)), hooks.deprovisioned, "disruptive", "provision (P) brings it back"),
     _kind("reprovision", "reprovision", (
               Step(hooks.CHECK_STEP, prerequisites.check), *_DEPROVISIONING, Step("restore-data-disk", restore_disk),
               *_provisioning(s.remove_machine)),
-          face.ReprovisionInstance, _prepare("reprovision", _rebuilt, _down, _rebuildable, keep=("snapshot", "skip_dns_check")), hooks.applied,
-          "disruptive"),
+          face.ReprovisionInstance,
+          _prepare("reprovision", _rebuilt, _down_meanwhile, _rebuildable, keep=("snapshot", "skip_dns_check")), hooks.applied, "disruptive"),
     _kind("stop", "stop", (_STOP_APPLICATION, Step("power-off", s.power_off, attempts=2)), face.StopInstance,
           _prepare("stop", _says("{} stops; machine and data stay"), _down, _confirmed), danger="disruptive", undo="start (S) brings it back"),
     _kind("start", "start", _STARTUP, face.StartInstance, _prepare("start", _says("{} starts")), hooks.applied),

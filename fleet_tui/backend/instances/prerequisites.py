@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
+from fleet_tui.backend.errors import FleetError, InvalidInput, NotFound, Problem
 from fleet_tui.backend.instances import ssl_settings, vault_looks
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.fields import BY_NAME
+from fleet_tui.backend.instances.network_fields import PROOF_PORT
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.virtual_networks import survey, values_of
 from fleet_tui.backend.operations.catalogue import StepContext
 from fleet_tui.backend.providers import ReservesAddresses
 
@@ -38,6 +40,7 @@ def check(ctx: StepContext) -> Result:
         raise lacking(label, problems)
     check_secrets(ctx)
     check_domains(ctx)
+    look_for_a_way_in(ctx)
     return None
 
 
@@ -86,6 +89,24 @@ def check_domains(ctx: StepContext) -> None:
     if problems:
         raise lacking(label, problems)
     ctx.say(f"{', '.join(domains)} lead to {expected}")
+
+
+def look_for_a_way_in(ctx: StepContext) -> None:
+    """Say what would keep Let's Encrypt out, as it is now: rules may have changed since the network was saved (spec 5.3: a warning)."""
+    drivers = ctx.use(Drivers)
+    with ctx.read() as tx:
+        network = tx.get_one(NetworkRow, _row(ctx, tx).network_id)
+        if network.https_strategy != "letsencrypt":
+            return
+        values = values_of(network)
+    try:
+        found = survey(drivers.providers, values)
+    except FleetError as error:
+        ctx.say(f"whether port {PROOF_PORT} can be reached from outside is not known: {error.message}", "debug")
+        return
+    for finding in found:
+        if finding.field in ("internet_access", "security_groups") and not finding.is_error:
+            ctx.say(finding.text, "warn")
 
 
 def domain_problem(drivers: Drivers, domain: str, expected: str) -> Problem | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from fleet_tui.backend.certificates.keys import key_id_of
 from fleet_tui.backend.instances import ssl_settings
-from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
+from fleet_tui.backend.instances.links import NETWORK_COPY
+from fleet_tui.backend.instances.rows import InstanceRow
 
 
 def certificate_section(row: InstanceRow, settings: Mapping[str, Any], strategy: str, directory: str, region: str) -> dict[str, Any]:
@@ -37,15 +38,17 @@ def subject_alternative_names(row: InstanceRow, extra: Iterable[str]) -> list[st
     return list(dict.fromkeys(name for name in names if name))
 
 
-def url_of(row: InstanceRow, network: NetworkRow) -> str:
-    """Where people are sent: to the domain that its certificate is for, else to the public address where it has one, else to the private one;
-    and to an address by the name that the network gave it.
+def url_of(row: InstanceRow, settings: Mapping[str, Any]) -> str:
+    """Where people are sent when its machine has these settings, with the copy of the network: to the domain that its certificate is for, else to
+    the public address where it has one, else to the private one; and to an address by the name that the network gave it.
     """
-    domains = row.settings.get("domains") if network.https_strategy == "letsencrypt" else ()
-    zone = network.public_zone_id if row.public_ip else network.private_zone_id
-    name = row.host_name if network.dns_strategy == "cloud_dns" and zone else ""
+    network = settings[NETWORK_COPY]
+    domains = settings.get("domains") if network["https_strategy"] == "letsencrypt" else ()
+    zone = network["public_zone_id" if row.public_ip else "private_zone_id"]
+    name = row.host_name if network["dns_strategy"] == "cloud_dns" and zone else ""
+    scheme = "http" if network["https_strategy"] == "none" else "https"
     host = domains[0] if domains else name or row.public_ip or row.private_ip or ""
-    return f"{'http' if network.https_strategy == 'none' else 'https'}://{f'[{host}]' if ':' in host else host}:{row.port}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{row.port}/"
 
 
 def answers_http(strategy: str, http_mode: str) -> bool:

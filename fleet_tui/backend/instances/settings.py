@@ -178,7 +178,13 @@ def locked_fields(row: InstanceRow | None) -> dict[str, str]:
     """Field -> why it cannot be changed now."""
     if row is None or (row.applied is None and not row.disk_made and row.state == InstanceState.NEW.value):
         return {}
-    return {f.name: "fixed since the first provisioning" for f in FIELDS if f.change_class == "P"}
+    locked = {f.name: "fixed since the first provisioning" for f in FIELDS if f.change_class == "P"}
+    if row.disk_made:
+        locked["data_disk.iops"] = "fixed since the disk was made"
+    if row.machine is not None or InstanceState(row.state).is_transitional:
+        # Only `grow`, or the next provisioning, makes the disk follow; until then all that is measured by this would be wrong.
+        locked["data_disk.size_gb"] = "the disk grows by `fleet instance grow` while it runs; here it can be set while there is no machine"
+    return locked
 
 
 def show(tx: Session, target: str) -> InstanceSettings:

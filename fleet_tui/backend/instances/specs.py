@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, coming_up
 from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, SnapshotRow
 from fleet_tui.backend.instances.serving import answers_http
-from fleet_tui.backend.instances.templates import find_template
 from fleet_tui.backend.instances.virtual_networks import find_network, placement_of, values_of
 from fleet_tui.backend.operations.overview import active_by_target
 from fleet_tui.backend.providers import DiskSpec, MachineSpec
@@ -30,14 +30,15 @@ def disk_spec(tx: Session, row: InstanceRow) -> DiskSpec:
 
 
 def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> MachineSpec:
-    settings: Mapping[str, Any] = row.settings
-    network, template = find_network(tx, settings["virtual_network"]), find_template(tx, settings["template"])
-    ports = (row.port or 0, HTTP if answers_http(network.https_strategy, network.http_mode) else 0)
+    """``machine`` is on the row already; asked again for it, the same is told, whatever was saved meanwhile."""
+    settings = coming_up(tx, row)
+    network, template = settings[NETWORK_COPY], settings[TEMPLATE_COPY]
+    ports = (row.port or 0, HTTP if answers_http(network["https_strategy"], network["http_mode"]) else 0)
     return MachineSpec(
-        id=machine, instance_id=row.id, label=row.label, token=token, machine_type=settings.get("machine_type") or template.machine_type,
-        root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(values_of(network)), disk_id=row.disk_id,
+        id=machine, instance_id=row.id, label=row.label, token=token, machine_type=settings.get("machine_type") or template["machine_type"],
+        root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(network), disk_id=row.disk_id,
         ports=tuple(port for port in ports if port), host_name=row.label, public_ip_allocation=settings.get("public_ip_allocation", ""),
-        profile=template.runtime_profile_arn or template.startup_profile_arn, restrict_metadata=template.restrict_metadata_access,
+        profile=template["runtime_profile_arn"] or template["startup_profile_arn"], restrict_metadata=template["restrict_metadata_access"],
         tags=_tags(settings),
     )
 

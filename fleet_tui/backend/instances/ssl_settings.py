@@ -16,12 +16,13 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.certificates import keys
 from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.errors import Problem
-from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
+from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER, unreached
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 
 CERTIFICATE, KEY, STORAGE = "ssl.certificate_pem", "ssl.private_key_pem", "ssl.key_storage"
 FIELDS = frozenset({CERTIFICATE, KEY, STORAGE, "ssl.secret_id", "ssl.region", "domains", "public_ip_allocation", "template", "virtual_network"})
 """Fields whose change asks for a look."""
+_OF_ORDERS = frozenset({"domains", "public_ip_allocation", "virtual_network"})
 IN_VAULT = ("secret_manager", "vault_bundle")
 SECRETS = ("ssl.secret_id", "ssl.password_secret_id")
 """Fields that name a secret of the vault."""
@@ -46,10 +47,14 @@ def take(tx: Session, values: dict[str, Any], before: Mapping[str, Any], changed
     template = tx.scalar(select(TemplateRow).where((TemplateRow.label == values["template"]) | (TemplateRow.id == values["template"])))
     if CERTIFICATE in changed or KEY in changed:
         _take_material(values, before, changed, now, host_name, taken)
+    elif STORAGE in changed and values.get(STORAGE) not in IN_VAULT:
+        taken.problems += _foreign_key(values)  # saved while the vault had the key, beside one of before
     if network is not None and network.https_strategy == "per_instance" and values.get(STORAGE) in IN_VAULT:
         taken.problems += _vault_problems(network, template, str(values[STORAGE]))
     if network is not None and taken.key is not None:
         taken.problems += _sealing_problems(tx, network)
+    if network is not None and _OF_ORDERS & set(changed):
+        taken.warnings += _unreached(network)
     if "ssl.region" in changed and values["ssl.region"]:
         taken.warnings.append(Problem("ssl.region", "is deprecated and ignored: the secret is read in the instance's own region"))
     return taken
@@ -81,8 +86,18 @@ def _take_material(
     if is_new_key:
         taken.key = (wanted, verdict.private_key_pem)
         values[KEY] = keys.mark_of(wanted)
-    elif before.get(KEY) and keys.key_id_of(str(before[KEY])) != wanted and values.get(STORAGE) not in IN_VAULT:
-        taken.problems.append(Problem(KEY, "the key on record does not belong to this certificate: give the certificate and its key together"))
+    elif values.get(STORAGE) not in IN_VAULT:
+        taken.problems += _foreign_key({CERTIFICATE: verdict.certificate_pem, KEY: before.get(KEY)})
+
+
+def _foreign_key(values: Mapping[str, Any]) -> list[Problem]:
+    """What there is to say of a certificate that was judged before and the mark of a key, when the one is not the other's."""
+    from fleet_tui.backend.certificates import material
+
+    certificate, key_id = str(values.get(CERTIFICATE) or ""), keys.key_id_of(str(values.get(KEY) or ""))
+    if not certificate or not key_id or material.key_id_of_certificate(certificate) == key_id:
+        return []
+    return [Problem(KEY, "the private key on record does not belong to this certificate: give the certificate and its key together")]
 
 
 def _vault_problems(network: NetworkRow, template: TemplateRow | None, storage: str) -> list[Problem]:
@@ -113,6 +128,20 @@ def missing(tx: Session, row: InstanceRow, now: datetime) -> list[Problem]:
     return []
 
 
+def doubts(tx: Session, row: InstanceRow) -> list[Problem]:
+    """What speaks against a certificate, but is for a person to judge: said, not refused."""
+    return _unreached(tx.get_one(NetworkRow, row.network_id))
+
+
+def _unreached(network: NetworkRow) -> list[Problem]:
+    """Why Let's Encrypt would not get to the instance, as the network's fields and the last look at its place tell."""
+    if network.https_strategy != "letsencrypt":
+        return []
+    why = unreached(network.https_strategy, network.internet_access)
+    closed = [str(found["text"]) for found in network.findings or () if found["field"] == "security_groups" and not found["is_error"]]
+    return [Problem("internet_access", f"virtual network {network.label}: {why}")] * bool(why) + [Problem("security_groups", text) for text in closed]
+
+
 def _missing_material(tx: Session, row: InstanceRow, network: NetworkRow, now: datetime) -> list[Problem]:
     from fleet_tui.backend.certificates import material
 
@@ -132,6 +161,8 @@ def _missing_material(tx: Session, row: InstanceRow, network: NetworkRow, now: d
         problems.append(Problem(KEY, "a private key is needed: set it together with its certificate"))
     else:
         problems += _sealing_problems(tx, network)
+        if not any(problem.field == CERTIFICATE for problem in problems):
+            problems += _foreign_key(values)
     return problems
 
 

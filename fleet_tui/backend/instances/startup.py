@@ -5,6 +5,7 @@ from __future__ import annotations
 from fleet_tui.backend.errors import TimedOut, Unreachable, WrongState
 from fleet_tui.backend.instances.document import image_of, start_up_document
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.serving import url_of
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.instances.steps import Lost, Result, changed, instance_of, known, machine_of, provider_of, what_runs
 from fleet_tui.backend.operations.catalogue import StepContext
@@ -29,6 +30,8 @@ def boot(ctx: StepContext) -> Result:
         token = drivers.agents.expect(tx, machine, f"instance:{row.id}", document, ctx.operation.id, ctx.token)
         bundle = image_of(tx, row, held).path
         runs = {} if held else what_runs(tx, row)
+        if runs and row.url:
+            row.url = url_of(row, runs["settings"])
     ctx.progress("waiting for the agent's hello")
     if not _said_hello(ctx, machine):
         provider.boot(machine, BootConfiguration(machine, token, door.address, door.ca_pem), bundle, ctx.say)

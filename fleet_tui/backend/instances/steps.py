@@ -15,9 +15,9 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import ssl_settings
 from fleet_tui.backend.instances.document import assign_port, free_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
-from fleet_tui.backend.instances.links import NETWORK_COPY, TEMPLATE_COPY, network_copy, template_copy
+from fleet_tui.backend.instances.links import VALIDATE, coming_up, machine_made_by
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
-from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address
+from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address, look_for_a_way_in
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.serving import answers_http, url_of
 from fleet_tui.backend.instances.settings import check_image
@@ -81,6 +81,7 @@ def validate(ctx: StepContext) -> Result:
         size = row.settings["data_disk.size_gb"]
     check_secrets(ctx)
     check_domains(ctx)
+    look_for_a_way_in(ctx)
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh
@@ -88,11 +89,8 @@ def validate(ctx: StepContext) -> Result:
 
 def what_runs(tx: Session, row: InstanceRow) -> dict[str, Any]:
     """Settings and image that a machine made or booted now comes up with; kept as the instance's applied ones."""
-    template = find_template(tx, row.settings["template"])
     image = image_of(tx, row)
-    network = find_network(tx, row.settings["virtual_network"])
-    settings = {**row.settings, TEMPLATE_COPY: template_copy(template), NETWORK_COPY: network_copy(network)}
-    return {"settings": settings, "image": f"{image.name} {image.version}"}
+    return {"settings": coming_up(tx, row), "image": f"{image.name} {image.version}"}
 
 
 def ensure_disk(ctx: StepContext) -> Result:
@@ -116,7 +114,7 @@ def ensure_disk(ctx: StepContext) -> Result:
 def remove_new_disk(ctx: StepContext) -> Result:
     """Undo: a disk this run made and nothing ever mounted. A disk that existed before is never touched."""
     is_kept = machine_of(ctx) is not None  # for inspection, with its disk
-    if not ctx.results["validate"]["new_disk"] or _has_booted(ctx) or is_kept:
+    if not ctx.results[VALIDATE]["new_disk"] or _has_booted(ctx) or is_kept:
         return LEFT
     provider = provider_of(ctx)
     with ctx.write() as tx:
@@ -129,7 +127,7 @@ def remove_new_disk(ctx: StepContext) -> Result:
 
 
 def _machine_id(ctx: StepContext) -> str:
-    return f"vm-{ctx.operation.id.removeprefix('o-')}"
+    return machine_made_by(ctx.operation.id)
 
 
 def create_machine(ctx: StepContext) -> Result:
@@ -195,9 +193,10 @@ def assign_address(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.private_ip, row.host_name = info.private_ip or None, info.host_name or None
-        row.public_ip = info.public_ip or literal_address(str(row.settings.get("public_ip_allocation") or "")) or None
+        settings = coming_up(tx, row)
+        row.public_ip = info.public_ip or literal_address(str(settings.get("public_ip_allocation") or "")) or None
         row.host = info.host or info.host_name or provider.name
-        row.url = url_of(row, find_network(tx, row.settings["virtual_network"]))
+        row.url = url_of(row, settings)
         changed(tx, row)
         url = row.url
     ctx.say(f"address {info.private_ip}, URL {url}")

@@ -22,7 +22,7 @@ from fleet_tui.backend.hosts.rows import ZoneRow
 from fleet_tui.backend.instances.fields import field_words
 from fleet_tui.backend.instances.images import known_names
 from fleet_tui.backend.instances.links import column_of, counts, linked_to, links, mark, refuse_linked, renamed
-from fleet_tui.backend.instances.network_fields import BY_NAME, FIELDS, PLACE, completed, defaults, problems_of
+from fleet_tui.backend.instances.network_fields import BY_NAME, FIELDS, PLACE, PROOF_PORT, completed, defaults, problems_of, unreached
 from fleet_tui.backend.instances.profiles import (
     CloneVirtualNetwork,
     CreateVirtualNetwork,
@@ -40,6 +40,8 @@ from fleet_tui.backend.store import new_id
 
 _SURVEYED = frozenset({*PLACE, "security_groups", "dns_strategy", "private_zone_id", "public_zone_id"})
 """Fields that name something in the place."""
+_OF_PROOFS = frozenset({"https_strategy", "internet_access"})
+"""Fields by which it matters whether the place lets an ACME directory in."""
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -102,6 +104,7 @@ def placement_of(values: Mapping[str, Any]) -> Placement:
         second_subnet_id=values["second_subnet_id"], security_groups=() if groups == ["auto"] else tuple(groups),
         internet_access=values["internet_access"], assign_public_ip=values["assign_public_ip"] and values["internet_access"] != "no",
         private_zone_id=values["private_zone_id"] if has_names else "", public_zone_id=values["public_zone_id"] if has_names else "",
+        public_ports=(PROOF_PORT,) if values["https_strategy"] == "letsencrypt" else (),
     )
 
 
@@ -109,16 +112,19 @@ def placement_of(values: Mapping[str, Any]) -> Placement:
 
 
 def survey(providers: Providers, values: Mapping[str, Any]) -> tuple[NetworkFinding, ...]:
-    """What the provider finds amiss in the place; nothing where it cannot tell. Calls outside, so never within a transaction.
+    """What the provider finds amiss in the place, where it can tell, and what keeps certificates away. Calls outside, so never within a transaction.
 
     Raises:
         NotFound: the site has no such provider.
         Unreachable, AuthFailed, PermissionDenied: the provider could not look.
     """
     provider = providers.named(values["provider"])
-    if not isinstance(provider, Surveyor):
-        return ()
-    return tuple(NetworkFinding(amiss.field, amiss.text, amiss.is_error) for amiss in provider.survey(placement_of(values)))
+    why = unreached(values["https_strategy"], values["internet_access"])
+    amiss = provider.survey(placement_of(values)) if isinstance(provider, Surveyor) else ()
+    return (
+        *(NetworkFinding(one.field, one.text, one.is_error) for one in amiss),
+        *((NetworkFinding("internet_access", why, False),) if why else ()),
+    )
 
 
 # --- changing ------------------------------------------------------------------------------------------------------
@@ -164,7 +170,8 @@ def edited_values(tx: Session, request: EditVirtualNetwork, providers: Providers
         titles = ", ".join(BY_NAME[name].title for name in moved)
         refuse_linked(tx, row, f"{titles} of virtual network {row.label} cannot be changed", "make another virtual network, or delete the instances")
     _accepted(tx, values, problems, providers, f"virtual network {row.label} was not saved", row.id)
-    return values, bool(_SURVEYED & changed)
+    proves = "letsencrypt" in (values["https_strategy"], before["https_strategy"])
+    return values, bool(changed & (_SURVEYED | _OF_PROOFS if proves else _SURVEYED))
 
 
 def edit_network(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
@@ -41,6 +42,11 @@ def words(row: OperationRow) -> str:
         if step.state == StepState.RUNNING.value:
             return f"{row.title} {number}/{len(row.steps)} {step.progress or step.name}"
     return f"{row.title} {row.state}"
+
+
+def was_asked_for(tx: Session, kind: str, since: datetime) -> bool:
+    """Whether an operation of that kind was submitted from then on, whatever became of it."""
+    return tx.scalar(select(OperationRow.id).where(OperationRow.kind == kind, OperationRow.submitted_at >= since).limit(1)) is not None
 
 
 def recent(tx: Session, active: int, finished: int) -> tuple[OperationRecord, ...]:

@@ -51,6 +51,8 @@ class Placement:
     private_zone_id: str = ""
     """DNS zone of private addresses."""
     public_zone_id: str = ""
+    public_ports: tuple[int, ...] = ()
+    """TCP ports that an authority of certificates must reach from anywhere. Only a survey looks at them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet_tui.backend.errors import InvalidInput, NotFound, WrongState
@@ -42,13 +42,25 @@ def _network(region: Region, placement: Placement) -> Iterator[Amiss]:
         if first["AvailabilityZone"] == second["AvailabilityZone"]:
             yield Amiss("second_subnet_id", f"both subnets are in {first['AvailabilityZone']}; the second one is for another zone")
     home = vpc or next((one["VpcId"] for one in subnets.values()), "")
+    there: list[dict[str, Any]] = []
     for group in placement.security_groups:
         groups = _there(lambda: ec2.call("describe_security_groups", GroupIds=[group])["SecurityGroups"])  # noqa: B023
         if not groups:
             yield Amiss("security_groups", f"there is no security group {group} in {region.name}")
         elif home and groups[0].get("VpcId") != home:
             yield Amiss("security_groups", f"security group {group} is in {groups[0].get('VpcId')}, not in {home}")
+        there += groups
+    for port in placement.public_ports if len(there) == len(placement.security_groups) > 0 else ():
+        if not any(_lets_in(rule, port) for group in there for rule in group.get("IpPermissions", ())):
+            closed = f"{', '.join(placement.security_groups)} {'do' if len(there) > 1 else 'does'} not open TCP port {port} to the internet"
+            yield Amiss("security_groups", f"{closed}, where a certificate is proved: add a rule for 0.0.0.0/0", is_error=False)
     yield from _zones(region, placement)
+
+
+def _lets_in(rule: Mapping[str, Any], port: int) -> bool:
+    """Whether a rule of a security group opens a TCP port to everybody. Rules for all protocols name no ports."""
+    opens = rule.get("IpProtocol") == "-1" or (rule.get("IpProtocol") == "tcp" and rule.get("FromPort", 0) <= port <= rule.get("ToPort", 65535))
+    return opens and any(one.get("CidrIp") == "0.0.0.0/0" for one in rule.get("IpRanges", ()))
 
 
 def _zones(region: Region, placement: Placement) -> Iterator[Amiss]:

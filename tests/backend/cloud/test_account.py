@@ -14,7 +14,7 @@ from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.requests import parameters_of
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import DEFAULT_MACHINE_TYPE, RemoveCloud, RewrapKeys, SetUpCloud, operations
-from fleet_tui.backend.cloud.account import Account
+from fleet_tui.backend.cloud.account import REWRAP, Account
 from fleet_tui.backend.cloud.sealed import MASTER, columns
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.identity import Role
@@ -292,6 +292,26 @@ def test_every_secret_moves_to_the_first_key_and_to_the_next(account: Account, a
         _check_all(store, account, 3)
     with pytest.raises(InUse, match="6 secrets"):
         account.set_up(SetUpCloud(aws_cmk_id=""))
+
+
+def test_secrets_whose_move_nobody_was_asked_for_are_noticed(account: Account, aws: CloudAccount, store: Store) -> None:
+    """By the daemon that starts after one that died between the save and the request."""
+    assert not account.is_left_behind()
+    account.set_up(wanted(aws))
+    _keep(store, account, 1)
+    bench = _bench(store, account)
+    for _ in range(2):
+        assert not account.is_left_behind(), "nothing is to be done"
+        account.set_up(SetUpCloud(aws_cmk_id=aws.key()))
+        assert account.is_left_behind()
+        operation = bench.submission.submit(REWRAP, RewrapKeys(), "ada").operation
+        assert not account.is_left_behind() and operation is not None
+        assert operation.id in bench.claim().started and bench.run(operation.id).state is OperationState.SUCCEEDED
+    account.set_up(SetUpCloud(aws_cmk_id=aws.key()))
+    submitted = bench.submission.submit(REWRAP, RewrapKeys(), "ada").operation
+    assert submitted is not None
+    bench.submission.cancel(submitted.id, "ada")
+    assert not account.is_left_behind(), "what a person called off is not begun again"
 
 
 def test_columns_of_secrets_are_found_by_their_mark(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from fleet_tui.backend.errors import FleetError, WrongState
 from fleet_tui.backend.instances import CreateInstance, certified
 from fleet_tui.backend.instances import settings as saved
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.links import NETWORK_COPY
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.renewals import Renewals
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
@@ -260,9 +261,9 @@ def test_an_instance_is_looked_at_where_people_are_sent_and_inside_when_that_doe
 def test_people_are_sent_where_the_instance_can_be_reached_by_the_name_it_was_given(
     network: dict[str, str], row: dict[str, str], url: str
 ) -> None:
-    place = NetworkRow(**{"https_strategy": "self_signed", "dns_strategy": "none", "public_zone_id": "", "private_zone_id": "", **network})
-    told = {"private_ip": "10.0.0.7", "host_name": "web.example.org", "port": 443, "settings": {"domains": ["app.example.org"]}, **row}
-    assert url_of(InstanceRow(**told), place) == url
+    place = {"https_strategy": "self_signed", "dns_strategy": "none", "public_zone_id": "", "private_zone_id": "", **network}
+    told = {"private_ip": "10.0.0.7", "host_name": "web.example.org", "port": 443, **row}
+    assert url_of(InstanceRow(**told), {"domains": ["app.example.org"], NETWORK_COPY: place}) == url
 
 
 def _id(fleet: Store, label: str) -> str:

@@ -114,7 +114,31 @@ def test_a_disk_only_grows(site: Store) -> None:
     provisioned(site, "web-1")
     with pytest.raises(InvalidInput, match="only grow"):
         edit(site, "web-1", 1, data_disk__size_gb=40)
-    assert edit(site, "web-1", 1, data_disk__size_gb=60, data_disk__size_max_gb=80).settings["data_disk.size_gb"] == 60
+    assert edit(site, "web-1", 1, data_disk__size_gb=60, data_disk__size_max_gb=80).settings["data_disk.size_gb"] == 60, "its next machine grows it"
+
+
+@pytest.mark.parametrize(("machine", "state"), [("vm-1", "running"), ("vm-1", "stopped"), ("vm-1", "failed"), (None, "provisioning"), (None, "reprovisioning")])
+def test_the_size_of_a_disk_in_use_is_not_only_written_down(site: Store, machine: str | None, state: str) -> None:
+    """What the settings say is what its use is measured by."""
+    create(site)
+    provisioned(site, "web-1")
+    with site.write() as tx:
+        row = saved.find_row(tx, "web-1")
+        row.machine, row.state = machine, state
+    with pytest.raises(InvalidInput, match="fleet instance grow") as refused:
+        edit(site, "web-1", 1, data_disk__size_gb=100, data_disk__size_max_gb=100)
+    assert [p.field for p in refused.value.problems] == ["data_disk.size_gb"]
+    with site.read() as tx:
+        assert "fleet instance grow" in saved.show(tx, "web-1").locked["data_disk.size_gb"]
+    assert edit(site, "web-1", 1, data_disk__size_gb=50, data_disk__size_max_gb=100).settings["data_disk.size_max_gb"] == 100, "how far it may grow"
+
+
+def test_what_a_disk_was_made_with_stays(site: Store) -> None:
+    create(site)
+    assert edit(site, "web-1", 1, data_disk__iops=4000).settings["data_disk.iops"] == 4000
+    provisioned(site, "web-1")
+    with pytest.raises(InvalidInput, match="since the disk was made"):
+        edit(site, "web-1", 2, data_disk__iops=6000)
 
 
 def test_editing_a_template_marks_its_running_instances_only(site: Store) -> None:

@@ -226,6 +226,35 @@ def test_a_key_is_not_entered_where_it_lives_in_the_vault(site: Store, pairs: li
     assert lacks(site) == {}
 
 
+def test_a_key_from_before_the_vault_serves_no_certificate_from_then(site: Store, pairs: list[tuple[str, str]]) -> None:
+    """Saved beside the key of another certificate, which nobody looks at while the vault has the key."""
+    create(site, ssl__certificate_pem=pairs[0][0], ssl__private_key_pem=pairs[0][1])
+    edit(site, virtual_network="cloud", template="profiled")
+    edit(site, ssl__key_storage="secret_manager", ssl__certificate_pem=pairs[1][0], ssl__secret_id="web/key")
+    assert lacks(site) == {}
+    with site.write() as tx:
+        network = tx.query(NetworkRow).filter_by(label="given").one()
+        found = saved.find_row(tx, "web")
+        found.network_id, found.settings = network.id, {**found.settings, "virtual_network": "given"}
+    assert "does not belong to this certificate" in refused(site, ssl__key_storage="inline_encrypted")["ssl.private_key_pem"]
+    with site.write() as tx:
+        found = saved.find_row(tx, "web")
+        found.settings = {**found.settings, "ssl.key_storage": "inline_encrypted"}  # as an earlier program let it be saved
+    assert "does not belong to this certificate" in lacks(site)["ssl.private_key_pem"], "before a machine is touched"
+    edit(site, ssl__certificate_pem=pairs[0][0])
+    assert lacks(site) == {}, "the certificate of the key on record"
+
+
+def test_whoever_leaves_for_the_vault_is_not_held_up_by_what_stays_behind(site: Store, pairs: list[tuple[str, str]]) -> None:
+    create(site, ssl__certificate_pem=pairs[0][0], ssl__private_key_pem=pairs[0][1])
+    edit(site, virtual_network="cloud", template="profiled")
+    with site.write() as tx:
+        found = saved.find_row(tx, "web")
+        found.settings = {**found.settings, "ssl.private_key_pem": keys.mark_of("0" * 64)}
+    edit(site, ssl__key_storage="vault_bundle", ssl__secret_id="web/bundle")
+    assert lacks(site) == {}
+
+
 def test_the_region_is_taken_ignored_and_warned_of(site: Store) -> None:
     create(site, network="cloud")
     assert [p.field for p in edit(site, ssl__region="eu-west-1")] == ["ssl.region"]
@@ -251,6 +280,22 @@ def test_everything_lets_encrypt_lacks_is_listed(site: Store) -> None:
     with site.write() as tx:
         tx.query(NetworkRow).filter_by(label="ordered").one().internet_access = "no"
     assert list(lacks(site)) == ["internet_access"]
+
+
+def test_what_would_keep_lets_encrypt_out_is_said_and_not_refused(site: Store) -> None:
+    create(site, network="ordered", domains=["web.example.org"])
+    assert edit(site, public_ip_allocation="192.0.2.7") == []
+    with site.write() as tx:
+        network = tx.query(NetworkRow).filter_by(label="ordered").one()
+        network.contact_mail, network.internet_access = "ops@example.org", "egress_only"
+        network.findings = [{"field": "security_groups", "text": "sg-1 does not open TCP port 80", "is_error": False}]
+    warned = edit(site, domains=["shop.example.org"])
+    assert [p.field for p in warned] == ["internet_access", "security_groups"] and "lets nobody in" in warned[0].message
+    assert lacks(site) == {}
+    with site.write() as tx:
+        assert ssl_settings.doubts(tx, saved.find_row(tx, "web")) == warned, "again before a machine is made"
+        tx.query(NetworkRow).filter_by(label="ordered").one().https_strategy = "self_signed"
+    assert edit(site, domains=["web.example.org"]) == []
 
 
 def test_what_was_good_when_saved_is_judged_again(site: Store, pairs: list[tuple[str, str]]) -> None:

@@ -152,6 +152,18 @@ def test_the_place_is_looked_at_before_anything_is_saved(site: Store, providers:
     assert (record.place, sky.asked[-1].security_groups, sky.asked[-1].vpc_id) == ("eu-west-1 vpc-0a1b2c3d/subnet-0a1b2c3d", (), "vpc-0a1b2c3d")
 
 
+def test_what_keeps_lets_encrypt_out_is_found_whatever_the_provider(site: Store, providers: Providers, sky: Sky) -> None:
+    ordering = {"https_strategy": "letsencrypt", "contact_mail": "ops@example.com"}
+    record = create(site, providers, **CLOUD, **ordering)
+    assert record.findings == () and sky.asked[-1].public_ports == (80,)
+    record = edit(site, providers, record, internet_access="egress_only")
+    assert [(found.field, found.is_error) for found in record.findings] == [("internet_access", False)] and len(sky.asked) == 2
+    record = edit(site, providers, record, https_strategy="self_signed")
+    assert record.findings == () and sky.asked[-1].public_ports == ()
+    here = create(site, providers, "here", provider="local", internet_access="egress_only", **ordering)
+    assert [(found.field, found.is_error) for found in here.findings] == [("internet_access", False)]
+
+
 def test_an_edit_looks_at_the_place_only_where_it_names_something_there(site: Store, providers: Providers, sky: Sky) -> None:
     record = create(site, providers, **VPC)
     record = edit(site, providers, record, https_strategy="self_signed")

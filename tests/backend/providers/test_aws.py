@@ -349,6 +349,26 @@ def test_a_survey_names_everything_amiss_at_once(desk: Desk) -> None:
         desk.provider.survey(fine)
 
 
+@pytest.mark.parametrize(("rule", "is_open"), [
+    (("tcp", 80, 80, "0.0.0.0/0"), True), (("tcp", 1, 1024, "0.0.0.0/0"), True), (("-1", None, None, "0.0.0.0/0"), True),
+    (("tcp", 443, 443, "0.0.0.0/0"), False), (("udp", 80, 80, "0.0.0.0/0"), False), (("tcp", 80, 80, "10.0.0.0/8"), False), (None, False),
+])  # fmt: skip
+def test_a_survey_tells_of_groups_that_keep_certificates_away(desk: Desk, rule: tuple[str, int | None, int | None, str] | None, is_open: bool) -> None:
+    groups = [desk.ec2.create_security_group(GroupName=f"g-{uuid.uuid4().hex}", Description="g", VpcId=desk.account.vpc)["GroupId"] for _ in range(2)]
+    if rule is not None:
+        protocol, low, high, who = rule
+        ports = {} if low is None else {"FromPort": low, "ToPort": high}
+        desk.ec2.authorize_security_group_ingress(
+            GroupId=groups[1], IpPermissions=[{"IpProtocol": protocol, **ports, "IpRanges": [{"CidrIp": who}]}],
+        )
+    place = Placement(region=REGION, subnet_id=desk.account.subnets[0], security_groups=tuple(groups), public_ports=(80,))
+    found = desk.provider.survey(place)
+    assert [(amiss.field, amiss.is_error) for amiss in found] == ([] if is_open else [("security_groups", False)]), found
+    assert is_open or (groups[0] in found[0].text and "port 80" in found[0].text)
+    assert not desk.provider.survey(replace(place, public_ports=())), "nobody needs it"
+    assert not desk.provider.survey(replace(place, security_groups=())), "those that are made open it"
+
+
 def test_machines_of_another_site_are_not_ours(desk: Desk) -> None:
     desk.run()
     desk.account.site, own = "site-other", desk.account.site
