@@ -1,7 +1,7 @@
 """Stands before moto and adds what moto does not do: what makes AWS hard to be right with.
 
 Client tokens are honoured, lists come in pages, calls are throttled, states take their time, what was just made may not be seen yet, volumes and
-network cards have one holder, disabled keys do nothing, permissions are missing, answers get lost. And volumes have content: a folder each.
+network cards have one holder, what was attached tells whether it goes with its machine, disabled keys do nothing, permissions are missing, answers get lost. And volumes have content: a folder each.
 """
 
 from __future__ import annotations
@@ -251,6 +251,8 @@ class Proxy:
         if group is None:
             return found
         tree = found.tree()
+        if request.action == "DescribeVolumes":
+            self._tell_fate(request, tree)
         for kind, name, state in (("instancesSet", "instanceId", "instanceState/name"), ("volumeSet", "volumeId", "status"), ("snapshotSet", "snapshotId", "status")):
             for entry in items(tree, kind):
                 self._disguise(entry, text(entry, name), kind, state)
@@ -268,6 +270,16 @@ class Proxy:
             if self.page and not by_name:
                 self._cut(request, tree, parent)
         return same_kind(found, tree)
+
+    def _tell_fate(self, request: Request, tree: ET.Element) -> None:
+        """Whether what is attached goes when its machine goes, as the machine has it; what goes with one is listed first."""
+        for attachment in items(tree, "attachmentSet"):
+            instance = self._described(request, "DescribeInstances", "InstanceId", text(attachment, "instanceId"), "instancesSet")
+            disks = items(instance, "blockDeviceMapping") if instance is not None else []
+            fates = {text(disk, "ebs/volumeId"): text(disk, "ebs/deleteOnTermination") for disk in disks}
+            add(attachment, "deleteOnTermination", fates.get(text(attachment, "volumeId"), "false"))
+        for parent in lists(tree, "volumeSet"):
+            parent[:] = sorted(parent, key=lambda entry: text(entry, "attachmentSet/item/deleteOnTermination") != "true")
 
     def _disguise(self, entry: ET.Element, name: str, kind: str, state: str) -> None:
         passing = self._passing.get(name)

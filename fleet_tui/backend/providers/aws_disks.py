@@ -45,6 +45,10 @@ class Disks:
         """The volume that is the disk now."""
         return max(self._region.volumes(disk=disk_id), key=_generation, default=None)
 
+    def of_machine(self, machine_id: str) -> list[dict[str, Any]]:
+        """Data disks that go with a machine; its OS disk carries the machine's name too, and is none."""
+        return [volume for volume in self._region.volumes(machine=machine_id) if DISK in told(volume)]
+
     def make(self, disk_id: str, size_gb: int, token: str, zone: str, spec: DiskSpec, say: Say) -> dict[str, Any]:
         tags = self._region.tags(
             label=spec.label, own=spec.tags, disk=disk_id, generation="1", instance=spec.instance_id, operation=token

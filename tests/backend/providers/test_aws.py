@@ -52,6 +52,18 @@ class Desk:
         (name,) = self.account.census()["instances"]
         return self.ec2.describe_instances(InstanceIds=[name])["Reservations"][0]["Instances"][0]
 
+    def disk_volume(self) -> str:
+        (name,) = self.account.census()["volumes"]
+        return name
+
+    def root(self) -> Any:
+        instance = self.instance()
+        return next(disk for disk in instance["BlockDeviceMappings"] if disk["DeviceName"] == instance["RootDeviceName"])
+
+    def orders(self) -> dict[str, str]:
+        told = self.ec2.describe_instance_attribute(InstanceId=self.instance()["InstanceId"], Attribute="userData")["UserData"]["Value"]
+        return orders_in(base64.b64decode(told).decode())
+
 
 @pytest.fixture
 def desk(moto: int, tmp_path: Path) -> Iterator[Desk]:
@@ -199,6 +211,19 @@ def test_the_data_disk_survives_a_machine_told_to_take_it_along(desk: Desk) -> N
     assert desk.disk().attached_to is None and set(desk.account.census()) == {"volumes"}
 
 
+def test_the_os_disk_is_never_taken_for_the_data_disk(desk: Desk) -> None:
+    """It carries the machine's name too, and may be listed first."""
+    desk.run()
+    data, before = desk.disk_volume(), desk.root()
+    assert before["Ebs"]["DeleteOnTermination"] is True
+    desk.boot("again")
+    desk.provider.shut_down("vm-1", 1.0, desk.said.append)
+    desk.boot("once more")
+    assert desk.orders()["volume"] == data and desk.root() == before
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert desk.account.census() == {"volumes": [data]}
+
+
 def test_a_disk_in_another_zone_takes_the_machine_there_or_is_refused(desk: Desk) -> None:
     first, second = desk.account.subnets
     desk.placement = Placement(subnet_id=second)
@@ -259,9 +284,8 @@ def test_a_machine_is_begun_as_it_was_asked_for(desk: Desk) -> None:
     (root,) = disks.values()
     volume = desk.ec2.describe_volumes(VolumeIds=[root["VolumeId"]])["Volumes"][0]
     assert (volume["Size"], volume["Encrypted"], root["DeleteOnTermination"]) == (80, True, True)
-    told = desk.ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")["UserData"]["Value"]
-    orders = orders_in(base64.b64decode(told).decode())
-    assert orders["token"] == "one-time" and orders["volume"] == desk.account.census()["volumes"][0]
+    orders = desk.orders()
+    assert orders["token"] == "one-time" and orders["volume"] == desk.disk_volume()
 
 
 def test_orders_that_are_too_long_for_aws_are_refused_before_it_is_asked() -> None:
