@@ -15,6 +15,7 @@ from fleet_tui.backend.cloud import session as cloud_session
 from fleet_tui.backend.errors import Busy, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
+from fleet_tui.backend.providers.aws_names import Names
 from fleet_tui.backend.providers.user_data import LIMIT, orders_in, user_data
 from tests.cloud.account import IMAGE, REGION, SECRET, CloudAccount, cloud_account
 
@@ -333,11 +334,8 @@ def test_a_reserved_address_stays_and_one_of_somebody_else_is_refused(desk: Desk
 
 def test_names_lead_to_the_machine_and_go_with_it(desk: Desk) -> None:
     names = desk.account.sdk("route53")
-    zones = [
-        names.create_hosted_zone(Name=f"{word}-{uuid.uuid4().hex[:6]}.example", CallerReference=uuid.uuid4().hex)["HostedZone"] for word in ("in", "out")
-    ]
-    private, public = (zone["Id"].rpartition("/")[2] for zone in zones)
-    desk.placement = replace(desk.placement, private_zone_id=private, public_zone_id=public, assign_public_ip=True)
+    zones = _named(desk, names)
+    private, public = desk.placement.private_zone_id, desk.placement.public_zone_id
     desk.disk()
     for _ in range(2):
         machine = desk.machine(host_name="Web 1")
@@ -350,6 +348,58 @@ def test_names_lead_to_the_machine_and_go_with_it(desk: Desk) -> None:
     assert _records(names, public), "the name of another machine stays"
     desk.provider.terminate("vm-1", desk.said.append)
     assert not _records(names, private) and not _records(names, public) and set(desk.account.census()) == {"volumes"}
+
+
+def _named(desk: Desk, names: Any) -> list[Any]:
+    """Its network gets a private zone and a public one."""
+    zones = [
+        names.create_hosted_zone(Name=f"{word}-{uuid.uuid4().hex[:6]}.example", CallerReference=uuid.uuid4().hex)["HostedZone"] for word in ("in", "out")
+    ]
+    private, public = (zone["Id"].rpartition("/")[2] for zone in zones)
+    desk.placement = replace(desk.placement, private_zone_id=private, public_zone_id=public, assign_public_ip=True)
+    return zones
+
+
+@pytest.mark.parametrize("lost", ["private_zone_id", "public_zone_id"])
+def test_a_machine_is_seen_and_removed_when_a_zone_of_its_names_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    names = desk.account.sdk("route53")
+    _named(desk, names)
+    desk.disk()
+    desk.machine(host_name="Web 1")
+    desk.provider.attach_disk("vm-1", "d-1")
+    desk.boot()
+    gone = getattr(desk.placement, lost)
+    (kept,) = {desk.placement.private_zone_id, desk.placement.public_zone_id} - {gone}
+    _empty(names, gone)
+    names.delete_hosted_zone(Id=gone)
+    for known in (Names._zones, {}):  # as after a restart
+        monkeypatch.setattr(Names, "_zones", dict(known))
+        assert desk.provider.find_machine("vm-1").state is MachineState.ON and len(desk.provider.machines()) == 1
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert set(desk.account.census()) == {"volumes"} and not _records(names, kept), "the name in the other zone goes all the same"
+    assert any(gone in line for line in desk.said)
+
+
+def test_a_name_that_may_not_be_removed_keeps_the_card_that_knows_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = desk.account.sdk("route53")
+    _named(desk, names)
+    desk.disk()
+    desk.machine(host_name="Web 1")
+    monkeypatch.setattr(Names, "_zones", {})
+    desk.proxy.denied |= {f"route53:GET {zone}" for zone in (desk.placement.private_zone_id, desk.placement.public_zone_id)}
+    assert desk.provider.find_machine("vm-1").host_name == ""
+    with pytest.raises(PermissionDenied, match="route53:"):
+        desk.provider.terminate("vm-1", desk.said.append)
+    desk.proxy.calm()
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert set(desk.account.census()) == {"volumes"} and not _records(names, desk.placement.public_zone_id)
+
+
+def _empty(client: Any, zone: str) -> None:
+    """Of what somebody else would have to remove before it."""
+    found = client.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    changes = [{"Action": "DELETE", "ResourceRecordSet": record} for record in found if record["Type"] == "A"]
+    client.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
 
 
 def _records(client: Any, zone: str) -> dict[str, str]:
