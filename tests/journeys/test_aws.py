@@ -166,14 +166,28 @@ def test_an_instance_lives_its_whole_life_there(cloud_site: Cloud) -> None:
 
 def test_what_is_not_allowed_is_named_and_leaves_nothing(cloud_site: Cloud) -> None:
     found, proxy = cloud_site, cloud_site.account.proxy
-    proxy.denied.add("ec2:AssociateAddress")
-    ended = found.site.ended(found.site.submit(request("provision")).id, 120.0)
-    assert ended.state is OperationState.FAILED and ended.error is not None, found.story("web-1")
-    assert "ec2:AssociateAddress" in ended.error.message and "policy" in ended.error.hint
-    assert found.site.show("web-1").failed_stage == "resources"
-    gone(found)
-    proxy.calm()
-    made = found.do(request("reprovision"))
+    killed: list[str] = []
+
+    def done(action: str) -> bool:
+        """In the middle of the undo too: the card is gone, its group not yet."""
+        if action != "ec2:DeleteNetworkInterface" or killed:
+            return False
+        killed.append(action)
+        found.site.kill()
+        return True
+
+    proxy.done = done
+    for action, kind in (("ec2:CreateNetworkInterface", "provision"), ("ec2:AssociateAddress", "reprovision")):
+        proxy.denied.add(action)
+        ended = found.site.ended(found.site.submit(request(kind)).id, 120.0)
+        assert ended.state is OperationState.FAILED and ended.error is not None, found.story("web-1")
+        assert action in ended.error.message and "policy" in ended.error.hint
+        assert found.site.show("web-1").failed_stage == "resources"
+        found.site.await_door()
+        gone(found)
+        proxy.calm()
+    assert killed
+    made = found.do(request("provision"))
     check(found, marked(found.disk("web-1")), [made])
 
 

@@ -154,7 +154,8 @@ def remove_machine(ctx: StepContext) -> Result:
         provider.shut_down(machine, 5.0, ctx.say)
         _salvage(ctx, provider, machine)
         provider.detach_disk(machine, disk_id)
-        provider.terminate(machine, ctx.say)
+    # Also when there is no machine: what was made for it before it, and what an undo that was killed left, goes too.
+    provider.terminate(machine, ctx.say)
     _forget_machine(ctx, machine)
     ctx.say("removed the machine this run had made")
     return None

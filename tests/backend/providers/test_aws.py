@@ -332,6 +332,13 @@ def test_a_reserved_address_stays_and_one_of_somebody_else_is_refused(desk: Desk
     assert desk.machine(id="vm-3", token="o-3:create-machine", public_ip_allocation=reserved["PublicIp"]).public_ip == reserved["PublicIp"], "by itself too"
 
 
+def test_an_address_that_is_not_there_is_told_before_anything_is_made(desk: Desk) -> None:
+    desk.disk()
+    with pytest.raises(NotFound, match="eipalloc-0123456789abcdef0"):
+        desk.machine(public_ip_allocation="eipalloc-0123456789abcdef0")
+    assert set(desk.account.census()) == {"volumes"}
+
+
 def test_names_lead_to_the_machine_and_go_with_it(desk: Desk) -> None:
     names = desk.account.sdk("route53")
     zones = _named(desk, names)
