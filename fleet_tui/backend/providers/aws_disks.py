@@ -162,6 +162,8 @@ class Disks:
             raise InvalidInput(f"snapshot {snapshot_id} is not one of data disk {disk_id}", problems=[problem])
         if holder := self.holder(volume):
             raise Busy(f"data disk {disk_id} is attached to machine {holder}", hint="deprovision the instance first", holders=[holder])
+        if NEXT in told(volume):  # of a restore that was killed once this was the disk, before its tag of a copy went
+            self._region.untag(volume["VolumeId"], NEXT)
         self._sweep(volume)
         fresh = self._copy(volume, found, snapshot_id)
         tags = {DISK: disk_id, GENERATION: str(_generation(volume) + 1)}
@@ -184,7 +186,7 @@ class Disks:
         )
         self._settled(made["VolumeId"], "available")
         for other in self._region.volumes(next=disk_id):  # of a restore that was given up
-            if other["VolumeId"] != made["VolumeId"]:
+            if other["VolumeId"] not in (made["VolumeId"], volume["VolumeId"]):  # a list may be older than a tag
                 self._drop(other["VolumeId"])
         return str(made["VolumeId"])
 

@@ -251,7 +251,10 @@ def test_a_restore_cut_short_leaves_the_old_disk_or_the_new_one(desk: Desk) -> N
     (folder / "a").write_text("before")
     desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
     (folder / "a").write_text("after")
-    for action, content in (("ec2:CreateVolume", "after"), ("ec2:CreateTags", "after"), ("ec2:DeleteTags", "before"), ("ec2:DeleteVolume", "before")):
+    for action, content in (
+        ("ec2:CreateVolume", "after"), ("ec2:CreateTags", "after"), ("ec2:DeleteTags", "before"), ("ec2:CreateTags", "before"),
+        ("ec2:DeleteTags", "before"), ("ec2:DeleteVolume", "before"), ("ec2:CreateTags", "before"),
+    ):
         desk.proxy.failing[action] = [("InternalError", "cut short")] * 9
         with pytest.raises(Exception, match="cut short"):
             desk.provider.restore_disk("d-1", "s-1", desk.said.append)
