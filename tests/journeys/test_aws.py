@@ -257,6 +257,11 @@ def test_killed_in_every_change_it_makes(cloud_site: Cloud) -> None:
     made.append(found.do(request("provision")))
     proxy.done = lambda action: False
     found.site.await_door()
+    kind, proxy.done, proxy.lag = "grow", done, 3
+    found.do(i.GrowDisk(target="web-1", size_gb=60))
+    proxy.done, proxy.lag = lambda action: False, 0
+    found.site.await_door()
+    assert "grow ec2:ModifyVolume" in struck and found.site.show("web-1").data_disk.size_gb == 60
     assert len(struck) >= 25, struck
     assert len(found.account.census()["snapshots"]) == 1
     marked(found.disk("web-1"), "spoilt")

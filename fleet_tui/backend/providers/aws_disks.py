@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fleet_tui.backend.cloud.session import RESTING
 from fleet_tui.backend.errors import Busy, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.providers import DiskInfo, DiskSpec, SnapshotInfo
 from fleet_tui.backend.providers.aws_region import (
@@ -65,9 +66,22 @@ class Disks:
         if size_gb <= volume["Size"]:
             return volume
         name = volume["VolumeId"]
-        self._ec2.call("modify_volume", VolumeId=name, Size=size_gb)
+        try:
+            self._ec2.call("modify_volume", VolumeId=name, Size=size_gb)
+        except Busy as refused:
+            # It may have been us who began it, a moment before we died or the answer got lost.
+            if refused.details["aws"] not in RESTING or not self._grows(name, size_gb):
+                raise
         say(f"data disk {told(volume)[DISK]} grows from {volume['Size']} to {size_gb} GB")
         return self._region.until(lambda: self._grown(name, size_gb), f"volume {name} of {size_gb} GB", _VOLUME_S)
+
+    def _grows(self, name: str, size_gb: int) -> bool:
+        """Whether a change that was begun already makes it that large."""
+        try:
+            found = self._ec2.call("describe_volumes_modifications", VolumeIds=[name])["VolumesModifications"]
+        except NotFound:
+            return False
+        return any(one["ModificationState"] != "failed" and one.get("TargetSize", 0) >= size_gb for one in found)
 
     def _grown(self, name: str, size_gb: int) -> dict[str, Any] | None:
         volume = self._volume(name)

@@ -245,6 +245,29 @@ def test_disks_are_sealed_as_the_settings_say(desk: Desk) -> None:
     assert tags["team"] == "core" and tags["fleet:site"] == desk.account.site and tags["fleet:operation"] == "o-1:disk"
 
 
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_growth_that_was_begun_already_is_followed_to_its_end(desk: Desk, lag: int) -> None:
+    """By us before we died, and by a call whose answer got lost."""
+    desk.run()
+    desk.proxy.lag = lag
+    desk.proxy.lost["ec2:ModifyVolume"] = 1
+    assert desk.provider.grow_disk("d-1", 20, desk.said.append).size_gb == 20
+    assert desk.proxy.calls["ec2:ModifyVolume"] == 2, "the call was repeated"
+    name = desk.provider.ensure_disk("d-2", 10, "o-2:disk", desk.said.append, DiskSpec(placement=desk.placement)).path
+    desk.ec2.modify_volume(VolumeId=name, Size=20)
+    assert desk.provider.grow_disk("d-2", 20, desk.said.append).size_gb == 20
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_disk_that_was_changed_a_moment_ago_rests_and_it_is_said_how_long(desk: Desk, lag: int) -> None:
+    desk.disk()
+    desk.proxy.lag = lag
+    desk.ec2.modify_volume(VolumeId=desk.disk_volume(), Size=20)
+    with pytest.raises(Busy) as refused:
+        desk.provider.grow_disk("d-1", 30, desk.said.append)
+    assert "six hours" in refused.value.hint
+
+
 def test_a_restore_cut_short_leaves_the_old_disk_or_the_new_one(desk: Desk) -> None:
     desk.disk()
     folder = desk.proxy.content / desk.disk().path
