@@ -19,7 +19,7 @@ import pytest
 from fleet_tui.backend import cloud
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import NotFound
-from fleet_tui.backend.instances.profiles import CreateVirtualNetwork
+from fleet_tui.backend.instances.profiles import CreateTemplate, CreateVirtualNetwork
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState
 from tests.cloud.account import IMAGE, KEY_ID, REGION, SECRET, CloudAccount, cloud_account
@@ -78,7 +78,8 @@ def cloud_site(moto: int, tmp_path: Path) -> Iterator[Cloud]:
             with site(flags=(*FLAGS, "--agent-listen", f"127.0.0.1:{port}"), variables={"FLEET_TEST_CLOUD": "1"}) as found:
                 account.site = set_up(found, account)
                 found.image("witness", install='echo once >> "$FLEET_DATA/installs"; sh install.sh')
-                found.template("witness", tasks("count", COUNTING), application="witness")
+                pair = account.ec2.create_key_pair(KeyName=f"pair of {account.site}")["KeyName"]
+                found.call(CreateTemplate("witness", {"application": "witness", "ssh_key_pair": pair}, (tasks("count", COUNTING),)))
                 found.create("web-1", network="aws", template="witness", cloud_tags=["team=core"], data_disk__size_max_gb=100)
                 yield Cloud(found, account, hypervisor)
         finally:
@@ -109,17 +110,14 @@ def check(found: Cloud, kept: dict[str, bytes], made: list[OperationRecord]) -> 
     census = found.account.census()
     owned = {"instances": 1, "volumes": 1, "others": 1, "cards": 1, "groups": 1, "addresses": 1}
     assert {kind: len(names) for kind, names in census.items()} == owned, census
-    tags = instance_tags(found.account, census["instances"][0])
+    (reservation,) = found.account.ec2.describe_instances(InstanceIds=census["instances"])["Reservations"]
+    assert reservation["Instances"][0]["KeyName"] == f"pair of {found.account.site}"
+    tags = {tag["Key"]: tag["Value"] for tag in reservation["Instances"][0]["Tags"]}
     assert tags["fleet:machine"] == record.machine and tags["fleet:instance"] == record.id and tags["team"] == "core"
     assert not found.site.call(ListOperations(active=True))
     assert not found.site.complaints(), "\n".join(found.site.complaints())
     said = Counter((line.operation_id, line.phase, line.text) for line in found.site.lines("web-1") if line.source == "worker")
     assert not [words for words, times in said.items() if times > 1], "a step said something again"
-
-
-def instance_tags(account: CloudAccount, name: str) -> dict[str, str]:
-    (reservation,) = account.ec2.describe_instances(InstanceIds=[name])["Reservations"]
-    return {tag["Key"]: tag["Value"] for tag in reservation["Instances"][0]["Tags"]}
 
 
 def gone(found: Cloud, *but: str) -> None:

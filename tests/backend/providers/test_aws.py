@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fleet_tui.backend.cloud import session as cloud_session
-from fleet_tui.backend.errors import Busy, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.errors import Busy, InvalidInput, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
 from fleet_tui.backend.providers.aws_names import Names
@@ -295,11 +295,13 @@ def test_a_machine_is_begun_as_it_was_asked_for(desk: Desk) -> None:
     name = f"profile-{uuid.uuid4().hex[:6]}"
     arn = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
     desk.disk()
-    desk.machine(machine_type="m5.large", root_disk_gb=80, profile=arn, tags={"team": "core"})
+    pair = f"ops key {uuid.uuid4().hex[:6]}"
+    desk.ec2.create_key_pair(KeyName=pair)
+    desk.machine(machine_type="m5.large", root_disk_gb=80, profile=arn, tags={"team": "core"}, key_pair=pair)
     desk.provider.attach_disk("vm-1", "d-1")
     desk.boot()
     instance = desk.instance()
-    assert instance["InstanceType"] == "m5.large" and instance["IamInstanceProfile"]["Arn"] == arn
+    assert (instance["InstanceType"], instance["KeyName"]) == ("m5.large", pair) and instance["IamInstanceProfile"]["Arn"] == arn
     assert instance["MetadataOptions"]["HttpTokens"] == "required" and instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
     assert tags == {
@@ -313,6 +315,16 @@ def test_a_machine_is_begun_as_it_was_asked_for(desk: Desk) -> None:
     assert (volume["Size"], volume["Encrypted"], root["DeleteOnTermination"]) == (80, True, True)
     orders = desk.orders()
     assert orders["token"] == "one-time" and orders["volume"] == desk.disk_volume()
+
+
+def test_a_key_pair_that_cannot_be_had_is_told_before_anything_is_made(desk: Desk) -> None:
+    desk.disk()
+    desk.proxy.failing["ec2:RunInstances/dry"] = [("InvalidKeyPair.NotFound", "The key pair 'ops key' does not exist")]
+    with pytest.raises(NotFound, match="ops key"):
+        desk.machine(key_pair="ops key")
+    with pytest.raises(InvalidInput) as refused:
+        desk.machine(key_pair="k" * 255)
+    assert [problem.field for problem in refused.value.problems] == ["ssh_key_pair"] and set(desk.account.census()) == {"volumes"}
 
 
 def test_orders_that_are_too_long_for_aws_are_refused_before_it_is_asked() -> None:
