@@ -1,7 +1,8 @@
 """Stands before moto and adds what moto does not do: what makes AWS hard to be right with.
 
 Client tokens are honoured, lists come in pages, calls are throttled, states take their time, what was just made may not be seen yet, volumes and
-network cards have one holder, disabled keys do nothing, permissions are missing, answers get lost. And volumes have content: a folder each.
+network cards have one holder, what was attached tells whether it goes with its machine, volumes rest after a change, disabled keys do nothing,
+permissions are missing, answers get lost. And volumes have content: a folder each.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Proxy:
         self._kept: dict[tuple[str, str], tuple[str, Answer]] = {}
         self._passing: dict[str, Passing] = {}
         self._hidden: Counter[str] = Counter()
+        self._changed: dict[str, Passing] = {}
+        """Volumes that were changed -> the size they had, for as long as it is still told."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -174,6 +177,10 @@ class Proxy:
                 return refusal(request, "DisabledException", f"{bad[0]} is disabled.")
         if request.action == "AttachVolume":
             return self._attach_refused(request)
+        if request.action == "ModifyVolume" and (before := self._changed.get(request.form["VolumeId"])) is not None:
+            if before.looks > 0:
+                return refusal(request, "IncorrectModificationState", f"Cannot modify volume {request.form['VolumeId']}: it is in state 'modifying'")
+            return refusal(request, "VolumeModificationRateExceeded", "You've reached the maximum modification rate per volume limit")
         if request.action == "RunInstances":
             for name in [value for key, value in request.form.items() if key.endswith(".NetworkInterfaceId")]:
                 card = self._described(request, "DescribeNetworkInterfaces", "NetworkInterfaceId", name, "networkInterfaceSet")
@@ -238,6 +245,8 @@ class Proxy:
                 self._passing[name] = Passing(state, self.lag)
         elif action == "AttachVolume":
             self._passing[form["VolumeId"]] = Passing("attaching", self.lag)
+        elif action == "ModifyVolume":
+            self._changed[form["VolumeId"]] = Passing(text(tree, "volumeModification/originalSize"), self.lag)
         elif action == "DetachVolume":
             self._passing[form["VolumeId"]] = Passing("in-use", self.lag)
 
@@ -248,9 +257,16 @@ class Proxy:
     def _seen(self, request: Request, found: Answer) -> Answer:
         """A list as somebody sees it who asks too early, in pages."""
         group = _SETS.get(request.action)
-        if group is None:
+        if group is None and request.action != "DescribeVolumesModifications":
             return found
         tree = found.tree()
+        if request.action == "DescribeVolumes":
+            self._tell_fate(request, tree)
+            self._tell_size(tree)
+        if group is None:
+            for entry in items(tree, "volumeModificationSet"):
+                put(entry, "modificationState", "modifying" if self._changed[text(entry, "volumeId")].looks > 0 else "optimizing")
+            return same_kind(found, tree)
         for kind, name, state in (("instancesSet", "instanceId", "instanceState/name"), ("volumeSet", "volumeId", "status"), ("snapshotSet", "snapshotId", "status")):
             for entry in items(tree, kind):
                 self._disguise(entry, text(entry, name), kind, state)
@@ -268,6 +284,24 @@ class Proxy:
             if self.page and not by_name:
                 self._cut(request, tree, parent)
         return same_kind(found, tree)
+
+    def _tell_fate(self, request: Request, tree: ET.Element) -> None:
+        """Whether what is attached goes when its machine goes, as the machine has it; what goes with one is listed first."""
+        for attachment in items(tree, "attachmentSet"):
+            instance = self._described(request, "DescribeInstances", "InstanceId", text(attachment, "instanceId"), "instancesSet")
+            disks = items(instance, "blockDeviceMapping") if instance is not None else []
+            fates = {text(disk, "ebs/volumeId"): text(disk, "ebs/deleteOnTermination") for disk in disks}
+            add(attachment, "deleteOnTermination", fates.get(text(attachment, "volumeId"), "false"))
+        for parent in lists(tree, "volumeSet"):
+            parent[:] = sorted(parent, key=lambda entry: text(entry, "attachmentSet/item/deleteOnTermination") != "true")
+
+    def _tell_size(self, tree: ET.Element) -> None:
+        """What is being changed has its old size for a while."""
+        for entry in items(tree, "volumeSet"):
+            before = self._changed.get(text(entry, "volumeId"))
+            if before is not None and before.looks > 0:
+                before.looks -= 1
+                put(entry, "size", before.state)
 
     def _disguise(self, entry: ET.Element, name: str, kind: str, state: str) -> None:
         passing = self._passing.get(name)

@@ -19,7 +19,7 @@ import pytest
 from fleet_tui.backend import cloud
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import NotFound
-from fleet_tui.backend.instances.profiles import CreateVirtualNetwork
+from fleet_tui.backend.instances.profiles import CreateTemplate, CreateVirtualNetwork
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState
 from tests.cloud.account import IMAGE, KEY_ID, REGION, SECRET, CloudAccount, cloud_account
@@ -78,7 +78,8 @@ def cloud_site(moto: int, tmp_path: Path) -> Iterator[Cloud]:
             with site(flags=(*FLAGS, "--agent-listen", f"127.0.0.1:{port}"), variables={"FLEET_TEST_CLOUD": "1"}) as found:
                 account.site = set_up(found, account)
                 found.image("witness", install='echo once >> "$FLEET_DATA/installs"; sh install.sh')
-                found.template("witness", tasks("count", COUNTING), application="witness")
+                pair = account.ec2.create_key_pair(KeyName=f"pair of {account.site}")["KeyName"]
+                found.call(CreateTemplate("witness", {"application": "witness", "ssh_key_pair": pair}, (tasks("count", COUNTING),)))
                 found.create("web-1", network="aws", template="witness", cloud_tags=["team=core"], data_disk__size_max_gb=100)
                 yield Cloud(found, account, hypervisor)
         finally:
@@ -109,17 +110,14 @@ def check(found: Cloud, kept: dict[str, bytes], made: list[OperationRecord]) -> 
     census = found.account.census()
     owned = {"instances": 1, "volumes": 1, "others": 1, "cards": 1, "groups": 1, "addresses": 1}
     assert {kind: len(names) for kind, names in census.items()} == owned, census
-    tags = instance_tags(found.account, census["instances"][0])
+    (reservation,) = found.account.ec2.describe_instances(InstanceIds=census["instances"])["Reservations"]
+    assert reservation["Instances"][0]["KeyName"] == f"pair of {found.account.site}"
+    tags = {tag["Key"]: tag["Value"] for tag in reservation["Instances"][0]["Tags"]}
     assert tags["fleet:machine"] == record.machine and tags["fleet:instance"] == record.id and tags["team"] == "core"
     assert not found.site.call(ListOperations(active=True))
     assert not found.site.complaints(), "\n".join(found.site.complaints())
     said = Counter((line.operation_id, line.phase, line.text) for line in found.site.lines("web-1") if line.source == "worker")
     assert not [words for words, times in said.items() if times > 1], "a step said something again"
-
-
-def instance_tags(account: CloudAccount, name: str) -> dict[str, str]:
-    (reservation,) = account.ec2.describe_instances(InstanceIds=[name])["Reservations"]
-    return {tag["Key"]: tag["Value"] for tag in reservation["Instances"][0]["Tags"]}
 
 
 def gone(found: Cloud, *but: str) -> None:
@@ -166,14 +164,28 @@ def test_an_instance_lives_its_whole_life_there(cloud_site: Cloud) -> None:
 
 def test_what_is_not_allowed_is_named_and_leaves_nothing(cloud_site: Cloud) -> None:
     found, proxy = cloud_site, cloud_site.account.proxy
-    proxy.denied.add("ec2:AssociateAddress")
-    ended = found.site.ended(found.site.submit(request("provision")).id, 120.0)
-    assert ended.state is OperationState.FAILED and ended.error is not None, found.story("web-1")
-    assert "ec2:AssociateAddress" in ended.error.message and "policy" in ended.error.hint
-    assert found.site.show("web-1").failed_stage == "resources"
-    gone(found)
-    proxy.calm()
-    made = found.do(request("reprovision"))
+    killed: list[str] = []
+
+    def done(action: str) -> bool:
+        """In the middle of the undo too: the card is gone, its group not yet."""
+        if action != "ec2:DeleteNetworkInterface" or killed:
+            return False
+        killed.append(action)
+        found.site.kill()
+        return True
+
+    proxy.done = done
+    for action, kind in (("ec2:CreateNetworkInterface", "provision"), ("ec2:AssociateAddress", "reprovision")):
+        proxy.denied.add(action)
+        ended = found.site.ended(found.site.submit(request(kind)).id, 120.0)
+        assert ended.state is OperationState.FAILED and ended.error is not None, found.story("web-1")
+        assert action in ended.error.message and "policy" in ended.error.hint
+        assert found.site.show("web-1").failed_stage == "resources"
+        found.site.await_door()
+        gone(found)
+        proxy.calm()
+    assert killed
+    made = found.do(request("provision"))
     check(found, marked(found.disk("web-1")), [made])
 
 
@@ -243,6 +255,11 @@ def test_killed_in_every_change_it_makes(cloud_site: Cloud) -> None:
     made.append(found.do(request("provision")))
     proxy.done = lambda action: False
     found.site.await_door()
+    kind, proxy.done, proxy.lag = "grow", done, 3
+    found.do(i.GrowDisk(target="web-1", size_gb=60))
+    proxy.done, proxy.lag = lambda action: False, 0
+    found.site.await_door()
+    assert "grow ec2:ModifyVolume" in struck and found.site.show("web-1").data_disk.size_gb == 60
     assert len(struck) >= 25, struck
     assert len(found.account.census()["snapshots"]) == 1
     marked(found.disk("web-1"), "spoilt")

@@ -47,8 +47,10 @@ _UNKNOWN = frozenset({
 _CHANGED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 _THROTTLED = frozenset({
     "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "TooManyRequestsException",
-    "PriorRequestNotComplete", "EC2ThrottledException", "SlowDown", "VolumeModificationRateExceeded",
+    "PriorRequestNotComplete", "EC2ThrottledException", "SlowDown",
 })
+RESTING = frozenset({"IncorrectModificationState", "VolumeModificationRateExceeded"})
+"""A volume that is being changed, or was a few hours ago, is not changed again."""
 _FULL = re.compile(r"Insufficient|LimitExceeded|QuotaExceeded|MaxSpotInstanceCount|ReservedCapacity")
 _HELD = frozenset({
     "VolumeInUse", "DependencyViolation", "InvalidGroup.InUse", "InvalidNetworkInterface.InUse", "Resource.AlreadyAssociated",
@@ -188,6 +190,8 @@ def refused(refusal: Any, service: str) -> FleetError:
         return AuthFailed("a sealed secret cannot be opened: it was changed, or belongs to something else", **facts)
     if code in _THROTTLED:
         return Busy(f"AWS limits {verb}, also after {ATTEMPTS} tries: {said}", hint="try again in a minute", **facts)
+    if code in RESTING:
+        return Busy(words, hint="AWS changes a volume again only about six hours after the last time; try again then", **facts)
     if code in _HELD or "currently in use" in said:
         return Busy(words, hint="something still uses it; try again when it is free", **facts)
     if _FULL.search(code):

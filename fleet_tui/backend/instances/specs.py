@@ -39,7 +39,7 @@ def machine_spec(tx: Session, row: InstanceRow, machine: str, token: str) -> Mac
         root_disk_gb=settings.get("root_disk.size_gb", 50), placement=placement_of(network), disk_id=row.disk_id,
         ports=tuple(port for port in ports if port), host_name=row.label, public_ip_allocation=settings.get("public_ip_allocation", ""),
         profile=template["runtime_profile_arn"] or template["startup_profile_arn"], restrict_metadata=template["restrict_metadata_access"],
-        tags=_tags(settings),
+        key_pair=template["ssh_key_pair"], tags=_tags(settings),
     )
 
 

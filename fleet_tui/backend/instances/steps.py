@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import Busy, NotFound, TimedOut, Unreachable, WrongState
+from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import ssl_settings
 from fleet_tui.backend.instances.document import assign_port, free_port, image_of
@@ -29,7 +29,7 @@ from fleet_tui.backend.operations.overview import outcome
 from fleet_tui.backend.providers import MachineState, Provider
 
 LOST_S = 5.0
-"""How long a machine may be seen without its agent before the start-up is given up: its last words may be on the way."""
+"""At least so long after a machine was seen without its agent it is looked at once more before it is given up: its last words may be on the way."""
 
 Result = Mapping[str, Any] | None
 Undo = Callable[[StepContext], Result]
@@ -152,7 +152,8 @@ def remove_machine(ctx: StepContext) -> Result:
         provider.shut_down(machine, 5.0, ctx.say)
         _salvage(ctx, provider, machine)
         provider.detach_disk(machine, disk_id)
-        provider.terminate(machine, ctx.say)
+    # Also when there is no machine: what was made for it before it, and what an undo that was killed left, goes too.
+    provider.terminate(machine, ctx.say)
     _forget_machine(ctx, machine)
     ctx.say("removed the machine this run had made")
     return None
@@ -205,7 +206,10 @@ def assign_address(ctx: StepContext) -> Result:
 
 
 class Lost:
-    """Asks the provider, now and then, whether a machine has been without its agent for too long."""
+    """Asks the provider, now and then, whether a machine has been without its agent for too long. One look may be wrong: a later one must agree.
+
+    A provider that does not answer tells nothing about the machine, whose agent may well report meanwhile.
+    """
 
     def __init__(self, drivers: Drivers, provider: Provider, machine: str) -> None:
         self._clock, self._provider, self._machine = drivers.clock, provider, machine
@@ -214,13 +218,18 @@ class Lost:
 
     def __call__(self) -> bool:
         now = self._clock.monotonic()
-        if now - self._asked >= self._provider.look_s:
-            self._asked = now
-            if self._provider.find_machine(self._machine).state is MachineState.ON:
-                self._since = None
-            elif self._since is None:
-                self._since = now
-        return self._since is not None and now - self._since > LOST_S
+        if now - self._asked < self._provider.look_s:
+            return False
+        self._asked = now
+        try:
+            is_on = self._provider.find_machine(self._machine).state is MachineState.ON
+        except FleetError:
+            return False
+        if is_on:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        return self._since is not None and now - self._since >= LOST_S
 
 
 # --- towards the end -----------------------------------------------------------------------------------------------

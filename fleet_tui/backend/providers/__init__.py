@@ -98,6 +98,8 @@ class MachineSpec:
     """A reserved public address; empty for one that comes and goes with the machine, if any."""
     profile: str = ""
     """What it may do there: an instance profile."""
+    key_pair: str = ""
+    """Name of a pair of SSH keys that the provider has, whose holder may log in; empty for none."""
     restrict_metadata: bool = True
     """Whether only the machine itself, and nothing it hosts, may ask the cloud's metadata service."""
     tags: Mapping[str, str] = field(default_factory=dict)

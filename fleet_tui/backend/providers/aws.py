@@ -104,12 +104,12 @@ class AwsProvider:
                 f"data disk {disk_id} stands in {volume['AvailabilityZone']}, machine {machine_id} in {card['AvailabilityZone']}",
                 hint="give the virtual network a second subnet in the disk's zone", state="elsewhere",
             )
-        others = [told(one)[DISK] for one in region.volumes(machine=machine_id) if told(one).get(DISK) not in (None, disk_id)]
+        others = [told(one)[DISK] for one in disks.of_machine(machine_id) if told(one)[DISK] != disk_id]
         if others:
             raise Busy(f"machine {machine_id} has data disk {others[0]} attached", holders=others, hint="detach that first")
         if told(volume).get(MACHINE) != machine_id:
             region.tag(volume["VolumeId"], machine=machine_id)
-            region.until(lambda: region.volumes(machine=machine_id), f"volume {volume['VolumeId']} carries its tag", _SOON_S)
+            region.until(lambda: disks.of_machine(machine_id), f"volume {volume['VolumeId']} carries its tag", _SOON_S)
         instance = region.instance(machine_id)
         if instance is not None:
             disks.attach(volume, instance["InstanceId"])
@@ -174,7 +174,7 @@ class AwsProvider:
         region, card = self._known_machine(machine_id)
         if bundle and not Path(bundle).is_file():
             raise NotFound(f"the application bundle {bundle} is gone", hint="register the image again")
-        disks = region.volumes(machine=machine_id)
+        disks = Disks(region).of_machine(machine_id)
         orders = user_data(configuration, disks[0]["VolumeId"] if disks else "")
         launch = Launch(region)
         instance = region.instance(machine_id)
@@ -223,7 +223,7 @@ class AwsProvider:
                     disks.protect(name, attached["DeviceName"])
             region.ec2.call("terminate_instances", InstanceIds=[name])
             region.until(lambda: self._is_gone(region, name), f"{name} is terminated", _GONE_S)  # noqa: B023
-        for volume in region.volumes(machine=machine_id):
+        for volume in disks.of_machine(machine_id):
             disks.detach(volume)
         if card is not None:
             Names(region.terms).take(card, say)

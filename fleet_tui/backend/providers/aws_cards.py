@@ -62,10 +62,10 @@ class Cards:
 
     def make(self, spec: MachineSpec, subnet: Mapping[str, Any], facts: Mapping[str, str], say: Say) -> dict[str, Any]:
         """The card, with what the machine is to be on its tags; the same token makes one only."""
+        allocation = self.reserved(spec.public_ip_allocation)["AllocationId"] if spec.public_ip_allocation else ""
         groups = list(spec.placement.security_groups) or [self._group(spec, subnet["VpcId"], say)]
         tags = self._region.tags(
-            label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token,
-            allocation=self.reserved(spec.public_ip_allocation)["AllocationId"] if spec.public_ip_allocation else "", **facts,
+            label=spec.label, own=spec.tags, machine=spec.id, instance=spec.instance_id, operation=spec.token, allocation=allocation, **facts,
         )
         made = self._ec2.call(
             "create_network_interface", SubnetId=subnet["SubnetId"], Groups=groups, Description=f"fleet {spec.label} {spec.id}"[:255],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fleet_tui.backend.cloud.session import RESTING
 from fleet_tui.backend.errors import Busy, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.providers import DiskInfo, DiskSpec, SnapshotInfo
 from fleet_tui.backend.providers.aws_region import (
@@ -45,6 +46,10 @@ class Disks:
         """The volume that is the disk now."""
         return max(self._region.volumes(disk=disk_id), key=_generation, default=None)
 
+    def of_machine(self, machine_id: str) -> list[dict[str, Any]]:
+        """Data disks that go with a machine; its OS disk carries the machine's name too, and is none."""
+        return [volume for volume in self._region.volumes(machine=machine_id) if DISK in told(volume)]
+
     def make(self, disk_id: str, size_gb: int, token: str, zone: str, spec: DiskSpec, say: Say) -> dict[str, Any]:
         tags = self._region.tags(
             label=spec.label, own=spec.tags, disk=disk_id, generation="1", instance=spec.instance_id, operation=token
@@ -61,9 +66,22 @@ class Disks:
         if size_gb <= volume["Size"]:
             return volume
         name = volume["VolumeId"]
-        self._ec2.call("modify_volume", VolumeId=name, Size=size_gb)
+        try:
+            self._ec2.call("modify_volume", VolumeId=name, Size=size_gb)
+        except Busy as refused:
+            # It may have been us who began it, a moment before we died or the answer got lost.
+            if refused.details["aws"] not in RESTING or not self._grows(name, size_gb):
+                raise
         say(f"data disk {told(volume)[DISK]} grows from {volume['Size']} to {size_gb} GB")
         return self._region.until(lambda: self._grown(name, size_gb), f"volume {name} of {size_gb} GB", _VOLUME_S)
+
+    def _grows(self, name: str, size_gb: int) -> bool:
+        """Whether a change that was begun already makes it that large."""
+        try:
+            found = self._ec2.call("describe_volumes_modifications", VolumeIds=[name])["VolumesModifications"]
+        except NotFound:
+            return False
+        return any(one["ModificationState"] != "failed" and one.get("TargetSize", 0) >= size_gb for one in found)
 
     def _grown(self, name: str, size_gb: int) -> dict[str, Any] | None:
         volume = self._volume(name)
@@ -158,6 +176,8 @@ class Disks:
             raise InvalidInput(f"snapshot {snapshot_id} is not one of data disk {disk_id}", problems=[problem])
         if holder := self.holder(volume):
             raise Busy(f"data disk {disk_id} is attached to machine {holder}", hint="deprovision the instance first", holders=[holder])
+        if NEXT in told(volume):  # of a restore that was killed once this was the disk, before its tag of a copy went
+            self._region.untag(volume["VolumeId"], NEXT)
         self._sweep(volume)
         fresh = self._copy(volume, found, snapshot_id)
         tags = {DISK: disk_id, GENERATION: str(_generation(volume) + 1)}
@@ -180,7 +200,7 @@ class Disks:
         )
         self._settled(made["VolumeId"], "available")
         for other in self._region.volumes(next=disk_id):  # of a restore that was given up
-            if other["VolumeId"] != made["VolumeId"]:
+            if other["VolumeId"] not in (made["VolumeId"], volume["VolumeId"]):  # a list may be older than a tag
                 self._drop(other["VolumeId"])
         return str(made["VolumeId"])
 

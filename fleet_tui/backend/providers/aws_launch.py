@@ -12,7 +12,9 @@ from fleet_tui.backend.providers.aws_region import Region, client_token, specifi
 _ALIAS = "resolve:ssm:"
 _MARKS = ("fleet:machine", "fleet:instance", "fleet:operation", "fleet:site")
 LAUNCH, PROFILE = "fleet:launch", "fleet:profile"
-"""On a card: image, root device, its GiB, type, hops to the metadata service; what the machine may do."""
+"""On a card: image, root device, its GiB, type, hops to the metadata service, name of the key pair if any; what the machine may do."""
+_VALUE = 255
+"""Characters that the value of a tag has room for."""
 
 
 class Launch:
@@ -27,7 +29,11 @@ class Launch:
         image, root = self._image(spec.image or self._region.terms.machine_image)
         kind = spec.machine_type or self._region.terms.machine_type
         # Version 2 of the metadata service always; one hop, so that nothing the machine hosts can ask it, unless that is wanted.
-        return {"launch": f"{image} {root} {spec.root_disk_gb} {kind} {1 if spec.restrict_metadata else 2}", "profile": spec.profile}
+        launch = f"{image} {root} {spec.root_disk_gb} {kind} {1 if spec.restrict_metadata else 2} {spec.key_pair}".rstrip()
+        if len(launch) > _VALUE:
+            problem = Problem("ssh_key_pair", f"is {len(launch) - _VALUE} characters too long")
+            raise InvalidInput(f"key pair {spec.key_pair[:60]}… has too long a name", problems=[problem], hint="have one with a shorter name")
+        return {"launch": launch, "profile": spec.profile}
 
     def rehearse(self, facts: Mapping[str, str], subnet: str) -> None:
         """Ask AWS whether it would begin such an instance, without its doing so.
@@ -35,6 +41,7 @@ class Launch:
         Raises:
             PermissionDenied: names the permission that is missing.
             InvalidInput: it knows no such type, image or profile.
+            NotFound: it knows no such key pair.
         """
         tags = {f"fleet:{name}": value for name, value in facts.items()}
         try:
@@ -62,11 +69,11 @@ class Launch:
         return name
 
     def _like(self, tags: Mapping[str, str], network: Mapping[str, Any]) -> dict[str, Any]:
-        image, device, size, kind, hops = tags[LAUNCH].split()
+        image, device, size, kind, hops, *pair = tags[LAUNCH].split(maxsplit=5)
         root = {"VolumeSize": int(size), "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
         profile = {"IamInstanceProfile": _profile(tags[PROFILE])} if tags.get(PROFILE) else {}
         return {
-            "ImageId": image, "InstanceType": kind, "MinCount": 1, "MaxCount": 1, **network, **profile,
+            "ImageId": image, "InstanceType": kind, "MinCount": 1, "MaxCount": 1, **network, **profile, **({"KeyName": pair[0]} if pair else {}),
             "BlockDeviceMappings": [{"DeviceName": device, "Ebs": root}],
             "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": int(hops)},
             "InstanceInitiatedShutdownBehavior": "stop",

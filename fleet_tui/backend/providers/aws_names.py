@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fleet_tui.backend.cloud.session import Client
-from fleet_tui.backend.errors import InvalidInput, WrongState
+from fleet_tui.backend.errors import FleetError, InvalidInput, NotFound, WrongState
 from fleet_tui.backend.providers import MachineSpec
 from fleet_tui.backend.providers.aws_region import Terms, told
 
@@ -40,7 +40,8 @@ class Names:
         Raises:
             WrongState: one of them leads elsewhere already.
         """
-        for zone, address, name in self._wanted(card):
+        for zone, address in _wanted(card):
+            name = self._name(card, zone)
             there = self._look(zone, name)
             if there == [address]:
                 continue
@@ -52,29 +53,35 @@ class Names:
             say(f"{name} leads to {address}")
 
     def take(self, card: Mapping[str, Any], say: Say) -> None:
-        """Remove the names of a card that lead to it."""
-        for zone, address, name in self._wanted(card):
-            if self._look(zone, name) == [address]:
-                self._change(zone, "DELETE", name, address)
-                say(f"removed {name}")
+        """Remove the names of a card that lead to it. With its zone a name is gone already.
+
+        Raises:
+            PermissionDenied: names the permission; a name that nobody remembers would lead to whoever gets the address next.
+        """
+        for zone, address in _wanted(card):
+            try:
+                name = self._name(card, zone)
+                if self._look(zone, name) == [address]:
+                    self._change(zone, "DELETE", name, address)
+                    say(f"removed {name}")
+            except NotFound:
+                say(f"DNS zone {zone} is gone, and with it the name of {told(card)[HOST]}")
 
     def shown(self, card: Mapping[str, Any]) -> str:
-        """The name people use: the public one where there is one."""
-        names = [name for _, _, name in self._wanted(card)]
-        return names[-1].rstrip(".") if names else ""
+        """The name people use: the public one where there is one.
 
-    def _wanted(self, card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """(zone, address, name), the private one first."""
-        tags = told(card)
-        public = card.get("Association", {}).get("PublicIp", "")
-        zones = tags.get(ZONES, "- -").split()
-        pairs = zip(zones, (card["PrivateIpAddress"], public), strict=True)
-        return [(zone, address, f"{tags[HOST]}.{self._zone(zone)}") for zone, address in pairs if zone != "-" and address]
+        Empty where Route 53 does not tell: a machine can be seen, and removed, whatever became of its names.
+        """
+        zones = [zone for zone, _ in _wanted(card)]
+        try:
+            return self._name(card, zones[-1]).rstrip(".") if zones else ""
+        except FleetError:
+            return ""
 
-    def _zone(self, zone: str) -> str:
+    def _name(self, card: Mapping[str, Any], zone: str) -> str:
         if zone not in self._zones:
             self._zones[zone] = str(self._client.call("get_hosted_zone", Id=zone)["HostedZone"]["Name"])
-        return self._zones[zone]
+        return f"{told(card)[HOST]}.{self._zones[zone]}"
 
     def _look(self, zone: str, name: str) -> list[str]:
         """Values of the address record of that name."""
@@ -97,6 +104,13 @@ class Names:
 
     _zones: dict[str, str] = {}
     """Names of zones by their ids, which never change."""
+
+
+def _wanted(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(zone, address), the private one first."""
+    public = card.get("Association", {}).get("PublicIp", "")
+    zones = told(card).get(ZONES, "- -").split()
+    return [(zone, address) for zone, address in zip(zones, (card["PrivateIpAddress"], public), strict=True) if zone != "-" and address]
 
 
 def host_label(label: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from fleet_tui.backend.cloud import session as cloud_session
-from fleet_tui.backend.errors import Busy, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.errors import Busy, InvalidInput, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
+from fleet_tui.backend.providers.aws_names import Names
 from fleet_tui.backend.providers.user_data import LIMIT, orders_in, user_data
 from tests.cloud.account import IMAGE, REGION, SECRET, CloudAccount, cloud_account
 
@@ -51,6 +52,18 @@ class Desk:
     def instance(self) -> Any:
         (name,) = self.account.census()["instances"]
         return self.ec2.describe_instances(InstanceIds=[name])["Reservations"][0]["Instances"][0]
+
+    def disk_volume(self) -> str:
+        (name,) = self.account.census()["volumes"]
+        return name
+
+    def root(self) -> Any:
+        instance = self.instance()
+        return next(disk for disk in instance["BlockDeviceMappings"] if disk["DeviceName"] == instance["RootDeviceName"])
+
+    def orders(self) -> dict[str, str]:
+        told = self.ec2.describe_instance_attribute(InstanceId=self.instance()["InstanceId"], Attribute="userData")["UserData"]["Value"]
+        return orders_in(base64.b64decode(told).decode())
 
 
 @pytest.fixture
@@ -199,6 +212,19 @@ def test_the_data_disk_survives_a_machine_told_to_take_it_along(desk: Desk) -> N
     assert desk.disk().attached_to is None and set(desk.account.census()) == {"volumes"}
 
 
+def test_the_os_disk_is_never_taken_for_the_data_disk(desk: Desk) -> None:
+    """It carries the machine's name too, and may be listed first."""
+    desk.run()
+    data, before = desk.disk_volume(), desk.root()
+    assert before["Ebs"]["DeleteOnTermination"] is True
+    desk.boot("again")
+    desk.provider.shut_down("vm-1", 1.0, desk.said.append)
+    desk.boot("once more")
+    assert desk.orders()["volume"] == data and desk.root() == before
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert desk.account.census() == {"volumes": [data]}
+
+
 def test_a_disk_in_another_zone_takes_the_machine_there_or_is_refused(desk: Desk) -> None:
     first, second = desk.account.subnets
     desk.placement = Placement(subnet_id=second)
@@ -219,13 +245,39 @@ def test_disks_are_sealed_as_the_settings_say(desk: Desk) -> None:
     assert tags["team"] == "core" and tags["fleet:site"] == desk.account.site and tags["fleet:operation"] == "o-1:disk"
 
 
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_growth_that_was_begun_already_is_followed_to_its_end(desk: Desk, lag: int) -> None:
+    """By us before we died, and by a call whose answer got lost."""
+    desk.run()
+    desk.proxy.lag = lag
+    desk.proxy.lost["ec2:ModifyVolume"] = 1
+    assert desk.provider.grow_disk("d-1", 20, desk.said.append).size_gb == 20
+    assert desk.proxy.calls["ec2:ModifyVolume"] == 2, "the call was repeated"
+    name = desk.provider.ensure_disk("d-2", 10, "o-2:disk", desk.said.append, DiskSpec(placement=desk.placement)).path
+    desk.ec2.modify_volume(VolumeId=name, Size=20)
+    assert desk.provider.grow_disk("d-2", 20, desk.said.append).size_gb == 20
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_a_disk_that_was_changed_a_moment_ago_rests_and_it_is_said_how_long(desk: Desk, lag: int) -> None:
+    desk.disk()
+    desk.proxy.lag = lag
+    desk.ec2.modify_volume(VolumeId=desk.disk_volume(), Size=20)
+    with pytest.raises(Busy) as refused:
+        desk.provider.grow_disk("d-1", 30, desk.said.append)
+    assert "six hours" in refused.value.hint
+
+
 def test_a_restore_cut_short_leaves_the_old_disk_or_the_new_one(desk: Desk) -> None:
     desk.disk()
     folder = desk.proxy.content / desk.disk().path
     (folder / "a").write_text("before")
     desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
     (folder / "a").write_text("after")
-    for action, content in (("ec2:CreateVolume", "after"), ("ec2:CreateTags", "after"), ("ec2:DeleteTags", "before"), ("ec2:DeleteVolume", "before")):
+    for action, content in (
+        ("ec2:CreateVolume", "after"), ("ec2:CreateTags", "after"), ("ec2:DeleteTags", "before"), ("ec2:CreateTags", "before"),
+        ("ec2:DeleteTags", "before"), ("ec2:DeleteVolume", "before"), ("ec2:CreateTags", "before"),
+    ):
         desk.proxy.failing[action] = [("InternalError", "cut short")] * 9
         with pytest.raises(Exception, match="cut short"):
             desk.provider.restore_disk("d-1", "s-1", desk.said.append)
@@ -243,11 +295,13 @@ def test_a_machine_is_begun_as_it_was_asked_for(desk: Desk) -> None:
     name = f"profile-{uuid.uuid4().hex[:6]}"
     arn = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
     desk.disk()
-    desk.machine(machine_type="m5.large", root_disk_gb=80, profile=arn, tags={"team": "core"})
+    pair = f"ops key {uuid.uuid4().hex[:6]}"
+    desk.ec2.create_key_pair(KeyName=pair)
+    desk.machine(machine_type="m5.large", root_disk_gb=80, profile=arn, tags={"team": "core"}, key_pair=pair)
     desk.provider.attach_disk("vm-1", "d-1")
     desk.boot()
     instance = desk.instance()
-    assert instance["InstanceType"] == "m5.large" and instance["IamInstanceProfile"]["Arn"] == arn
+    assert (instance["InstanceType"], instance["KeyName"]) == ("m5.large", pair) and instance["IamInstanceProfile"]["Arn"] == arn
     assert instance["MetadataOptions"]["HttpTokens"] == "required" and instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
     assert tags == {
@@ -259,9 +313,18 @@ def test_a_machine_is_begun_as_it_was_asked_for(desk: Desk) -> None:
     (root,) = disks.values()
     volume = desk.ec2.describe_volumes(VolumeIds=[root["VolumeId"]])["Volumes"][0]
     assert (volume["Size"], volume["Encrypted"], root["DeleteOnTermination"]) == (80, True, True)
-    told = desk.ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")["UserData"]["Value"]
-    orders = orders_in(base64.b64decode(told).decode())
-    assert orders["token"] == "one-time" and orders["volume"] == desk.account.census()["volumes"][0]
+    orders = desk.orders()
+    assert orders["token"] == "one-time" and orders["volume"] == desk.disk_volume()
+
+
+def test_a_key_pair_that_cannot_be_had_is_told_before_anything_is_made(desk: Desk) -> None:
+    desk.disk()
+    desk.proxy.failing["ec2:RunInstances/dry"] = [("InvalidKeyPair.NotFound", "The key pair 'ops key' does not exist")]
+    with pytest.raises(NotFound, match="ops key"):
+        desk.machine(key_pair="ops key")
+    with pytest.raises(InvalidInput) as refused:
+        desk.machine(key_pair="k" * 255)
+    assert [problem.field for problem in refused.value.problems] == ["ssh_key_pair"] and set(desk.account.census()) == {"volumes"}
 
 
 def test_orders_that_are_too_long_for_aws_are_refused_before_it_is_asked() -> None:
@@ -307,13 +370,17 @@ def test_a_reserved_address_stays_and_one_of_somebody_else_is_refused(desk: Desk
     assert desk.machine(id="vm-3", token="o-3:create-machine", public_ip_allocation=reserved["PublicIp"]).public_ip == reserved["PublicIp"], "by itself too"
 
 
+def test_an_address_that_is_not_there_is_told_before_anything_is_made(desk: Desk) -> None:
+    desk.disk()
+    with pytest.raises(NotFound, match="eipalloc-0123456789abcdef0"):
+        desk.machine(public_ip_allocation="eipalloc-0123456789abcdef0")
+    assert set(desk.account.census()) == {"volumes"}
+
+
 def test_names_lead_to_the_machine_and_go_with_it(desk: Desk) -> None:
     names = desk.account.sdk("route53")
-    zones = [
-        names.create_hosted_zone(Name=f"{word}-{uuid.uuid4().hex[:6]}.example", CallerReference=uuid.uuid4().hex)["HostedZone"] for word in ("in", "out")
-    ]
-    private, public = (zone["Id"].rpartition("/")[2] for zone in zones)
-    desk.placement = replace(desk.placement, private_zone_id=private, public_zone_id=public, assign_public_ip=True)
+    zones = _named(desk, names)
+    private, public = desk.placement.private_zone_id, desk.placement.public_zone_id
     desk.disk()
     for _ in range(2):
         machine = desk.machine(host_name="Web 1")
@@ -326,6 +393,58 @@ def test_names_lead_to_the_machine_and_go_with_it(desk: Desk) -> None:
     assert _records(names, public), "the name of another machine stays"
     desk.provider.terminate("vm-1", desk.said.append)
     assert not _records(names, private) and not _records(names, public) and set(desk.account.census()) == {"volumes"}
+
+
+def _named(desk: Desk, names: Any) -> list[Any]:
+    """Its network gets a private zone and a public one."""
+    zones = [
+        names.create_hosted_zone(Name=f"{word}-{uuid.uuid4().hex[:6]}.example", CallerReference=uuid.uuid4().hex)["HostedZone"] for word in ("in", "out")
+    ]
+    private, public = (zone["Id"].rpartition("/")[2] for zone in zones)
+    desk.placement = replace(desk.placement, private_zone_id=private, public_zone_id=public, assign_public_ip=True)
+    return zones
+
+
+@pytest.mark.parametrize("lost", ["private_zone_id", "public_zone_id"])
+def test_a_machine_is_seen_and_removed_when_a_zone_of_its_names_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    names = desk.account.sdk("route53")
+    _named(desk, names)
+    desk.disk()
+    desk.machine(host_name="Web 1")
+    desk.provider.attach_disk("vm-1", "d-1")
+    desk.boot()
+    gone = getattr(desk.placement, lost)
+    (kept,) = {desk.placement.private_zone_id, desk.placement.public_zone_id} - {gone}
+    _empty(names, gone)
+    names.delete_hosted_zone(Id=gone)
+    for known in (Names._zones, {}):  # as after a restart
+        monkeypatch.setattr(Names, "_zones", dict(known))
+        assert desk.provider.find_machine("vm-1").state is MachineState.ON and len(desk.provider.machines()) == 1
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert set(desk.account.census()) == {"volumes"} and not _records(names, kept), "the name in the other zone goes all the same"
+    assert any(gone in line for line in desk.said)
+
+
+def test_a_name_that_may_not_be_removed_keeps_the_card_that_knows_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = desk.account.sdk("route53")
+    _named(desk, names)
+    desk.disk()
+    desk.machine(host_name="Web 1")
+    monkeypatch.setattr(Names, "_zones", {})
+    desk.proxy.denied |= {f"route53:GET {zone}" for zone in (desk.placement.private_zone_id, desk.placement.public_zone_id)}
+    assert desk.provider.find_machine("vm-1").host_name == ""
+    with pytest.raises(PermissionDenied, match="route53:"):
+        desk.provider.terminate("vm-1", desk.said.append)
+    desk.proxy.calm()
+    desk.provider.terminate("vm-1", desk.said.append)
+    assert set(desk.account.census()) == {"volumes"} and not _records(names, desk.placement.public_zone_id)
+
+
+def _empty(client: Any, zone: str) -> None:
+    """Of what somebody else would have to remove before it."""
+    found = client.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    changes = [{"Action": "DELETE", "ResourceRecordSet": record} for record in found if record["Type"] == "A"]
+    client.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
 
 
 def _records(client: Any, zone: str) -> dict[str, str]:
