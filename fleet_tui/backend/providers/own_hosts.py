@@ -140,7 +140,10 @@ class OwnHosts:
         vm = self._vm(machine_id)
         if vm is None:
             return
-        vm = self._settled(vm.id)
+        try:
+            vm = self._settled(vm.id)
+        except NotFound:  # destroyed meanwhile, as by the run that was cut short
+            return
         if VmState(vm.state) not in _OFF:
             self._ground.do("vm.stop", StopVm(target=vm.id, grace_s=grace_s, confirmed=True))
             say(f"VM {vm.name} is off")

@@ -291,6 +291,26 @@ def test_killed_after_any_commit_every_verb_repeated_comes_to_its_end(sqlite_sto
         store.close()
 
 
+def test_a_machine_whose_vm_is_being_destroyed_already_is_terminated_all_the_same(yard: Yard) -> None:
+    """As after a restart in the middle of it: the operation of the VM and the one of the instance go on side by side."""
+    whole(yard)
+    yard.provider.shut_down("m-1", 5.0, yard.say)
+    yard.provider.detach_disk("m-1", "d-1")
+
+    def kill(point: str) -> None:
+        if point == "adopted":
+            raise Killed
+
+    yard.checkpoint = kill
+    with pytest.raises(Killed):
+        yard.provider.terminate("m-1", yard.say)
+    assert yard.vm().state == "destroying"
+    yard = yard.again(and_go_on=False)
+    yard.meanwhile = yard.go_on
+    yard.provider.terminate("m-1", yard.say)
+    assert yard.provider.find_machine("m-1").state is MachineState.ABSENT and yard.files() == {"/shared/images/d-1.qcow2"}
+
+
 def _check(yard: Yard, after: str, number: int) -> None:
     with yard.store.read() as tx:
         vms = tx.scalars(select(VmRow)).all()
