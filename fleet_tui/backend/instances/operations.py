@@ -19,7 +19,16 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
-from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, grow_disk, prune_automatic, restore_disk, thaw
+from fleet_tui.backend.instances.snapshots import (
+    copy_disk,
+    delete_disk,
+    delete_snapshots,
+    grow_disk,
+    prune_automatic,
+    remove_unfinished,
+    restore_disk,
+    thaw,
+)
 from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
 from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
@@ -232,7 +241,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
     ),
     _kind("snapshot", "snapshot", (
               Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row, drivers: {"limit_s": 600}, needed=False), undo=thaw),
-              Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),
+              Step("copy", copy_disk, undo=remove_unfinished, undo_begun=True), Step("thaw", thaw), Step("prune", prune_automatic)),
           face.SnapshotDisk, _prepare(
               "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),
           hooks.snapshot_taken),

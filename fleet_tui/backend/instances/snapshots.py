@@ -14,7 +14,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
 from fleet_tui.backend.instances.virtual_networks import find_network
-from fleet_tui.backend.operations.catalogue import StepContext
+from fleet_tui.backend.operations.catalogue import LEFT, StepContext
 from fleet_tui.backend.operations.rows import ScheduleRow
 from fleet_tui.backend.operations.schedule import ensure, remove
 from fleet_tui.backend.providers import Provider
@@ -35,10 +35,15 @@ def _places(ctx: StepContext) -> tuple[Provider, str, str]:
         return provider, row.disk_id, row.label
 
 
+def snapshot_of(operation_id: str) -> str:
+    """Id of the snapshot that an operation makes; it follows from the operation's, so a repeat finds it."""
+    return f"s-{operation_id.removeprefix('o-')}"
+
+
 def copy_disk(ctx: StepContext) -> Result:
-    """The copy, and its record. The snapshot's id follows from the operation, so a repeat finds it."""
+    """The copy, and its record."""
     provider, disk_id, label = _places(ctx)
-    snapshot_id = f"s-{ctx.operation.id.removeprefix('o-')}"
+    snapshot_id = snapshot_of(ctx.operation.id)
     ctx.progress("copying")
     info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
     reason = clean(str(ctx.operation.parameters.get("reason", "")))[:200]
@@ -51,6 +56,18 @@ def copy_disk(ctx: StepContext) -> Result:
             ))
     ctx.say(f"snapshot {snapshot_id}: {info.size_bytes / 1024**2:.1f} MiB")
     return {"snapshot": snapshot_id, "size_bytes": info.size_bytes}
+
+
+def remove_unfinished(ctx: StepContext) -> Result:
+    """Undo: what a copy that failed left where the disk is. One that is whole and on record is a snapshot, whatever failed after it."""
+    snapshot_id = snapshot_of(ctx.operation.id)
+    with ctx.read() as tx:
+        if tx.get(SnapshotRow, snapshot_id) is not None:
+            return LEFT
+    provider, _, _ = _places(ctx)
+    provider.delete_snapshot(snapshot_id)
+    ctx.say("removed what there was of the snapshot")
+    return None
 
 
 def grow_disk(ctx: StepContext) -> Result:

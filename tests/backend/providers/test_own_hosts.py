@@ -29,7 +29,7 @@ from fleet_tui.backend.providers import (
     RemoveCloudImage,
     cloud_images,
 )
-from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow
+from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow, OwnSnapshotRow
 from fleet_tui.backend.store import Store, sqlite_url
 from tests.backend.machines.yard import START
 from tests.backend.providers.own_yard import IMAGE, PLACEMENT, Yard
@@ -214,6 +214,29 @@ def test_a_machine_that_moved_is_the_same_machine(yard: Yard) -> None:
     yard.provider.detach_disk("m-1", "d-1")
     yard.provider.terminate("m-1", yard.say)
     assert yard.files() == {"/shared/images/d-1.qcow2", "/shared/images/s-1.qcow2"}
+
+
+def test_what_a_snapshot_that_failed_left_goes_with_the_next_one_and_with_the_disk(yard: Yard) -> None:
+    disk(yard)
+
+    def fail(name: str) -> None:
+        """No host answers, and what one was asked before is made after we have gone."""
+        for host in ("h1", "h2"):
+            yard.fleet.world.power_off(host)
+        with pytest.raises(Unreachable):
+            yard.provider.snapshot_disk("d-1", name, yard.say)
+        for host in ("h1", "h2"):
+            yard.fleet.world.power_on(host)
+        yard.fleet.links.hypervisor("h1").storage.put(f"/shared/images/{name}.qcow2", b"late")
+
+    fail("s-1")
+    yard.provider.snapshot_disk("d-1", "s-2", yard.say)
+    assert yard.files() == {"/shared/images/d-1.qcow2", "/shared/images/s-2.qcow2"}
+    fail("s-3")
+    yard.provider.delete_disk("d-1")
+    assert yard.files() == {"/shared/images/s-2.qcow2"}, "one that is whole stays until it is deleted itself"
+    with yard.store.read() as tx:
+        assert tx.scalars(select(OwnSnapshotRow.id)).all() == ["s-2"]
 
 
 def test_a_vm_of_which_nobody_knows_counts_as_on(yard: Yard) -> None:
