@@ -16,7 +16,7 @@ from fleet_tui.backend.identity import SessionRecord
 
 SCOPE_TITLES = {
     "evacuee": "this VM", "maintenance": "this maintenance", "host": "this host", "branch": "this place", "vm": "this VM",
-    "instance": "this instance", "instance/ssl": "the SSL tab",
+    "instance": "this instance", "instance/ssl": "the SSL tab", "snapshot": "this snapshot",
     "operation": "this operation", "new": "instances", "add": "new", "list": "the list", "range": "the list",
     "tree": "the tree", "move": "moving", "log": "the log", "since": "how far back", "tabs": "tabs", "page": "this page", "text": "the text",
     "map": "the map", "physnet": "this network", "vlan": "these IDs", "board": "the dashboard", "serial": "the console", "global": "everywhere",
@@ -26,7 +26,7 @@ SCOPE_TITLES = {
 LONGEST_KEY = 8
 """Cells of a word that still stands where keys do; a longer one is told at the end of the line."""
 _NOUNS = (
-    "instance", "instance/ssl", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "setup", "template", "vnet", "cloud",
+    "instance", "snapshot", "instance/ssl", "evacuee", "maintenance", "host", "vm", "branch", "vlan", "physnet", "setup", "template", "vnet", "cloud",
     "certificate", "cloud_image", "operation", "new", "add", "profile",
 )
 """Scopes of what is done to things, in the order in which they are offered."""

@@ -44,7 +44,7 @@ class Fleet:
         door.open()
 
     def handlers(self) -> dict[str, Callable[[Any, Any], Any]]:
-        verbs = {name: self._submit for name in METHODS if name.startswith("instance.")}
+        verbs = {name: self._submit for name in METHODS if name.startswith(("instance.", "snapshot."))}
         return {
             **verbs,
             "instances.list": self._list,
@@ -199,6 +199,16 @@ def test_every_verb_sends_its_request_and_waits(
     for field, value in (("confirmed", True), ("force", True), ("snapshot", "s-1"), ("reason", "why"), ("keep_disk", True), ("confirm", "web-1")):
         if hasattr(request, field):
             assert getattr(request, field) == value
+
+
+def test_a_snapshot_is_deleted_once_its_own_id_is_confirmed(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--yes"]):
+        code, _, err = run(capsys, "instance", "delete-snapshot", "web-1", "s-1", *words)
+        assert code == 14 and "--confirm s-1" in err and fleet.asked == []
+    assert run(capsys, "instance", "delete-snapshot", "web-1", "s-1", "--confirm", "s-1")[0] == 0
+    [request] = fleet.asked
+    assert isinstance(request, i.DeleteSnapshot)
+    assert (request.target, request.instance, request.confirm) == ("s-1", "web-1", "s-1")
 
 
 @pytest.mark.parametrize("verb", ["stop", "deprovision", "reprovision", "restart-app", "delete"])

@@ -87,7 +87,7 @@ def ran(*command: str) -> list[str]:
     ("line", "words"),
     [
         ("fleet ins", {"instance"}),
-        ("fleet instance de", {"delete", "deprovision"}),
+        ("fleet instance de", {"delete", "delete-snapshot", "deprovision"}),
         ("fleet instance delete --keep-", {"--keep-disk", "--keep-snapshots"}),
         ("fleet instance provision ", set(NAMES)),
         ("fleet instance provision we", {"web-1", "web-2"}),

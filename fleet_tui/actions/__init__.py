@@ -12,7 +12,7 @@ from typing import Any
 from fleet_tui.actions.cloud import CERTIFICATE, CLOUD, CLOUD_IMAGE
 from fleet_tui.actions.everywhere import BOARD, GLOBAL, LIST, LOG, MOVE, PAGES, SINCE, TEXT
 from fleet_tui.actions.hosts import ADD, BRANCH, HOST, TREE
-from fleet_tui.actions.instances import INSTANCE, ON_SSL, OPERATION, SSL
+from fleet_tui.actions.instances import INSTANCE, ON_SSL, OPERATION, SNAPSHOT, SSL
 from fleet_tui.actions.machines import SERIAL, VM
 from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
 from fleet_tui.actions.networks import MAP, PHYSNET, VLAN
@@ -29,7 +29,7 @@ RESERVED = frozenset({f"ctrl+{key}" for key in "abcdhijkmqswz"} | {"ctrl+left_sq
 ACTIONS: Mapping[str, Action] = {
     a.id: a
     for a in (
-        *GLOBAL, *MOVE, *LIST, *INSTANCE, *SSL, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
+        *GLOBAL, *MOVE, *LIST, *INSTANCE, *SNAPSHOT, *SSL, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
         *MAP, *PHYSNET, *VLAN, *CLOUD, *CERTIFICATE, *CLOUD_IMAGE, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
         *REGISTERS, *LINEAGE, *PROFILES, *TEMPLATE, *SETUP, *VNET,
     )
@@ -41,7 +41,7 @@ _READING = ("log.follow", "log.filter", "log.wrap", "log.time", "log.level", "lo
 SCREENS: Mapping[str, tuple[str, ...]] = {
     "dashboard": ("global", "move", "board", "list", "range", "new", "instance"),
     "instances": ("global", "move", "list", "range", "new", "instance"),
-    "instance": ("global", "move", "tabs", "page", ON_SSL, "instance", "log"),
+    "instance": ("global", "move", "tabs", "page", "snapshot", ON_SSL, "instance", "log"),
     "operations": ("global", "move", "list", "range", "operation"),
     "operation": ("global", "move", "page", "operation", "log"),
     "events": ("global", "move", "list", "range"),

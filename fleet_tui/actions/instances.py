@@ -41,6 +41,10 @@ def _has_domains(row: Any) -> str:
     return said or _instance(row)
 
 
+def _snapshot(row: Any) -> str:
+    return "no snapshot is selected: they are on the Data tab" if row is None else ""
+
+
 def _cancellable(row: Any) -> str:
     if row is None:
         return "no operation is selected"
@@ -89,6 +93,12 @@ INSTANCE = (
     view("instance.logs", "Logs", "l", "its log, live", words=("logs",), aims="instance"),
     view("instance.operations", "Operations", "o", "its operations", words=("history",), aims="instance"),
 )  # fmt: skip
+
+SNAPSHOT = (
+    verb("snapshot.delete", "Delete snapshot", "", "snapshot.delete", "remove the snapshot under the cursor, for good", _snapshot, aims="snapshot",
+         words=("delete-snapshot",)),
+)  # fmt: skip
+"""Of the Data tab."""
 
 ON_SSL = "instance/ssl"
 SSL = (

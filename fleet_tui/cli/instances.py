@@ -133,6 +133,10 @@ def _print_lines(context: Context, lines: Sequence[Any]) -> None:
             context.out.line(context.out.cell(line_text(line, timestamps=context.given.timestamps)))
 
 
+def delete_snapshot(context: Context) -> int:
+    return asking.operate(context, i.DeleteSnapshot, context.given.snapshot, instance=context.given.name)
+
+
 def snapshots(context: Context) -> int:
     from fleet_tui.cli.tables import SNAPSHOTS
 

@@ -132,6 +132,8 @@ def _instance(tree: Tree) -> None:
                 one.add_argument(option, default="", metavar="ID" if flag == "snapshot" else "TEXT")
             else:
                 one.add_argument(option, action="store_true")
+    gone = named(verb("delete-snapshot", instances.delete_snapshot, "remove a copy of its data disk, for good"))
+    gone.add_argument("snapshot", metavar="SNAPSHOT", help="its id; `fleet snapshot list NAME` shows them, also of a deleted instance")
     ssl = named(verb("ssl", certificates.show, "its certificate: what is saved, in use, and served"))
     ssl.add_argument("--test", action="store_true", help=f"look at it now, check everything again; exit code {certificates.MISSING_EXIT} when amiss")
     ssl.add_argument("--pem", action="store_true", help="the certificate itself, with its chain")

@@ -136,6 +136,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         return self.record
 
     def subject(self, aims: str) -> Any:
+        if aims == "snapshot":
+            return self.query_one("#snapshots", ResourceTable).cursor_row if self.is_mounted and self.tab == "data" else None
         return self.record if aims == "instance" else None
 
     def aim(self, ref: str, *, tab: str = "") -> None:
@@ -303,8 +305,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         return True
 
     def submitted(self, action: Action, replies: Sequence[Submitted]) -> None:
-        """Watch the work here: the phases and the log are on the overview."""
-        if replies and replies[0].operation is not None:
+        """Watch the work here: the phases and the log are on the overview. What is done to a snapshot shows in their list."""
+        if replies and replies[0].operation is not None and action.aims != "snapshot":
             self._show_tab("overview")
         self.load()
 

@@ -299,6 +299,27 @@ def test_snapshot_brings_back_everything_or_is_refused(place: Place) -> None:
     assert (folder / "a").read_text() == "before"
 
 
+def test_one_snapshot_is_deleted_where_it_is_kept_and_no_other(place: Place) -> None:
+    """By a daemon that knows of it only what was told when it was made, while a machine has the disk."""
+    place.disk()
+    (content(place) / "a").write_text("x")
+    first, second = (place.provider.snapshot_disk("d-1", name, place.said.append) for name in ("s-1", "s-2"))
+    place.machine()
+    place.provider.attach_disk("m-1", "d-1")
+    for _ in range(2):
+        if isinstance(place.provider, FakeProvider):
+            place.provider.close()
+        place.provider = place.ground.make()
+        place.provider.delete_snapshot(first.id, first.region)
+    assert place.attached_to() == "m-1"
+    place.provider.detach_disk("m-1", "d-1")
+    with pytest.raises(NotFound):
+        place.provider.restore_disk("d-1", "s-1", place.said.append)
+    (content(place) / "a").write_text("y")
+    place.provider.restore_disk("d-1", second.id, place.said.append)
+    assert (content(place) / "a").read_text() == "x"
+
+
 def test_snapshot_of_an_attached_disk_is_made_while_it_runs(place: Place) -> None:
     place.machine()
     place.disk()

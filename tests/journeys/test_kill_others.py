@@ -126,6 +126,8 @@ def test_killed_inside_each_step_of_the_other_verbs(doomed: Site) -> None:
         doomed.show("web-1")
     assert not list(doomed.places.disks.glob(f"*{disk.name}*")) and doomed.machines() == set() and doomed.processes() == {}
     assert {entry.name for entry in doomed.places.snapshots.iterdir()} == {snapshot.id}, "one that a person took stays"
+    killed_in(doomed, "forget", i.DeleteSnapshot(target=snapshot.id, instance="web-1", confirm=snapshot.id), 1)
+    assert not list(doomed.places.snapshots.iterdir()), "until a person deletes it"
     assert not doomed.complaints()
 
 

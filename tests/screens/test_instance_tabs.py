@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fleet_tui.backend.instances.profiles import RenderTemplate
 from fleet_tui.screens import pem
 from fleet_tui.screens.editors import MOST_TYPED, SecretEditor, TextBox
 from fleet_tui.screens.instance import InstanceScreen
-from tests.fleet_stub import StubSession
+from tests.fleet_stub import NOW, StubSession
 from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
 from tests.screens.test_settings_pictures import CHAIN, DATA, KEY, SETUP, SSL, fleet, keys, paste, to
 from tests.settings_stub import MARK
@@ -360,6 +361,40 @@ async def test_the_pem_that_is_copied_holds_no_key() -> None:
 
 
 # --- data and setup actions -------------------------------------------------------------------------------------------
+
+
+async def test_the_snapshot_under_the_cursor_is_deleted_once_its_id_is_typed() -> None:
+    session = fleet()
+    session.snapshots = [
+        i.SnapshotRecord(f"s-{n}", "i-web-20", f"change {n}", False, 2**30, NOW - timedelta(days=n)) for n in (1, 2)
+    ]
+
+    def sent() -> list[i.DeleteSnapshot]:
+        return [call for call in session.calls if isinstance(call, i.DeleteSnapshot) and not call.dry_run]
+
+    async with console(session) as pilot:
+        await to(pilot, "web-20")
+        await press(pilot, "colon")
+        await type_in(pilot, "delete-snapshot")
+        await press(pilot, "enter")
+        assert "on the Data tab" in toasts(pilot)
+        await press(pilot, *DATA, "j", "x")
+        await type_in(pilot, "delete snapshot")
+        await press(pilot, "enter")
+        assert "Delete snapshot s-2?" in picture(pilot) and "Type  s-2  to confirm" in picture(pilot)
+        await type_in(pilot, "s-1")
+        await press(pilot, "enter")
+        assert sent() == []
+        await press(pilot, "ctrl+u")
+        await type_in(pilot, "s-2")
+        await press(pilot, "enter")
+        [request] = sent()
+        assert (request.target, request.confirm) == ("s-2", "s-2") and request.request_id
+        assert screen(pilot).tab == "data", "its list tells how it ends"
+        session.snapshots.pop()
+        session.touch("instance:i-web-20", "snapshot.deleted", "snapshot s-2 of web-20 deleted")
+        await eventually(pilot, lambda: "change 2" not in picture(pilot))
+        assert "change 1" in picture(pilot)
 
 
 async def test_a_disk_grows_after_both_sizes_were_confirmed() -> None:

@@ -158,6 +158,7 @@ def _changes() -> tuple[Method, ...]:
         Method("instance.grow", "instances.GrowDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.snapshot", "instances.SnapshotDisk", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("instance.delete", "instances.DeleteInstance", sub, P.INSTANCES_DELETE, False, danger="destructive"),
+        Method("snapshot.delete", "instances.DeleteSnapshot", sub, P.INSTANCES_OPERATE, False, danger="destructive"),
         Method("images.register", "instances.RegisterImage", "instances.ImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
         Method("operations.cancel", "operations.CancelOperation", "operations.OperationRecord", P.INSTANCES_OPERATE, False, danger="changes"),
         Method("operations.retry", "operations.RetryOperation", sub, P.INSTANCES_OPERATE, False, danger="changes"),

@@ -36,6 +36,7 @@ _MAKE = """\
 set -e
 disk={path} source={source} made={path}.fleet-making
 if [ -e "$disk" ]; then exit 0; fi
+trap 'rm -f "$made"' EXIT
 if [ -n "$source" ]; then
   if [ ! -e "$source" ]; then exit 44; fi
   qemu-img convert -O {format} "$source" "$made"
@@ -46,7 +47,6 @@ if [ -n "$source" ]; then
 elif [ {size} -gt 0 ]; then qemu-img create -q -f {format} "$made" {size}
 else exit 45; fi
 mv -n "$made" "$disk"
-rm -f "$made"
 """
 _GROW = """\
 set -e
@@ -60,6 +60,7 @@ target={target} made={target}.fleet-making
 if [ ! -e {source} ]; then exit 44; fi
 if [ -e "$target" ] && [ -z "{replace}" ]; then exit 0; fi
 if [ -n "{replace}" ] && [ -e "$target" ]; then qemu-img info "$target" >/dev/null; fi
+trap 'rm -f "$made"' EXIT
 rm -f "$made"
 qemu-img convert -O qcow2 {source} "$made"
 mv -f "$made" "$target"

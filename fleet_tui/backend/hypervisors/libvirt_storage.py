@@ -78,7 +78,11 @@ class HostStorage:
             host.link.call(domain.backupBegin, domain_xml.backup(disk.target, target + _UNFINISHED), None, 0, what=f"copy a disk of {info.name}")
         except WrongState as refused:
             raise Busy(f"{info.name} cannot be copied now: {refused.message}", hint="try again when it does not move", holders=[info.name]) from None
-        self._wait(domain, info.name)
+        try:
+            self._wait(domain, info.name)
+        except TimedOut:
+            host.shell.rub_out(target + _UNFINISHED)
+            raise
         ended: dict[str, Any] = host.link.call(domain.jobStats, host.libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
         if ended.get("operation") != host.libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP or ended.get("success") is False:
             host.shell.rub_out(target + _UNFINISHED)

@@ -309,7 +309,19 @@ class SnapshotRecord:
 
 @dataclass(frozen=True, slots=True)
 class ListSnapshots:
+    """Of an instance, or of a deleted one by the label it had last."""
+
     target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSnapshot(OperationRequest):
+    """Of the snapshot whose id is the target, also when its instance is gone."""
+
+    instance: str = ""
+    """Whose it must be; empty for anybody's."""
+    confirm: str = ""
+    """Its id, typed. Anything else is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend import instances as face
 from fleet_tui.backend.clock import SystemClock
-from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
+from fleet_tui.backend.errors import Busy, ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
 from fleet_tui.backend.instances import hooks, prerequisites, renewals, ssl_settings, startup
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.document import actions_document, made_with
@@ -20,7 +20,20 @@ from fleet_tui.backend.instances.links import VALIDATE
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
-from fleet_tui.backend.instances.snapshots import copy_disk, delete_disk, delete_snapshots, grow_disk, prune_automatic, restore_disk, thaw
+from fleet_tui.backend.instances.snapshots import (
+    chosen_deleted,
+    copy_disk,
+    delete_chosen,
+    delete_disk,
+    delete_snapshots,
+    grow_disk,
+    leaving,
+    prepare_deletion,
+    prune_automatic,
+    remove_unfinished,
+    restore_disk,
+    thaw,
+)
 from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
 from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
@@ -77,9 +90,11 @@ def _typed(tx: Session, row: InstanceRow, request: face.DeleteInstance) -> Itera
 def _snapshot_exists(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[FleetError]:
     yield from _confirmed(tx, row, request)
     if request.snapshot:
-        found = tx.get(SnapshotRow, request.snapshot)
+        found = tx.get(SnapshotRow, request.snapshot, with_for_update=True)
         if found is None or found.disk_id != row.disk_id:
             yield NotFound(f"{row.label} has no snapshot {request.snapshot!r}", hint=f"`fleet snapshot list {row.label}` shows them")
+        elif (deletion := leaving(tx, found)) is not None:
+            yield Busy(f"snapshot {found.id} of {row.label} is being deleted ({deletion.id})", hint="choose another one", holders=[deletion.id])
 
 
 def _larger(tx: Session, row: InstanceRow, request: face.GrowDisk) -> Iterable[FleetError]:
@@ -248,11 +263,15 @@ OPERATIONS: tuple[OperationKind, ...] = (
     ),
     _kind("snapshot", "snapshot", (
               Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row, drivers: {"limit_s": 600}, needed=False), undo=thaw),
-              Step("copy", copy_disk), Step("thaw", thaw), Step("prune", prune_automatic)),
+              Step("copy", copy_disk, undo=remove_unfinished, undo_begun=True), Step("thaw", thaw), Step("prune", prune_automatic)),
           face.SnapshotDisk, _prepare(
               "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),
           hooks.snapshot_taken),
     _kind("delete", "delete", (Step("delete-snapshots", delete_snapshots), Step("delete-data-disk", delete_disk, attempts=2)),
           face.DeleteInstance, _prepare("delete", _erased, rule=_typed, keep=("keep_disk", "keep_snapshots")), hooks.deleted, "destructive"),
+    OperationKind(
+        kind="snapshot.delete", title="delete snapshot", steps=(Step("delete-snapshot", delete_chosen, attempts=2),), prepare=prepare_deletion,
+        request=face.DeleteSnapshot, danger="destructive", succeeded=chosen_deleted,
+    ),
 )
 """Every kind this slice adds to the catalogue."""

@@ -63,8 +63,19 @@ def describe(tx: Session, target: str) -> InstanceRecord:
 
 
 def list_snapshots(tx: Session, target: str) -> tuple[SnapshotRecord, ...]:
-    row = find_row(tx, target)
-    found = tx.scalars(select(SnapshotRow).where(SnapshotRow.instance_id == row.id).order_by(SnapshotRow.created_at.desc()))
+    """Newest first. Those that a deleted instance left are found by the label it had last, or its id.
+
+    Raises:
+        NotFound: there is no such instance, and none of that name left any.
+    """
+    query = select(SnapshotRow).order_by(SnapshotRow.created_at.desc())
+    try:
+        found = tx.scalars(query.where(SnapshotRow.instance_id == find_row(tx, target).id)).all()
+    except NotFound:
+        named = (func.lower(SnapshotRow.instance_label) == target.lower()) | (SnapshotRow.instance_id == target.removeprefix("instance:"))
+        found = tx.scalars(query.where(named, SnapshotRow.instance_id.not_in(select(InstanceRow.id)))).all()
+        if not found:
+            raise
     return tuple(SnapshotRecord(s.id, s.instance_label, s.reason, s.automatic, s.size_bytes, s.created_at) for s in found)
 
 

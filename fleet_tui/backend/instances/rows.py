@@ -163,6 +163,8 @@ class SnapshotRow(Base):
     instance_label: Mapped[str] = mapped_column(String(63))
     disk_id: Mapped[str] = mapped_column(String(40))
     provider: Mapped[str] = mapped_column(String(20))
+    region: Mapped[str] = mapped_column(String(40), default="", server_default="")
+    """Of a cloud; kept here, for no virtual network may name it any more when it is to be deleted."""
     reason: Mapped[str] = mapped_column(String(200), default="")
     automatic: Mapped[bool] = mapped_column(Boolean, default=False)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)

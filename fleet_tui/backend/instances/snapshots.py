@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.instances import SnapshotDisk
+from fleet_tui.backend.errors import Busy, ConfirmationRequired, FleetError, NotFound
+from fleet_tui.backend.events.feed import append
+from fleet_tui.backend.instances import DeleteSnapshot, SnapshotDisk
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
 from fleet_tui.backend.instances.virtual_networks import find_network
-from fleet_tui.backend.operations.catalogue import StepContext
-from fleet_tui.backend.operations.rows import ScheduleRow
+from fleet_tui.backend.operations.catalogue import LEFT, Lease, OperationFacts, Prepared, StepContext, planned
+from fleet_tui.backend.operations.queries import ACTIVE
+from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow
 from fleet_tui.backend.operations.schedule import ensure, remove
 from fleet_tui.backend.providers import Provider
 from fleet_tui.backend.text import clean
@@ -35,10 +38,15 @@ def _places(ctx: StepContext) -> tuple[Provider, str, str]:
         return provider, row.disk_id, row.label
 
 
+def snapshot_of(operation_id: str) -> str:
+    """Id of the snapshot that an operation makes; it follows from the operation's, so a repeat finds it."""
+    return f"s-{operation_id.removeprefix('o-')}"
+
+
 def copy_disk(ctx: StepContext) -> Result:
-    """The copy, and its record. The snapshot's id follows from the operation, so a repeat finds it."""
+    """The copy, and its record."""
     provider, disk_id, label = _places(ctx)
-    snapshot_id = f"s-{ctx.operation.id.removeprefix('o-')}"
+    snapshot_id = snapshot_of(ctx.operation.id)
     ctx.progress("copying")
     info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
     reason = clean(str(ctx.operation.parameters.get("reason", "")))[:200]
@@ -47,10 +55,22 @@ def copy_disk(ctx: StepContext) -> Result:
             row = instance_of(tx, ctx.operation.target_ref)
             tx.add(SnapshotRow(
                 id=snapshot_id, instance_id=row.id, instance_label=label, disk_id=disk_id, provider=provider.name, reason=reason,
-                automatic=reason == AUTOMATIC, size_bytes=info.size_bytes, created_at=ctx.use(Drivers).clock.now(),
+                automatic=reason == AUTOMATIC, size_bytes=info.size_bytes, region=info.region, created_at=ctx.use(Drivers).clock.now(),
             ))
     ctx.say(f"snapshot {snapshot_id}: {info.size_bytes / 1024**2:.1f} MiB")
     return {"snapshot": snapshot_id, "size_bytes": info.size_bytes}
+
+
+def remove_unfinished(ctx: StepContext) -> Result:
+    """Undo: what a copy that failed left where the disk is. One that is whole and on record is a snapshot, whatever failed after it."""
+    snapshot_id = snapshot_of(ctx.operation.id)
+    with ctx.read() as tx:
+        if tx.get(SnapshotRow, snapshot_id) is not None:
+            return LEFT
+    provider, _, _ = _places(ctx)
+    provider.delete_snapshot(snapshot_id)
+    ctx.say("removed what there was of the snapshot")
+    return None
 
 
 def grow_disk(ctx: StepContext) -> Result:
@@ -68,7 +88,7 @@ def prune_automatic(ctx: StepContext) -> Result:
         row = instance_of(tx, ctx.operation.target_ref)
         keep = int(row.settings.get("auto_snapshot.keep", 0))
         query = select(SnapshotRow).where(SnapshotRow.instance_id == row.id, SnapshotRow.automatic).order_by(SnapshotRow.created_at.desc())
-        old = [(snapshot.id, snapshot.provider) for snapshot in tx.scalars(query)][keep:] if keep else []
+        old = [snapshot for snapshot in tx.scalars(query).all()[keep:] if not restoring(tx, snapshot)] if keep else []
     _delete(ctx, old)
     return {"removed": len(old)}
 
@@ -89,8 +109,7 @@ def delete_snapshots(ctx: StepContext) -> Result:
         return None
     with ctx.read() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        query = select(SnapshotRow).where(SnapshotRow.instance_id == row.id, SnapshotRow.automatic)
-        found = [(snapshot.id, snapshot.provider) for snapshot in tx.scalars(query)]
+        found = tx.scalars(select(SnapshotRow).where(SnapshotRow.instance_id == row.id, SnapshotRow.automatic)).all()
     _delete(ctx, found)
     return {"removed": len(found)}
 
@@ -105,13 +124,88 @@ def delete_disk(ctx: StepContext) -> Result:
     return None
 
 
-def _delete(ctx: StepContext, found: list[tuple[str, str]]) -> None:
-    for snapshot_id, provider in found:
-        ctx.use(Drivers).providers.named(provider).delete_snapshot(snapshot_id)
+def _delete(ctx: StepContext, found: Sequence[SnapshotRow]) -> None:
+    for snapshot in found:
+        ctx.use(Drivers).providers.named(snapshot.provider).delete_snapshot(snapshot.id, snapshot.region)
         with ctx.write() as tx:
-            if (row := tx.get(SnapshotRow, snapshot_id)) is not None:
+            if (row := tx.get(SnapshotRow, snapshot.id)) is not None:
                 tx.delete(row)
-        ctx.say(f"snapshot {snapshot_id} removed")
+        ctx.say(f"snapshot {snapshot.id} removed")
+
+
+# --- one that a person chose -------------------------------------------------------------------------------------------
+
+
+def prepare_deletion(tx: Session, request: DeleteSnapshot, user: str) -> Prepared:
+    """Checks in the submit transaction. Its row is locked, as a restore locks it: of the two the second sees the first.
+
+    Raises:
+        NotFound: there is no such snapshot, or it is another instance's.
+    """
+    snapshot_id = request.target.removeprefix("snapshot:")
+    row = tx.get(SnapshotRow, snapshot_id, with_for_update=True)
+    instance = tx.get(InstanceRow, row.instance_id) if row is not None else None
+    if row is None or not _is_of(row, instance, request.instance):
+        hint = f"`fleet snapshot list {request.instance or 'NAME'}` shows them"
+        raise NotFound(f"{request.instance or 'this site'} has no snapshot {clean(snapshot_id, 60)!r}", hint=hint)
+    label = instance.label if instance is not None else row.instance_label
+    of = f"{label}, which is deleted" if instance is None else label
+    told = f"the snapshot {row.id} of {of}, taken {row.created_at:%Y-%m-%d %H:%M} UTC{f' ({row.reason})' if row.reason else ''}"
+    return Prepared(
+        target=row.id, target_ref=f"snapshot:{row.id}",
+        plan=planned(
+            row.id, changes=(told,), consequences=("nobody can set the data disk back to it any more",), refusals=_against(tx, row, label, request)
+        ),
+        leases=(Lease("zone", row.provider, shared=True), Lease("instance", row.instance_id)),
+        parameters={"instance": row.instance_id, "label": label},
+    )
+
+
+def _is_of(row: SnapshotRow, instance: InstanceRow | None, name: str) -> bool:
+    label = instance.label if instance is not None else row.instance_label
+    return not name or name.removeprefix("instance:") == row.instance_id or name.lower() == label.lower()
+
+
+def _against(tx: Session, row: SnapshotRow, label: str, request: DeleteSnapshot) -> Iterator[FleetError]:
+    making = _active(tx, "instance.snapshot", f"instance:{row.instance_id}")
+    if making is not None and snapshot_of(making.id) == row.id:
+        yield Busy(f"snapshot {row.id} of {label} is still being made ({making.id})", hint="wait for its end", holders=[making.id])
+    if (restore := restoring(tx, row)) is not None:
+        hint = "wait for its end, or cancel it"
+        yield Busy(f"the data disk of {label} is being set back to snapshot {row.id} ({restore.id})", hint=hint, holders=[restore.id])
+    if request.confirm != row.id and not request.dry_run:
+        yield ConfirmationRequired(f"deleting snapshot {row.id} of {label} cannot be undone", hint=f"type its id: --confirm {row.id}")
+
+
+def restoring(tx: Session, row: SnapshotRow) -> OperationRow | None:
+    """The operation, begun or still waiting, that sets the disk back to a snapshot."""
+    found = _active(tx, "instance.reprovision", f"instance:{row.instance_id}")
+    return found if found is not None and found.parameters.get("snapshot") == row.id else None
+
+
+def leaving(tx: Session, row: SnapshotRow) -> OperationRow | None:
+    """The operation, begun or still waiting, that deletes a snapshot."""
+    return _active(tx, "snapshot.delete", f"snapshot:{row.id}")
+
+
+def _active(tx: Session, kind: str, ref: str) -> OperationRow | None:
+    return tx.scalar(select(OperationRow).where(OperationRow.kind == kind, OperationRow.target_ref == ref, OperationRow.state.in_(ACTIVE)))
+
+
+def delete_chosen(ctx: StepContext) -> Result:
+    with ctx.read() as tx:
+        row = tx.get(SnapshotRow, ctx.operation.target_ref.removeprefix("snapshot:"))
+    _delete(ctx, [row] if row is not None else [])
+    return None
+
+
+def chosen_deleted(tx: Session, op: OperationFacts, results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Told as of its instance, whose list it was in."""
+    text = f"snapshot {op.target} of {op.parameters['label']} deleted"
+    append(tx, type="snapshot.deleted", ref=f"instance:{op.parameters['instance']}", operation_id=op.id, text=text)
+
+
+# --- automatic ones ------------------------------------------------------------------------------------------------------
 
 
 def follow_schedule(tx: Session, row: InstanceRow, clock: Clock) -> None:

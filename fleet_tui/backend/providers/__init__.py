@@ -139,6 +139,8 @@ class SnapshotInfo:
     disk_id: str
     size_bytes: int
     path: str
+    region: str = ""
+    """Of a cloud: where it is kept, and has to be looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,9 @@ class Provider(Protocol):
         """Make the detached disk's content that of the snapshot; all of it or nothing of it, whatever fails."""
         ...
 
-    def delete_snapshot(self, snapshot_id: str) -> None: ...
+    def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
+        """Nothing happens if it is gone. ``region`` as was told when it was made; empty where that is not known."""
+        ...
 
     def machines(self) -> Sequence[MachineInfo]:
         """Everything of ours that exists there, for finding orphans."""

@@ -134,10 +134,11 @@ class AwsProvider:
         disks, volume = self._known_disk(disk_id)
         disks.restore(volume, _checked(snapshot_id), say)
 
-    def delete_snapshot(self, snapshot_id: str) -> None:
+    def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
+        """In its region, which no virtual network may name any more."""
         _checked(snapshot_id)
-        for region in self._regions():
-            Disks(region).delete_snapshot(snapshot_id)
+        for place in [self._region(region)] if region else self._regions():
+            Disks(place).delete_snapshot(snapshot_id)
 
     # --- machines ----------------------------------------------------------------------------------------------------
 

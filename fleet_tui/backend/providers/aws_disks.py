@@ -146,7 +146,7 @@ class Disks:
         for extra in found[1:]:
             self._ec2.call("delete_snapshot", SnapshotId=extra["SnapshotId"])
         if found:
-            return _snapshot_info(found[0])
+            return self._snapshot_info(found[0])
         disk_id, had = told(volume)[DISK], told(volume)
         tags = self._region.tags(
             label=had.get("Name", ""), own=had, snapshot=snapshot_id, disk=disk_id, instance=had.get("fleet:instance", "")
@@ -156,7 +156,7 @@ class Disks:
             TagSpecifications=[specification("snapshot", tags)],
         )
         say(f"snapshot {snapshot_id} of data disk {disk_id} begun, {made['SnapshotId']}")
-        return _snapshot_info(made, snapshot_id, disk_id)
+        return self._snapshot_info(made, snapshot_id, disk_id)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         for one in self.find_snapshots(snapshot_id):
@@ -218,6 +218,10 @@ class Disks:
 
     # --- inside --------------------------------------------------------------------------------------------------------
 
+    def _snapshot_info(self, snapshot: dict[str, Any], snapshot_id: str = "", disk_id: str = "") -> SnapshotInfo:
+        tags, size = told(snapshot), snapshot["VolumeSize"] * GIB
+        return SnapshotInfo(snapshot_id or tags["fleet:snapshot"], disk_id or tags[DISK], size, snapshot["SnapshotId"], self._region.name)
+
     def _volume(self, name: str) -> dict[str, Any]:
         found: Sequence[dict[str, Any]] = self._ec2.call("describe_volumes", VolumeIds=[name])["Volumes"]
         return found[0]
@@ -264,8 +268,3 @@ def _attachment(volume: dict[str, Any], instance_id: str, *states: str) -> dict[
     wanted = states or ("attaching", "attached", "busy")
     found: Sequence[dict[str, Any]] = volume.get("Attachments", ())
     return next((one for one in found if one["InstanceId"] == instance_id and one.get("State") in wanted), None)
-
-
-def _snapshot_info(snapshot: dict[str, Any], snapshot_id: str = "", disk_id: str = "") -> SnapshotInfo:
-    tags = told(snapshot)
-    return SnapshotInfo(snapshot_id or tags["fleet:snapshot"], disk_id or tags[DISK], snapshot["VolumeSize"] * GIB, snapshot["SnapshotId"])

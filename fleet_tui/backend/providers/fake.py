@@ -231,7 +231,7 @@ class FakeProvider:
             self._ledger.put(disk)
             say(f"data disk {disk_id} is as snapshot {snapshot_id} has it")
 
-    def delete_snapshot(self, snapshot_id: str) -> None:
+    def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
         with self._verb("delete_snapshot", _checked(snapshot_id)), self._lock:
             snapshot = self._ledger.snapshots.get(snapshot_id)
             if snapshot is not None:

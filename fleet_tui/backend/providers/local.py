@@ -98,7 +98,7 @@ class LocalProvider:
     def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> None:
         self._disks.restore(checked_id(disk_id), checked_id(snapshot_id), say)
 
-    def delete_snapshot(self, snapshot_id: str) -> None:
+    def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
         self._disks.delete_snapshot(checked_id(snapshot_id))
 
     # --- machines ----------------------------------------------------------------------------------------------

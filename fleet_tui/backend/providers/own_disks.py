@@ -72,6 +72,7 @@ class OwnDisks:
         if row is None:
             return
         self._refuse_attached(row)
+        self._sweep(disk_id)
         self._ground.storage(row.cluster_id).erase(row.path)
         with self._ground.store.write() as tx:
             if (gone := tx.get(OwnDiskRow, disk_id)) is not None:
@@ -112,6 +113,7 @@ class OwnDisks:
     def snapshot(self, disk_id: str, snapshot_id: str, say: Say) -> SnapshotInfo:
         """Of a disk that a running VM has, as it is at one moment; of another, as it lies there."""
         disk = self.existing(disk_id)
+        self._sweep(disk_id, but=snapshot_id)
         path = f"{disk.path.rpartition('/')[0]}/{snapshot_id}.qcow2"
         with self._ground.store.write() as tx:
             row = tx.get(OwnSnapshotRow, snapshot_id)
@@ -155,6 +157,14 @@ class OwnDisks:
         with self._ground.store.write() as tx:
             if (gone := tx.get(OwnSnapshotRow, snapshot_id)) is not None:
                 tx.delete(gone)
+
+    def _sweep(self, disk_id: str, but: str = "") -> None:
+        """Remove what snapshots of it left that never became whole: one is made at a time."""
+        query = select(OwnSnapshotRow.id).where(OwnSnapshotRow.disk_id == disk_id, OwnSnapshotRow.size_bytes == 0, OwnSnapshotRow.id != but)
+        with self._ground.store.read() as tx:
+            left = tx.scalars(query).all()
+        for snapshot_id in left:
+            self.delete_snapshot(snapshot_id)
 
     # --- inside --------------------------------------------------------------------------------------------------------
 

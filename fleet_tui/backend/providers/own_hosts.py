@@ -73,7 +73,7 @@ class OwnHosts:
     def restore_disk(self, disk_id: str, snapshot_id: str, say: Say) -> None:
         self._disks.restore(checked_id(disk_id), checked_id(snapshot_id), say)
 
-    def delete_snapshot(self, snapshot_id: str) -> None:
+    def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
         self._disks.delete_snapshot(checked_id(snapshot_id))
 
     def attach_disk(self, machine_id: str, disk_id: str) -> None:
@@ -140,7 +140,10 @@ class OwnHosts:
         vm = self._vm(machine_id)
         if vm is None:
             return
-        vm = self._settled(vm.id)
+        try:
+            vm = self._settled(vm.id)
+        except NotFound:  # destroyed meanwhile, as by the run that was cut short
+            return
         if VmState(vm.state) not in _OFF:
             self._ground.do("vm.stop", StopVm(target=vm.id, grace_s=grace_s, confirmed=True))
             say(f"VM {vm.name} is off")

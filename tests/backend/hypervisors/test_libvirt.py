@@ -305,7 +305,24 @@ def test_an_image_is_copied_whole_or_not_at_all(bench: LabBench) -> None:
     bench.host(FIRST).run("mount", "-t", "tmpfs", "-o", "size=2m", "none", IMAGES)
     with pytest.raises(NoCapacity):
         host.create(bench.spec("b", disks=(Disk(bench.local("b.qcow2"), source=str(image)),)))
-    assert not bench.exists(FIRST, bench.local("b.qcow2"))
+    with pytest.raises(NoCapacity):
+        host.storage.copy(str(image), bench.local("c.qcow2"))
+    assert bench.host(FIRST).run("ls", "-A", IMAGES) == "", "nor is any part of it left"
+
+
+def test_a_copy_of_a_running_disk_that_takes_too_long_leaves_nothing(bench: LabBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = bench.connect(FIRST)
+    image = bench.lab.shared / "image.raw"
+    image.write_bytes(os.urandom(256 * MIB))
+    disk = Disk(bench.local("a.qcow2"), source=str(image))
+    guest = ready(bench, host, bench.spec("a", disks=(disk,)))
+    with monkeypatch.context() as patched:
+        patched.setattr("fleet_tui.backend.hypervisors.libvirt_storage._COPY_S", -1.0)
+        with pytest.raises(TimedOut):
+            host.storage.copy_of_running(guest, disk.path, bench.local("copy.qcow2"))
+    assert bench.host(FIRST).run("ls", IMAGES).split() == ["a.qcow2"]
+    counts_on(bench, host, guest)
+    assert host.storage.copy_of_running(guest, disk.path, bench.local("copy.qcow2")).size_bytes == 256 * MIB
 
 
 def test_a_busy_console_is_not_taken_over(bench: LabBench) -> None:

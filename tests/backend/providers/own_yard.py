@@ -47,18 +47,35 @@ class Yard:
                 cloud_images.register(tx, RegisterCloudImage("debian", "z", IMAGE), START, "ada")
         self.fleet = fleet
         self.desk = CabledDesk(fleet, lambda point: self.checkpoint(point))
-        self.provider = OwnHosts(Ground(store, self.desk.runner._resources[type(fleet.machines)], lambda: self, fleet.clock))  # type: ignore[arg-type]
+        ground = Ground(store, self.desk.runner._resources[type(fleet.machines)], lambda: self, fleet.clock)  # type: ignore[arg-type]
+        self.provider = OwnHosts(ground)
+        self.meanwhile: Callable[[], None] | None = None
+        """What happens whenever the provider waits for something."""
+        let_go = ground._leaving.wait
 
-    def again(self) -> Yard:
+        def wait(timeout: float | None = None) -> bool:
+            if self.meanwhile is None:
+                return let_go(timeout)
+            self.meanwhile()
+            return False
+
+        ground._leaving.wait = wait  # type: ignore[method-assign]
+
+    def again(self, *, and_go_on: bool = True) -> Yard:
         """After a crash: the next daemon goes on with what was under way."""
         self.fleet.links.forget()
         yard = Yard(self.store, fleet=self.fleet)
         yard.desk.claim()
+        if and_go_on:
+            yard.go_on()
+        return yard
+
+    def go_on(self) -> None:
+        """With every operation that was under way, to its end."""
         with self.store.read() as tx:
             left = tx.scalars(select(OperationRow.id).where(OperationRow.state.in_(ACTIVE)).order_by(OperationRow.submitted_at)).all()
         for operation_id in left:
-            yard.desk.run(operation_id)
-        return yard
+            self.desk.run(operation_id)
 
     def say(self, text: str) -> None:
         """A line of an operation's log: written in a transaction of its own, so nobody says anything inside one."""

@@ -109,6 +109,16 @@ def test_two_cards_never_get_one_instance_each(desk: Desk) -> None:
     assert len(desk.account.census()["instances"]) == 1
 
 
+def test_a_snapshot_is_deleted_in_a_region_that_nothing_names_any_more(desk: Desk) -> None:
+    desk.disk()
+    made = desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
+    elsewhere = AwsProvider(lambda: replace(desk.account.terms(), regions=("eu-north-1",)), pace=0.02)
+    elsewhere.delete_snapshot("s-1")
+    assert len(desk.account.census()["snapshots"]) == 1 and made.region == REGION
+    elsewhere.delete_snapshot("s-1", made.region)
+    assert not desk.account.census().get("snapshots")
+
+
 # --- patience --------------------------------------------------------------------------------------------------------------
 
 

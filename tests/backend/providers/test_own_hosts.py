@@ -29,7 +29,7 @@ from fleet_tui.backend.providers import (
     RemoveCloudImage,
     cloud_images,
 )
-from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow
+from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow, OwnSnapshotRow
 from fleet_tui.backend.store import Store, sqlite_url
 from tests.backend.machines.yard import START
 from tests.backend.providers.own_yard import IMAGE, PLACEMENT, Yard
@@ -216,6 +216,29 @@ def test_a_machine_that_moved_is_the_same_machine(yard: Yard) -> None:
     assert yard.files() == {"/shared/images/d-1.qcow2", "/shared/images/s-1.qcow2"}
 
 
+def test_what_a_snapshot_that_failed_left_goes_with_the_next_one_and_with_the_disk(yard: Yard) -> None:
+    disk(yard)
+
+    def fail(name: str) -> None:
+        """No host answers, and what one was asked before is made after we have gone."""
+        for host in ("h1", "h2"):
+            yard.fleet.world.power_off(host)
+        with pytest.raises(Unreachable):
+            yard.provider.snapshot_disk("d-1", name, yard.say)
+        for host in ("h1", "h2"):
+            yard.fleet.world.power_on(host)
+        yard.fleet.links.hypervisor("h1").storage.put(f"/shared/images/{name}.qcow2", b"late")
+
+    fail("s-1")
+    yard.provider.snapshot_disk("d-1", "s-2", yard.say)
+    assert yard.files() == {"/shared/images/d-1.qcow2", "/shared/images/s-2.qcow2"}
+    fail("s-3")
+    yard.provider.delete_disk("d-1")
+    assert yard.files() == {"/shared/images/s-2.qcow2"}, "one that is whole stays until it is deleted itself"
+    with yard.store.read() as tx:
+        assert tx.scalars(select(OwnSnapshotRow.id)).all() == ["s-2"]
+
+
 def test_a_vm_of_which_nobody_knows_counts_as_on(yard: Yard) -> None:
     """Whoever thought it were off would start it a second time."""
     whole(yard)
@@ -289,6 +312,26 @@ def test_killed_after_any_commit_every_verb_repeated_comes_to_its_end(sqlite_sto
         assert left[0] <= 0, "it was killed"
         assert yard.files() == {"/shared/images/d-1.qcow2"} and not yard.fleet.world.double_starts
         store.close()
+
+
+def test_a_machine_whose_vm_is_being_destroyed_already_is_terminated_all_the_same(yard: Yard) -> None:
+    """As after a restart in the middle of it: the operation of the VM and the one of the instance go on side by side."""
+    whole(yard)
+    yard.provider.shut_down("m-1", 5.0, yard.say)
+    yard.provider.detach_disk("m-1", "d-1")
+
+    def kill(point: str) -> None:
+        if point == "adopted":
+            raise Killed
+
+    yard.checkpoint = kill
+    with pytest.raises(Killed):
+        yard.provider.terminate("m-1", yard.say)
+    assert yard.vm().state == "destroying"
+    yard = yard.again(and_go_on=False)
+    yard.meanwhile = yard.go_on
+    yard.provider.terminate("m-1", yard.say)
+    assert yard.provider.find_machine("m-1").state is MachineState.ABSENT and yard.files() == {"/shared/images/d-1.qcow2"}
 
 
 def _check(yard: Yard, after: str, number: int) -> None:
