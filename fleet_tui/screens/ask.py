@@ -15,6 +15,7 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Static
 
+from fleet_tui.backend.api import method_of
 from fleet_tui.backend.errors import FleetError, InvalidInput, WrongState
 from fleet_tui.backend.instances.fields import Field
 from fleet_tui.backend.operations import OperationRequest
@@ -102,11 +103,14 @@ class FormDialog(ModalScreen[None]):
         self._aside_rows = 3
         self._is_refused = False
         """Whether what it would do was refused too."""
+        self._is_filled = self._is_sending = False
+        """Whether its fields have come, and whether an answer to what it sent is on its way."""
 
     def open(self, opener: FleetScreen, spec: Form) -> None:
         """Show this form."""
         self.spec, self.opener, self._is_new = spec, opener, True
         self._request_id = uuid.uuid4().hex
+        self._is_filled = self._is_sending = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog", id="form-dialog"):
@@ -142,6 +146,10 @@ class FormDialog(ModalScreen[None]):
         aside.styles.max_height = self._aside_rows
         self.query_one("#aside-lines", Lines).show([[(" asking what it would do", "muted")]])
         await self.form.fill(spec.fields, spec.values, locked=spec.locked, choices=spec.choices)
+        if self.spec is not spec:
+            self.form.forget()
+            return
+        self._is_filled = True
         self.form.focus_first()
         self._preview()
 
@@ -166,11 +174,20 @@ class FormDialog(ModalScreen[None]):
             return
         request = spec.preview(self.form.values())
         if request is not None:
-            opener.fetch(request, lambda reply: self._previewed(spec, reply), "preview", failed=self._not_previewed)
+            opener.fetch(request, self._of(spec, lambda reply: self._previewed(spec, reply)), "preview", failed=self._of(spec, self._not_previewed))
+
+    def _of(self, spec: Form, then: Callable[[Any], None]) -> Callable[[Any], None]:
+        """What is to be painted of an answer, unless the person has left this form by then: the dialog may show another."""
+
+        def painted(answer: Any) -> None:
+            if self.spec is spec:
+                then(answer)
+
+        return painted
 
     def _previewed(self, spec: Form, reply: Any) -> None:
         self._is_refused = False
-        if spec is self.spec and spec.shown is not None:
+        if spec.shown is not None:
             self.query_one("#aside-lines", Lines).show(spec.shown(reply))
 
     def _not_previewed(self, error: FleetError) -> None:
@@ -220,22 +237,39 @@ class FormDialog(ModalScreen[None]):
 
     def action_save(self) -> None:
         spec, opener = self.spec, self.opener
-        if spec is None or opener is None or not self.form.check():
+        if spec is None or opener is None or not self._is_filled or self._is_sending or not self.form.check():
             return
         values, request_id = self.form.values(), self._request_id
 
-        def work(session: Session) -> tuple[Any, tuple[dialogs.Question, Any] | None]:
+        def work(session: Session) -> tuple[Any, Any, tuple[dialogs.Question, Any] | None]:
             request = spec.make(values)
             if is_dataclass(request) and getattr(request, "request_id", None) == "":
                 request = replace(request, request_id=request_id)  # type: ignore[type-var]
             asked = spec.before(session, request) if spec.before is not None else None
-            return (session.submit(request) if asked is None else None), asked
+            return request, (session.submit(request) if asked is None else None), asked
 
-        opener.ask(work, lambda found: self._answered(spec, *found), self._refused, "form")
+        self._send(spec, opener, work, lambda found: self._answered(spec, *found))
 
-    def _answered(self, spec: Form, reply: Any, asked: tuple[dialogs.Question, Any] | None) -> None:
+    def _send(self, spec: Form, opener: FleetScreen, work: Callable[[Session], Any], then: Callable[[Any], None]) -> None:
+        """Once at a time: a second one would be refused for what the first has done."""
+        self._is_sending = True
+
+        def answered(found: Any) -> None:
+            if self.spec is spec:
+                self._is_sending = False
+            then(found)
+
+        def refused(error: FleetError) -> None:
+            self._is_sending = False
+            self._refused(error)
+
+        opener.ask(work, answered, self._of(spec, refused))
+
+    def _answered(self, spec: Form, request: Any, reply: Any, asked: tuple[dialogs.Question, Any] | None) -> None:
         if asked is None:
-            self._done(spec, reply)
+            self._done(spec, request, reply)
+            return
+        if self.spec is not spec:  # the person left it while the question was on its way
             return
         question, request = asked
         opener = self.opener
@@ -243,13 +277,16 @@ class FormDialog(ModalScreen[None]):
 
         def decided(answer: dialogs.Answer) -> None:
             if answer.yes:
-                opener.ask(lambda session: session.submit(request), lambda taken: self._done(spec, taken), self._refused, "form")
+                self._send(spec, opener, lambda session: session.submit(request), lambda taken: self._done(spec, request, taken))
 
         dialogs.confirm(self.app, question, decided)
 
-    def _done(self, spec: Form, reply: Any) -> None:
-        if self.spec is spec:  # else the person left it while the request was on its way
+    def _done(self, spec: Form, request: Any, reply: Any) -> None:
+        """What was done is told even when the person has left meanwhile. An answer that was only read is nobody's then."""
+        if self.spec is spec:
             self.action_leave()
+        elif method_of(request).read:
+            return
         spec.done(reply)
 
     def _refused(self, error: FleetError) -> None:

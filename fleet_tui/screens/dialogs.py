@@ -20,7 +20,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from fleet_tui.screens.form import Choice, line_editor
+from fleet_tui.screens.editors import Choice, line_editor
 from fleet_tui.widgets.safety import plain, safe
 
 CONFIRM_CELLS, CHOOSE_CELLS, FRAME_CELLS = 70, 110, 4

@@ -38,6 +38,10 @@ class Choice(Static, can_focus=True):
         self.can_focus = not locked
         self._paint()
 
+    def lock(self, is_locked: bool) -> None:
+        self.can_focus = not is_locked
+        self._paint()
+
     def choose(self, value: Any) -> None:
         if value != self.value:
             self.value = value
@@ -184,6 +188,22 @@ class SecretEditor(Static, can_focus=True):
     def keep(self, stored: str) -> None:
         """Forget what was typed: there is this one on record."""
         self._stored, self._typed, self.is_removed = stored, "", False
+        self._told()
+
+    @property
+    def stored(self) -> str:
+        """What stands for the one on record."""
+        return self._stored
+
+    @stored.setter
+    def stored(self, stored: str) -> None:
+        """There is another one on record; what was typed, or the mark, stays."""
+        self._stored, self.is_removed = stored, self.is_removed and bool(stored)
+        self._paint()
+
+    def retype(self, stored: str, secret: str) -> None:
+        """What another editor held: beside this one on record, that ``secret`` is to be saved."""
+        self._stored, self._typed, self.is_removed = stored, secret if secret != stored else "", bool(stored) and not secret
         self._told()
 
     def _told(self) -> None:

@@ -11,161 +11,16 @@ from typing import Any
 
 from rich.text import Text
 from textual import events
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
-from fleet_tui.backend.instances.fields import APPLIES, Field, parse
-from fleet_tui.screens import pem
-from fleet_tui.screens.editors import MOST_TYPED, Choice, SecretEditor, TextBox, line_editor
-from fleet_tui.widgets.safety import plain, safe
+from fleet_tui.backend.instances.fields import Field, parse
+from fleet_tui.screens.editors import MOST_TYPED, Choice, SecretEditor, TextBox
+from fleet_tui.screens.field_row import FieldRow
 
-UNTIL_FIRST = "until first provision"
-"""When a field of class P applies that is not fixed yet."""
-NARROW = 18
-"""Cells of an editor at 80 columns; a longer value gets a line of its own."""
-SHORT_WAS = 14
-"""Cells of an old value that still stands beside its field at 80 columns; a longer one has a line of its own."""
 TOO_MUCH = f"not taken: more than {MOST_TYPED // 1024} KiB were pasted"
-
-
-class FieldRow(Vertical):
-    """One field: title, editor, when it applies, and below them what waits and what is wrong.
-
-    Args:
-        was: what the machine was made with, of a field that waits for a reprovision.
-        why: why it waits, where that is more than another value.
-        hints: whether an empty editor says what goes into it; where the screen tells that of the field that has the focus, it does not.
-    """
-
-    def __init__(
-        self, field: Field, value: Any, *, locked: str = "", was: Any = None, why: str = "", choices: Sequence[str] = (), hints: bool = True,
-    ) -> None:
-        wide = field.kind in ("multiline", "pairs") or (not hints and field.kind in ("list", "text") and len(typed(value)) > NARROW)
-        super().__init__(classes=f"field{' -locked' * bool(locked)}{' -wide' * wide}{' -pem' * field.raw}")
-        self.field, self.base, self.locked, self.was, self.why = field, value, locked, was, why
-        self._hints = hints
-        self._choices = tuple(field.choices or choices)
-        self.theirs: Any = None
-        self.has_conflict = False
-        self.editor: Widget = self._editor()
-        if locked and field.kind not in ("choice", "bool"):
-            self.editor.disabled = True
-
-    def _editor(self) -> Widget:
-        if self.field.kind == "bool":
-            return Choice(bool(self.base), (False, True), bool(self.locked))
-        if self.field.kind == "choice":
-            return Choice(self.base, self._choices, bool(self.locked))
-        if self.field.kind in ("multiline", "pairs"):
-            return TextBox(typed(self.base), "editor", self.field.raw)
-        if self.field.kind == "secret":
-            return SecretEditor(str(self.base or ""), hint=self.field.help if self._hints else "")
-        return line_editor(typed(self.base), classes="editor", placeholder=self.field.help if self._hints else "")
-
-    def compose(self) -> ComposeResult:
-        with Horizontal():
-            yield Static(Text(self.field.title), classes="label")
-            if self.has_class("-wide"):
-                yield Static("", classes="told", markup=False)
-            else:
-                yield self.editor
-                yield Static(Text(self.field.unit), classes="unit")
-            yield Static(self._applies(), classes="applies")
-        if self.has_class("-wide"):
-            yield self.editor
-        waits = self._waits()
-        if waits:
-            yield Static(safe(waits), classes="why")
-        yield Static("", classes="problem", markup=False)
-
-    def on_mount(self) -> None:
-        self.tell()
-
-    def tell(self) -> None:
-        """Beside the title of a text: how much is in it."""
-        if self.has_class("-wide"):
-            for told in self.query(".told").results(Static):  # none while the row comes or goes
-                told.update(safe(pem.said_of_text(str(self.raw))))
-
-    def _applies(self) -> Text:
-        open_until = UNTIL_FIRST if self.field.change_class == "P" else APPLIES[self.field.change_class]
-        is_fixed = self.field.change_class == "P" and self.locked.startswith("fixed")
-        text = Text(APPLIES["P"] if is_fixed else self.locked or open_until)
-        if self._is_short_was:
-            text.append(f"  was {plain(typed(self.was)) or 'empty'}", "bold")
-        return text
-
-    @property
-    def _is_short_was(self) -> bool:
-        shown = self.field.kind not in ("secret", "multiline", "pairs") and not self.field.raw
-        return self.was is not None and shown and len(typed(self.was)) <= SHORT_WAS and self.was != self.base
-
-    def _waits(self) -> str:
-        """What of it waits for a reprovision, unless the old value beside it says so already."""
-        if self._is_short_was and (not self.why or self.why.startswith("was ")):
-            return ""
-        return f"⟳ waits: {self.why}" if self.why else f"⟳ waits: {worth(self.field, self.was)} is in use" if self.was is not None else ""
-
-    @property
-    def raw(self) -> Any:
-        if isinstance(self.editor, Choice):
-            return self.editor.value
-        if isinstance(self.editor, TextArea):
-            return self.editor.text
-        if isinstance(self.editor, SecretEditor):
-            return self.editor.secret
-        assert isinstance(self.editor, Input)
-        return self.editor.value
-
-    @property
-    def edited(self) -> bool:
-        """Whether it holds something else than it began with. One that is not shown, because another choice makes it mean nothing, does not."""
-        return not self.locked and bool(self.display) and typed(self.raw) != typed(self.base)
-
-    def put(self, value: Any) -> None:
-        """Type a value for the person; of a secret, what stands for the one on record."""
-        if isinstance(self.editor, Choice):
-            self.editor.choose(value)
-        elif isinstance(self.editor, TextArea):
-            self.editor.text = typed(value)
-        elif isinstance(self.editor, SecretEditor):
-            self.editor.keep(str(value or ""))
-        elif isinstance(self.editor, Input):
-            self.editor.value = typed(value)
-
-    def take(self, text: str) -> None:
-        """Take a whole text for the person, as from a file."""
-        if isinstance(self.editor, SecretEditor):
-            self.editor.put(text)
-        elif isinstance(self.editor, TextArea):
-            self.editor.text = pem.unix_lines(text)
-
-    @property
-    def takes_files(self) -> bool:
-        return isinstance(self.editor, SecretEditor | TextArea) and not self.editor.disabled
-
-    def complain(self, problem: str) -> None:
-        """Say what is wrong beneath the field; empty takes it away."""
-        said = self.query_one(".problem", Static)
-        said.update(Text(f"✗ {plain(problem)}" if problem else ""))
-        self.set_class(bool(problem), "-wrong")
-
-    def conflict(self, theirs: Any) -> None:
-        """Somebody else saved another value meanwhile."""
-        self.theirs, self.has_conflict = theirs, True
-        yours = "your own" if self.field.kind == "secret" else worth(self.field, self.raw)
-        self.complain(f"they saved: {worth(self.field, theirs)} · yours: {yours} · ctrl+t takes theirs, ctrl+o saves yours")
-
-    def settle(self, value: Any) -> None:
-        """This is on record now, and what is shown."""
-        self.base, self.theirs, self.has_conflict = value, None, False
-        if isinstance(self.editor, TextBox):
-            self.editor.stored = typed(value)
-        self.put(value)
-        self.complain("")
 
 
 class FieldForm(VerticalScroll, can_focus=False):
@@ -218,6 +73,36 @@ class FieldForm(VerticalScroll, can_focus=False):
             parts.append(row)
         self._sift()
         await self.mount_all(parts)
+
+    def has(self, fields: Iterable[Field], values: Mapping[str, Any]) -> bool:
+        """Whether these are the fields shown, and have room for their values. A form that is worked in has: no row goes from under the cursor."""
+        if [row.field for row in self.rows.values()] != list(fields):
+            return False
+        fits = all(row.fits(values.get(name, row.field.default)) for name, row in self.rows.items())
+        return fits or self.focused_row is not None or self.is_edited
+
+    def learn(
+        self,
+        values: Mapping[str, Any],
+        *,
+        locked: Mapping[str, str],
+        applied: Mapping[str, Any],
+        choices: Mapping[str, Sequence[str]],
+        reasons: Mapping[str, str],
+        own: frozenset[str] = frozenset(),
+    ) -> list[FieldRow]:
+        """These are on record now: shown where nothing was typed. No row comes or goes, nor does the cursor. Gives the fields that both changed.
+
+        Args:
+            own: names of fields that were changed here.
+        """
+        return [
+            row for name, row in self.rows.items()
+            if row.learn(
+                values.get(name, row.field.default), locked=locked.get(name, ""), was=applied.get(name), why=reasons.get(name, ""),
+                choices=choices.get(name, ()), is_own=name in own,
+            )
+        ]  # fmt: skip
 
     def _sift(self) -> None:
         """Show the fields that mean something beside what is chosen now."""
@@ -317,24 +202,3 @@ class FieldForm(VerticalScroll, can_focus=False):
     def _refuse(self, editor: Widget) -> None:
         if (row := self._row_of(editor)) is not None:
             row.complain(TOO_MUCH)
-
-
-def typed(value: Any) -> str:
-    """A value as a person would type it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(str(word) for word in value)
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name}={said}" for name, said in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else str(value)
-
-
-def worth(field: Field, value: Any) -> str:
-    """A value in a sentence: a text by what is in it, a secret by whether there is one."""
-    if field.kind == "secret":
-        return "another one" if value else "none"
-    said = typed(value)
-    if field.raw or "\n" in said or pem.holds_private_key(said):
-        return pem.said_of_text(said) or f"{len(said.splitlines())} lines"
-    return said or "nothing"

@@ -19,6 +19,7 @@ from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.instance_keys import InstanceKeys
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.logs import LogKeys
+from fleet_tui.screens.on_record import OnRecord
 from fleet_tui.screens.operation import jump_to_step
 from fleet_tui.screens.settings_tab import SettingsTab, ask_to_leave, is_of_ssl
 from fleet_tui.screens.setup_tab import SetupTab
@@ -50,6 +51,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         self._lists_stale = True
         self._values: Mapping[str, Any] | None = None
         """Its settings, once the Data tab has asked for them."""
+        self.on_record = OnRecord(self)
         self.tail = Tail(self, lambda: self.log_panel)
 
     def body(self) -> ComposeResult:
@@ -59,8 +61,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         with Container(id="work"):
             yield StepTable(glyphs, clock, id="steps", empty="no operation yet")
             yield TabbedLog("log", id="log", glyphs=glyphs, empty="it has said nothing yet")
-        yield SettingsTab(self, "settings", lambda field, strategy: not is_of_ssl(field, strategy))
-        yield SslTab(self, "ssl")
+        yield SettingsTab(self, self.on_record, "settings", lambda field, strategy: not is_of_ssl(field, strategy))
+        yield SslTab(self, self.on_record, "ssl")
         with Container(id="data"):
             yield Lines(glyphs=glyphs, id="disk")
             yield tables.Table(
@@ -79,7 +81,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         self.log_panel.labels = False
         self.log_panel.wrap = True
         self._ticking = Ticking(self, self.steps)
-        self.settings.twin, self.ssl.settings.twin = self.ssl.settings, self.settings
+        self.on_record.forms = (self.settings, self.ssl.settings)
         self._show_tab("overview")
 
     @property
@@ -97,10 +99,6 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
     @property
     def setup(self) -> SetupTab:
         return self.query_one("#setup", SetupTab)
-
-    @property
-    def forms(self) -> list[SettingsTab]:
-        return [self.settings, self.ssl.settings]
 
     @property
     def form(self) -> SettingsTab:
@@ -144,6 +142,11 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         if ref != self.ref:
             self.record = self._operation = self._values = None
             self._lists_stale = True
+            if self.is_mounted:  # nothing of the one before is shown, or worked on, under the name of this one
+                self.set_focus(None)
+                for part in (self.on_record, self.ssl, self.setup):
+                    part.forget()
+                self._have_lists(((), ()))
         self._wanted_tab = tab or "overview"
         super().aim(ref)
 
@@ -200,8 +203,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
     def _load_tab(self, turned: bool = False) -> None:
         if self.record is None:
             return
+        self.on_record.aim(self.record)
         if self.tab == "settings":
-            self.settings.aim(self.record)
             self.settings.load()
         elif self.tab == "ssl":
             self.ssl.aim(self.record)
@@ -238,7 +241,11 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
             latest = session.fetch(ListOperations(target_ref=ref, limit=1))
             return row, latest[0] if latest else None
 
-        self.ask(work, self._have, self._missing, "instance")
+        def have(found: tuple[InstanceRecord, OperationRecord | None]) -> None:
+            if ref == self.ref:  # else another one is to be shown by now
+                self._have(found)
+
+        self.ask(work, have, self._missing, "instance")
 
     def _missing(self, error: FleetError) -> None:
         if isinstance(error, NotFound):
@@ -286,10 +293,10 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
 
     @property
     def holds_edits(self) -> bool:
-        return self.is_mounted and any(form.is_edited for form in self.forms)
+        return self.is_mounted and self.on_record.holds_edits
 
     def ask_to_leave(self, then: Callable[[], None]) -> None:
-        ask_to_leave(self.app, self.forms, then)
+        ask_to_leave(self.app, self.on_record, then)
 
     def leave(self) -> bool:
         if self.has_class("-full"):

@@ -1,11 +1,8 @@
-"""The settings of one instance: a form that keeps what was typed whatever comes between, and never saves over somebody else unseen.
-
-Two tabs show parts of the same settings, each field on one of them; what one saves, the other takes in.
-"""
+"""The settings of one instance: a form that keeps what was typed whatever comes between, and never saves over somebody else unseen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -15,11 +12,13 @@ from textual.widgets import Static, TextArea
 from fleet_tui import actions
 from fleet_tui.actions import ACTIONS
 from fleet_tui.backend.errors import FleetError, InvalidInput, WrongState
-from fleet_tui.backend.instances import EditInstance, InstanceRecord, InstanceSettings, ShowSettings
+from fleet_tui.backend.instances import InstanceSettings
 from fleet_tui.backend.instances.fields import BY_NAME, FIELDS, Field, is_meant
 from fleet_tui.screens import dialogs
 from fleet_tui.screens.editors import Choice, SecretEditor
-from fleet_tui.screens.form import FieldForm, FieldRow
+from fleet_tui.screens.field_row import FieldRow
+from fleet_tui.screens.form import FieldForm
+from fleet_tui.screens.on_record import OnRecord
 from fleet_tui.widgets.safety import safe
 
 if TYPE_CHECKING:
@@ -37,22 +36,22 @@ class SettingsTab(Vertical):
     """The form, and above it what became of the last save.
 
     Args:
+        on: what it shows parts of.
         of: which fields it shows, of those that mean something under the strategy of the instance's virtual network.
     """
 
-    def __init__(self, owner: FleetScreen, id: str, of: Callable[[Field, str], bool]) -> None:
+    def __init__(self, owner: FleetScreen, on: OnRecord, id: str, of: Callable[[Field, str], bool]) -> None:
         super().__init__(id=id, classes="settings")
         self._owner = owner
+        self._on = on
         self._of = of
-        self._target = ""
-        self._strategy = ""
-        self._version = 0
         self._said = ""
-        self.is_stale = True
+        self._is_wanted = self._is_filled = False
+        """Whether the tab was looked at since this instance is shown, and whether its fields have come."""
+        self._kept: dict[str, tuple[Any, Any]] = {}
+        """While fields come: name of one that was typed in -> what it began with, and what was typed."""
         self.wants_focus = False
         """Whether the person asked to edit; turning tabs alone leaves the keys where they are."""
-        self.twin: SettingsTab | None = None
-        """The other form of the same settings."""
 
     def compose(self) -> ComposeResult:
         yield Static("", classes="note", markup=False)
@@ -75,49 +74,85 @@ class SettingsTab(Vertical):
 
     @property
     def is_edited(self) -> bool:
-        return self.form.is_edited
+        return bool(self._kept) or self.form.is_edited
 
     def edited(self) -> list[str]:
         """Titles of the fields that were edited."""
-        return [row.field.title for row in self.form.rows.values() if row.edited]
+        return [BY_NAME[name].title for name in self._kept if name in BY_NAME] or [row.field.title for row in self.form.rows.values() if row.edited]
 
-    def aim(self, row: InstanceRecord) -> None:
-        """Show this instance's settings. Edits of the same instance stay as they are; a newer version is only noted."""
-        if row.id != self._target:
-            self._target, self.is_stale, self._said = row.id, True, ""
-        elif row.version != self._version and not self.is_edited:
-            self.is_stale = True
-        self._strategy = row.https_strategy
+    def forget(self) -> None:
+        """Another instance is to be shown."""
+        self.workers.cancel_node(self)
+        self._said, self._kept = "", {}
+        self._is_wanted = self._is_filled = self.wants_focus = False
+        self.form.forget()
+        self.note("")
 
     def load(self) -> None:
-        if self.is_stale:
-            self.is_stale = False
-            self._owner.fetch(ShowSettings(self._target), self._have, f"settings-{self.id}")
+        """The tab is shown, or what it shows may have changed."""
+        self._is_wanted = True
+        self._on.load()
+        if not self._is_filled and self._on.settings is not None:
+            self.take_in()
 
-    def _have(self, settings: InstanceSettings) -> None:
-        self.run_worker(self._fill(settings), exclusive=True)
+    def take_in(self, own: frozenset[str] = frozenset(), *, was_refused: bool = False) -> None:
+        """Other values are on record: into the fields that were not typed in. One that both changed shows both.
 
-    async def _fill(self, settings: InstanceSettings) -> None:
-        self._version = settings.version
-        hidden = frozenset(settings.hidden)
-        fields = [f for f in FIELDS if (not f.strategies or self._strategy in f.strategies) and f.name not in hidden and self._of(f, self._strategy)]
-        wants_focus = self.wants_focus or self.form.focused_row is not None
+        Args:
+            own: names of fields that were changed by a save from here.
+            was_refused: whether somebody else's save kept this form from being saved.
+        """
+        settings = self._on.settings
+        if settings is None or not self._is_wanted:  # then it is filled when it is looked at
+            return
+        hidden, strategy = frozenset(settings.hidden), self._on.strategy
+        fields = [f for f in FIELDS if (not f.strategies or strategy in f.strategies) and f.name not in hidden and self._of(f, strategy)]
+        if self._is_filled and self.form.has(fields, settings.values):
+            self._learn(settings, own, was_refused)
+        else:
+            self.run_worker(self._fill(fields, settings, own, was_refused), exclusive=True)
+
+    async def _fill(self, fields: list[Field], settings: InstanceSettings, own: frozenset[str], was_refused: bool) -> None:
+        """Show these fields, with what was typed in them."""
+        focused = self.form.focused_row
+        goes_on = "" if focused is None else focused.field.name
+        self.wants_focus = self.wants_focus or focused is not None
+        self._kept |= {name: (row.base, row.raw) for name, row in self.form.rows.items() if row.is_typed}
+        self._is_filled = False
+        await self.form.fill(fields, settings.values, meant=self._means, **self._beside(settings, fields))
+        for name, (base, raw) in self._kept.items():
+            if name in self.form.rows:
+                self.form.rows[name].retype(base, raw)
+        self._kept, self._is_filled = {}, True
+        self._learn(settings, own, was_refused)
+        if goes_on in self.form.rows:
+            self.wants_focus = False
+            self.form.rows[goes_on].editor.focus()
+        elif self.wants_focus:
+            self.enter_form()
+
+    def _beside(self, settings: InstanceSettings, fields: list[Field]) -> dict[str, Any]:
+        """What stands beside the values."""
         locked = {name: why for name, why in settings.locked.items() if name in BY_NAME and not BY_NAME[name].storages}
         if why := actions.forbidden(ACTIONS["instance.edit"], self._owner.console.record):  # who may not save is not let type
             locked = dict.fromkeys((f.name for f in fields), why)
-        await self.form.fill(
-            fields, settings.values, locked=locked, applied=settings.applied, choices=settings.choices, reasons=settings.reasons, meant=self._means,
-        )
-        self.note(self._said)
-        if wants_focus:
-            self.enter_form()
+        return {"locked": locked, "applied": settings.applied, "choices": settings.choices, "reasons": settings.reasons}
+
+    def _learn(self, settings: InstanceSettings, own: frozenset[str], was_refused: bool) -> None:
+        both = self.form.learn(settings.values, own=own, **self._beside(settings, [row.field for row in self.form.rows.values()]))
+        if both or was_refused:
+            said = f"{len(both)} of your fields too" if both else "none of your fields; theirs are taken in"
+            refused = "not saved: " * was_refused
+            self.note(f"{refused}somebody else saved these settings meanwhile, {said}. ctrl+o saves yours, ctrl+t takes theirs", True)
+        elif not self.is_edited:
+            self.note(self._said)
 
     def _means(self, field: Field, values: Mapping[str, Any]) -> bool:
-        return is_meant(field, self._strategy, str(values.get(STORAGE, "")))
+        return is_meant(field, self._on.strategy, str(values.get(STORAGE, "")))
 
     def enter_form(self) -> None:
         """Put the cursor into the first field, now or when the fields have come."""
-        self.wants_focus = not self.form.rows or self.is_stale
+        self.wants_focus = not self._is_filled
         self.form.focus_first()
 
     def note(self, text: str, is_wrong: bool = False) -> None:
@@ -127,53 +162,34 @@ class SettingsTab(Vertical):
         line.set_class(is_wrong, "-wrong")
 
     def save(self) -> None:
-        edits = self.form.edits()
-        if not edits:
+        if self._on.settings is None or not self._is_filled:
+            self._owner.say("nothing to save: the settings have not come yet")
+        elif self._on.is_saving:
+            self._owner.say("the last save is not answered yet")
+        elif not self.form.is_edited:
             self._owner.say("nothing was edited")
-            return
-        if not self.form.check():
+        elif not self.form.check():
             self.note("not saved: see the fields marked ✗", True)
-            return
-        request = EditInstance(self._target, self._version, edits)
-        self._owner.ask(lambda session: session.submit(request), self._saved, self._refused, "save")
-
-    def _saved(self, row: InstanceRecord) -> None:
-        count = len(row.pending_changes)
-        waits = f" · {count} {'change waits' if count == 1 else 'changes wait'} for a reprovision (R)" if count else ""
-        self._owner.say(f"settings of {row.label} saved{waits}")
-        warnings = getattr(row, "warnings", ())
-        self._said = f"saved, but: {'; '.join(warnings)}" if warnings else ""
-        self._target, self.is_stale = row.id, True
-        self.load()
-        if self.twin is not None:
-            self.twin.catch_up()
-
-    def catch_up(self) -> None:
-        """The other form has saved: what was typed here goes on from there."""
-        if not self.form.rows or self.is_stale:
-            self.is_stale = True
-        elif self.is_edited:
-            self._owner.fetch(ShowSettings(self._target), self._take_in, f"settings-{self.id}")
         else:
-            self.is_stale = True
+            self._on.save(self, self.form.edits(), {name: row.raw for name, row in self.form.rows.items() if row.edited})
 
-    def _take_in(self, fresh: InstanceSettings) -> list[FieldRow]:
-        """Others' values into fields that were not edited. Gives the fields that both changed."""
-        both = []
+    def saved(self, typed: Mapping[str, Any], warnings: Sequence[str]) -> None:
+        """What had been typed is on record now. What was typed since is not."""
         for name, row in self.form.rows.items():
-            theirs = fresh.values.get(name)
-            if theirs == row.base or name not in fresh.values:
-                continue
-            if row.edited:
-                both.append(row)
-            else:
-                row.settle(theirs)
-        self._version = fresh.version
-        return both
+            row.complain("")
+            row.has_conflict = False
+            if name in typed:
+                row.base = typed[name]
+            elif not row.display:  # it means nothing beside what was saved
+                row.settle(row.base)
+        self._said = f"saved, but: {'; '.join(warnings)}" if warnings else ""
+        self.note(self._said)
 
-    def _refused(self, error: FleetError) -> None:
+    def refused(self, error: FleetError) -> None:
+        """Nothing was saved."""
         if isinstance(error, WrongState) and "fields" in error.details:
-            self._owner.fetch(ShowSettings(self._target), self._compare, f"settings-{self.id}")
+            self.note("not saved: somebody else saved these settings meanwhile", True)
+            self._on.compare(self)
             return
         problems: dict[str, str] = {}
         for problem in error.problems if isinstance(error, InvalidInput) else ():
@@ -182,14 +198,6 @@ class SettingsTab(Vertical):
         shown = {name for name, row in self.form.rows.items() if row.display}
         rest = "; ".join(f"{BY_NAME[name].title if name in BY_NAME else name}: {said}" for name, said in problems.items() if name not in shown)
         self.note(f"not saved: {rest or ('see the fields marked ✗' if problems else self._owner.worded(error))}", True)
-
-    def _compare(self, fresh: InstanceSettings) -> None:
-        """Somebody saved meanwhile: show both values beside each edited field, and take their other changes in."""
-        both = self._take_in(fresh)
-        for row in both:
-            row.conflict(fresh.values.get(row.field.name))
-        said = f"{len(both)} of your fields too" if both else "none of your fields; theirs are taken in"
-        self.note(f"not saved: somebody else saved these settings meanwhile, {said}. ctrl+o saves yours, ctrl+t takes theirs", True)
 
     def take_theirs(self) -> None:
         row = self.form.focused_row
@@ -200,9 +208,20 @@ class SettingsTab(Vertical):
 
     def discard(self) -> None:
         """Throw away what was typed."""
-        self.is_stale, self._version = True, -1
+        self._kept = {}
         for row in self.form.rows.values():
-            row.put(row.base)
+            row.settle(row.base)
+
+    def field_to_fill(self) -> Callable[[], FieldRow | None]:
+        """The field that has the focus, if a whole text can be put into it; to be found again when the text has come, where it may be gone."""
+        row, still = self.form.focused_row, self._on.still()
+        name = row.field.name if row is not None else ""
+
+        def found() -> FieldRow | None:
+            row = self.form.rows.get(name) if still() else None
+            return row if row is not None and row.display and row.takes_files else None
+
+        return found
 
     def on_descendant_focus(self) -> None:
         """What goes into the field that has the focus is told in one place, so that nothing moves."""
@@ -223,14 +242,13 @@ class SettingsTab(Vertical):
         choose_value(self.app, event.choice)
 
 
-def ask_to_leave(app: Any, forms: list[SettingsTab], then: Callable[[], None]) -> None:
+def ask_to_leave(app: Any, on: OnRecord, then: Callable[[], None]) -> None:
     """Ask before edits are thrown away."""
-    names = ", ".join(title for form in forms for title in form.edited())
+    names = ", ".join(title for form in on.forms for title in form.edited())
 
     def answered(answer: dialogs.Answer) -> None:
         if answer.yes:
-            for form in forms:
-                form.discard()
+            on.discard()
             then()
 
     dialogs.confirm(

@@ -64,11 +64,15 @@ class SetupTab(Vertical):
     def table(self) -> ResourceTable:
         return self.query_one("#setup-actions", ResourceTable)
 
+    def forget(self) -> None:
+        """Another instance is to be shown."""
+        self._row, self.rendered, self._shown = None, None, None
+        self.table.set_rows([])
+        self.query_one("#setup-head", Lines).show([[(" asking what its template would do", "muted")]])
+
     def aim(self, row: InstanceRecord) -> None:
         if self._row is None or row.id != self._row.id:
-            self.rendered, self._shown = None, None
-            self.table.set_rows([])
-            self.query_one("#setup-head", Lines).show([[(" asking what its template would do", "muted")]])
+            self.forget()
         self._row = row
 
     def load(self, anew: bool = False) -> None:

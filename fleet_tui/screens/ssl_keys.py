@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fleet_tui.backend.errors import FleetError, InvalidInput
@@ -13,7 +14,8 @@ from fleet_tui.screens.frame import FleetScreen
 from fleet_tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
-    from fleet_tui.screens.form import FieldRow
+    from fleet_tui.screens.field_row import FieldRow
+    from fleet_tui.screens.on_record import OnRecord
     from fleet_tui.screens.settings_tab import SettingsTab
     from fleet_tui.screens.ssl_tab import SslTab
 
@@ -26,7 +28,9 @@ class SslKeys(FleetScreen):
 
     ssl: SslTab
     form: SettingsTab
-    _row_of_file: FieldRow | None = None
+    on_record: OnRecord
+    _to_fill: Callable[[], FieldRow | None] = staticmethod(lambda: None)
+    """Finds the field that a file is named for, if it is still there."""
 
     def _show_tab(self, tab: str) -> None:
         raise NotImplementedError
@@ -86,37 +90,50 @@ class SslKeys(FleetScreen):
     def _domains_saved(self, row: InstanceRecord) -> None:
         waits = " · waits for a reprovision (R)" if "domains" in row.pending_changes else ""
         self.say(f"domains of {row.label} saved{waits}")
-        self.ssl.settings.catch_up()
+        self.on_record.reload(row.id)
         self.ssl.load()
 
     # From a file
 
     def act_tabs_file(self) -> None:
-        row = self.form.form.focused_row
-        if row is None or not row.takes_files:
+        self._to_fill = self.form.field_to_fill()
+        if self._to_fill() is None:
             self.say("a text or a key is taken from a file: go to its field first")
             return
-        self._row_of_file = row
         self.query_one(Prompt).open(FILE, "~/")
 
     def named_file(self, name: str) -> None:
-        row, self._row_of_file = self._row_of_file, None
-        if row is None or not row.is_mounted:
-            return
-        row.editor.focus()
+        to_fill = self._to_fill
+        row = to_fill()
+        if row is not None:
+            row.editor.focus()
         if not name.strip():
             return
+        if row is None:
+            self._nowhere()
+            return
+        field = row.field.name
 
         def work(_session: Any) -> str:
             from fleet_tui.screens.forms import read_file
 
-            return read_file(name.strip(), row.field.name, MOST_TAKEN)
+            return read_file(name.strip(), field, MOST_TAKEN)
 
         def taken(text: str) -> None:
+            if (row := to_fill()) is None:
+                self._nowhere()
+                return
             row.complain("")
             row.take(text)
 
         def refused(error: FleetError) -> None:
-            row.complain(error.problems[0].message if isinstance(error, InvalidInput) and error.problems else error.message)
+            said = error.problems[0].message if isinstance(error, InvalidInput) and error.problems else error.message
+            if (row := to_fill()) is None:
+                self.say(said, "warning")
+            else:
+                row.complain(said)
 
         self.ask(work, taken, refused, "file")
+
+    def _nowhere(self) -> None:
+        self.say("nothing was taken from the file: its field is not there any more", "warning")

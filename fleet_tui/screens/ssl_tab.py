@@ -11,6 +11,7 @@ from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.instances import InstanceRecord, ShowSsl, SslRecord
 from fleet_tui.screens import ssl_facts
 from fleet_tui.screens.frame import bindings
+from fleet_tui.screens.on_record import OnRecord
 from fleet_tui.screens.settings_tab import SettingsTab, is_of_ssl
 from fleet_tui.widgets.paint import Lines
 
@@ -23,23 +24,27 @@ class SslTab(Vertical):
 
     BINDINGS = bindings("instance/ssl", "screen.")
 
-    def __init__(self, owner: FleetScreen, id: str) -> None:
+    def __init__(self, owner: FleetScreen, on: OnRecord, id: str) -> None:
         super().__init__(id=id)
         self._owner = owner
         self._target = ""
         self.record: SslRecord | None = None
-        self.settings = SettingsTab(owner, "ssl-settings", is_of_ssl)
+        self.settings = SettingsTab(owner, on, "ssl-settings", is_of_ssl)
 
     def compose(self) -> ComposeResult:
         with ScrollableContainer(id="ssl-facts", can_focus=True):
             yield Lines(glyphs=self._owner.console.glyphs, id="ssl-lines")
         yield self.settings
 
+    def forget(self) -> None:
+        """Another instance is to be shown."""
+        self._target, self.record = "", None
+        self.query_one("#ssl-lines", Lines).show([[(" asking for its certificate", "muted")]])
+
     def aim(self, row: InstanceRecord) -> None:
         if row.id != self._target:
-            self._target, self.record = row.id, None
-            self.query_one("#ssl-lines", Lines).show([[(" asking for its certificate", "muted")]])
-        self.settings.aim(row)
+            self.forget()
+            self._target = row.id
 
     def load(self) -> None:
         self.settings.load()

@@ -18,7 +18,7 @@ from tests.screens.infrastructure import hosts_fleet
 
 
 class Slow:
-    """Over a stub, a session whose answers to some questions are held back until they are let go."""
+    """Over a stub, a session whose answers to some questions are held back until they are let go; what was submitted is done by then."""
 
     def __init__(self, stub: StubSession, *held: str) -> None:
         self._stub, self._held = stub, held
@@ -29,10 +29,24 @@ class Slow:
         return getattr(self._stub, name)
 
     def fetch(self, request: Any) -> Any:
+        self._hold(request)
+        return self._stub.fetch(request)
+
+    def submit(self, request: Any) -> Any:
+        try:
+            return self._stub.submit(request)
+        finally:
+            self._hold(request)
+
+    def hold(self) -> None:
+        """From now on, again."""
+        self.asked.clear()
+        self.go.clear()
+
+    def _hold(self, request: Any) -> None:
         if type(request).__name__ in self._held:
             self.asked.set()
             assert self.go.wait(30.0)
-        return self._stub.fetch(request)
 
 
 HELD = ("ShowHost", "ShowVm", "ShowInstance", "ShowOperation", "ListVms", "ListInstances", "ListOfferings")

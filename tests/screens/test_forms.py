@@ -7,10 +7,12 @@ from pathlib import Path
 from fleet_tui.backend import hosts as h
 from fleet_tui.backend import machines as m
 from fleet_tui.backend.errors import InvalidInput, Problem, Unreachable
-from fleet_tui.screens.ask import PREVIEW_S, FormDialog
+from fleet_tui.screens.ask import PREVIEW_S, Form, FormDialog, entry
 from tests.fleet_stub import StubSession
-from tests.screens.console import console, eventually, picture, press, toasts, type_in
+from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
 from tests.screens.infrastructure import hosts_fleet
+from tests.screens.registers import registers
+from tests.screens.test_early import Slow, pressed
 
 CLUSTER = ("3", "t", "j", "j", "j")
 
@@ -197,3 +199,81 @@ async def test_rolling_maintenance_shows_its_groups_before_it_begins() -> None:
         await press(pilot, "ctrl+o", "y")
         request = next(c for c in stub.calls if type(c).__name__ == "MaintainRolling" and not c.dry_run)
         assert (request.target, request.reason, request.work, request.confirmed) == ("kvm-a", "kernel", "wait", True)
+
+
+# --- answers that come after the person has gone on -----------------------------------------------------------------------------------
+
+
+async def test_a_form_that_was_left_asks_nothing_any_more() -> None:
+    stub = hosts_fleet()
+    slow = Slow(stub, "MaintainRolling")
+    async with console(slow) as pilot:
+        await press(pilot, *CLUSTER, "M")
+        await type_in(pilot, "kernel")
+        await pressed(pilot, "ctrl+o")
+        await eventually(pilot, slow.asked.is_set)
+        await pressed(pilot, "escape")
+        slow.go.set()
+        await settled(pilot)
+        assert pilot.app.screen is front(pilot), "no question about a form that is gone"
+
+
+async def test_what_one_form_was_refused_is_not_said_in_the_next() -> None:
+    stub = hosts_fleet()
+    slow = Slow(stub, "CreateZone")
+    async with console(slow) as pilot:
+        await line(pilot, "new-zone")
+        await type_in(pilot, "paris")
+        await pressed(pilot, "ctrl+o")
+        await eventually(pilot, slow.asked.is_set)
+        await pressed(pilot, "escape", "colon", *"new-offering", "enter")
+        slow.go.set()
+        await settled(pilot)
+        assert "New offering" in picture(pilot) and "taken" not in picture(pilot)
+
+
+async def test_a_setup_action_that_was_given_up_is_not_taken_into_the_draft(tmp_path: Path) -> None:
+    with registers(tmp_path) as session:
+        slow = Slow(session, "RenderTemplate")
+        slow.go.set()
+        async with console(slow, (120, 40)) as pilot:
+            await line(pilot, "templates")
+            await press(pilot, "slash")
+            await type_in(pilot, "web")
+            await press(pilot, "enter", "enter", "enter")
+            assert "Setup action" in picture(pilot)
+            await type_in(pilot, "x")
+            slow.hold()
+            await pressed(pilot, "ctrl+o")
+            await eventually(pilot, slow.asked.is_set)
+            await pressed(pilot, "escape")
+            slow.go.set()
+            await settled(pilot)
+            assert not front(pilot).holds_edits
+
+
+async def test_a_form_is_sent_once_however_often_one_asks() -> None:
+    """Not every request has an id by which the daemon would know it again."""
+    stub = hosts_fleet()
+    slow = Slow(stub, "CreateZone")
+    async with console(slow) as pilot:
+        await line(pilot, "new-zone")
+        await type_in(pilot, "berlin")
+        await pressed(pilot, "ctrl+o", "ctrl+o", "enter")
+        slow.go.set()
+        await settled(pilot)
+        assert len(sent(stub, h.CreateZone)) == 1 and pilot.app.screen is front(pilot)
+
+
+async def test_a_form_whose_fields_have_not_come_is_not_sent() -> None:
+    stub = hosts_fleet()
+    async with console(stub) as pilot:
+        await line(pilot, "new-zone")
+        await press(pilot, "escape")
+        dialog = pilot.app.get_screen("form")
+        assert isinstance(dialog, FormDialog)
+        seen: list[object] = []
+        dialog.open(front(pilot), Form("New", (entry("name", "Name"),), lambda values: seen.append(values["name"]), lambda _reply: None))
+        dialog.action_save()
+        await settled(pilot)
+        assert seen == []

@@ -19,6 +19,7 @@ from fleet_tui.screens.editors import MOST_TYPED, SecretEditor, TextBox
 from fleet_tui.screens.instance import InstanceScreen
 from tests.fleet_stub import NOW, StubSession
 from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
+from tests.screens.test_early import Slow, pressed
 from tests.screens.test_settings_pictures import CHAIN, DATA, KEY, SETUP, SSL, fleet, keys, paste, to
 from tests.settings_stub import MARK
 
@@ -204,6 +205,34 @@ async def test_leaving_the_name_of_a_file_leaves_the_field_as_it_was(folder: Pat
         assert pilot.app.focused is row.editor and not row.edited
 
 
+async def test_a_file_is_named_while_the_settings_change(folder: Path) -> None:
+    """By the answer to a save of one's own, and by a disk that grows."""
+    session = fleet()
+    slow = Slow(session, "EditInstance")
+    async with console(slow, (80, 24)) as pilot:
+        await to(pilot, "web-20", *SSL, "e", "tab", "tab", "delete")
+        await pressed(pilot, "ctrl+o", "ctrl+g", *"keys/web.key")
+        slow.go.set()
+        await settled(pilot)
+        session.add(replace(session.instances["i-web-20"], version=7))
+        await settled(pilot)
+        await press(pilot, "enter")
+        row = screen(pilot).ssl.settings.form.rows["ssl.private_key_pem"]
+        await eventually(pilot, lambda: row.raw == KEY)
+        assert row.edited and pilot.app.focused is row.editor
+
+
+async def test_a_file_for_a_field_that_is_gone_is_not_taken(folder: Path) -> None:
+    session = fleet()
+    async with console(session, (80, 24)) as pilot:
+        await to(pilot, "web-20", *SSL, "e", "tab", "tab", "ctrl+g", "=keys/web.key")
+        session.add(replace(session.instances["i-web-20"], https_strategy="letsencrypt", version=2))
+        await eventually(pilot, lambda: "ssl.private_key_pem" not in screen(pilot).ssl.settings.form.rows)
+        await press(pilot, "enter")
+        assert "its field is not there any more" in toasts(pilot)
+        assert not screen(pilot).holds_edits
+
+
 # --- both forms -------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +250,27 @@ async def test_what_one_tab_saves_the_other_takes_in() -> None:
         await press(pilot, "ctrl+o")
         assert [(e.version, e.changes) for e in edits(session)][1:] == [(2, {"label": "web-20x"})]
         assert "somebody else" not in picture(pilot)
+
+
+async def test_a_change_beside_the_form_saves_over_nobody() -> None:
+    """What is added by a key takes in what others saved: where one typed oneself, both are shown before the next save."""
+    session = fleet()
+    async with console(session, (160, 48)) as pilot:
+        await to(pilot, "web-23", "e", "=x")
+        screen(pilot)._show_tab("ssl")
+        await settled(pilot)
+        await press(pilot, "e")
+        form = screen(pilot).ssl.settings.form
+        form.rows["public_ip_allocation"].editor.focus()
+        await type_in(pilot, "9")
+        session.saved["web-23"] |= {"public_ip_allocation": "eipalloc-theirs", "label": "theirs"}
+        session.instances["i-web-23"] = replace(session.instances["i-web-23"], version=4)
+        screen(pilot).ssl.facts.focus()
+        await keys(pilot, "+", "=shop.example.org", "ctrl+o")
+        assert "they saved: eipalloc-theirs · yours: eipalloc-0a1b2c3d9" in picture(pilot) and "1 of your fields too" in picture(pilot)
+        screen(pilot)._show_tab("settings")
+        await settled(pilot)
+        assert "they saved: theirs · yours: web-23x" in picture(pilot)
 
 
 async def test_a_stale_save_is_told_for_every_kind_of_field() -> None:
