@@ -42,6 +42,11 @@ class OnRecord:
     def holds_edits(self) -> bool:
         return any(form.is_edited for form in self.forms)
 
+    @property
+    def is_comparing(self) -> bool:
+        """Whether a save was refused, and what somebody else had saved has not come yet."""
+        return self._refused is not None
+
     def still(self) -> Callable[[], bool]:
         """Gives whether, at the time it is called, the forms stand on the same instance as now and nothing was given up in between."""
         begun = self._begun

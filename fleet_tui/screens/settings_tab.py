@@ -201,6 +201,9 @@ class SettingsTab(Vertical):
 
     def take_theirs(self) -> None:
         row = self.form.focused_row
+        if self._on.is_comparing:
+            self._owner.say("what somebody else saved is on its way; press it again once it is shown")
+            return
         if row is None or not row.has_conflict:
             self._owner.say("this field was changed by nobody else")
             return

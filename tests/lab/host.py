@@ -211,7 +211,7 @@ class Host:
     def stop_libvirtd(self) -> None:
         pid = self.path("/run/libvirtd.pid").read_text().strip()
         self._signal_libvirtd(signal.SIGTERM)
-        until(lambda: not self.says("kill", "-0", pid), 20, "libvirtd ended")
+        until(lambda: not self.says("kill", "-0", pid), 60, "libvirtd ended")
 
     def start_libvirtd(self) -> None:
         self.run(LIBVIRTD, "--daemon", "--pid-file", "/run/libvirtd.pid")

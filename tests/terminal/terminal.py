@@ -65,8 +65,9 @@ class Terminal:
         self._stream = _Stream(self.screen)
         self._answered = 0
         self._child = pexpect.spawn(
-            command[0], list(command[1:]), dimensions=(lines, columns), env=environment, timeout=PATIENCE
-        )
+            command[0], list(command[1:]), dimensions=(lines, columns), env=environment, timeout=PATIENCE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests run in the background were told to ignore it
+        )  # fmt: skip
         self._child.delaybeforesend = None
 
     def read(self, timeout: float = 0.05) -> bytes:
