@@ -45,8 +45,6 @@ async def console(
     session: StubSession, size: tuple[int, int] = (100, 30), app: FleetApp | None = None, **fields: Any
 ) -> AsyncIterator[Pilot[int]]:
     app = app or FleetApp(settings(**fields), lambda: session, StillClock())
-    notify = app.notify
-    app.notify = lambda *said, **how: notify(*said, **{**how, "timeout": 3600})  # type: ignore[method-assign]  # a busy machine outlasts any toast
     async with app.run_test(size=size, notifications=True) as pilot:
         await settled(pilot)
         yield pilot
