@@ -52,7 +52,7 @@ class SavedForm(ListScreen):
         raise NotImplementedError
 
     def save_request(self, typed: Mapping[str, Any]) -> Callable[[dict[str, Any]], Any]:
-        """Makes what a save sends of the fields that were edited, of a new one of all. It is called on a thread, and looks at no screen."""
+        """Gives what makes the request of the fields that were edited, of a new one of all. That is called on a thread, and looks at no screen."""
         raise NotImplementedError
 
     def more_edits(self) -> list[str]:
