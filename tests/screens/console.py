@@ -35,8 +35,7 @@ class StillClock:
         time.sleep(seconds)
 
 
-def settings(**fields: Any) -> Settings:
-    home = Path("/nonexistent")
+def settings(home: Path = Path("/nonexistent"), **fields: Any) -> Settings:
     return Settings(directories=Directories(home, home, home), theme="fleet-dark", **fields)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -552,9 +551,7 @@ async def test_a_check_says_what_is_amiss(site: RegistersSession) -> None:
 
 
 async def test_a_blueprint_goes_out_without_secrets_and_comes_in_after_a_look(site: RegistersSession, tmp_path: Path) -> None:
-    async with console(site, (100, 40)) as pilot:
-        pilot.app.settings = replace(pilot.app.settings, directories=replace(pilot.app.settings.directories, config=tmp_path))  # type: ignore[attr-defined]
-        pilot.app.__class__.exports = property(lambda _self: tmp_path / "exports")  # type: ignore[attr-defined]
+    async with console(site, (100, 40), home=tmp_path) as pilot:
         await template(pilot)
         await press(pilot, "s")
         await type_in(pilot, "edge")

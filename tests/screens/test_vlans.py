@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from fleet_tui.app import FleetApp, pane_app
+from fleet_tui.app import pane_app
 from fleet_tui.backend import networks as n
-from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.networks.states import VlanState
 from fleet_tui.screens.vlans import VlansScreen
@@ -387,9 +386,7 @@ async def test_a_new_network_is_saved_and_enabled_by_word() -> None:
 
 async def test_the_map_is_saved_for_its_owner_alone_and_over_nothing_unasked(tmp_path: Path) -> None:
     stub = vlans_fleet()
-    home = Directories(tmp_path, tmp_path, tmp_path)
-    app = FleetApp(replace(settings(), directories=home), lambda: stub, StillClock())
-    async with console(stub, (100, 30), app) as pilot:
+    async with console(stub, (100, 30), home=tmp_path) as pilot:
         await press(pilot, "4")
         await eventually(pilot, lambda: getattr(front(pilot), "space", None), "the map has come")
         await press(pilot, "s", "down", "down", "enter")
