@@ -303,10 +303,11 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
             self.remove_class("-full")
         elif self.log_panel.filter_text:
             self.filtered("", True)
+        elif self.tab in ("settings", "ssl") and self.form.form.focused_row is not None:
+            self.set_focus(self.home())  # out of the fields, with everything typed kept: the arrows turn the tabs again
+            self.footer()
         elif self.holds_edits:
             self.ask_to_leave(self.console.back)
-        elif self.tab == "ssl" and self.form.form.focused_row is not None:
-            self.ssl.facts.focus()
         else:
             return False
         return True

@@ -65,7 +65,7 @@ async def test_a_pasted_certificate_arrives_whole_and_its_key_is_never_shown() -
         await eventually(pilot, lambda: screen(pilot).ssl.settings.form.rows["ssl.private_key_pem"].raw == MARK)
         await press(pilot, "d")
         seen.append(everything_shown(pilot))
-        await press(pilot, "escape", "y")
+        await press(pilot, "escape", "escape", "y")
         seen.append(everything_shown(pilot))
         assert not any(SECRET_LINE in shown or SECRET_LINE[8:24] in shown for shown in seen)
 
@@ -342,7 +342,7 @@ async def test_leaving_asks_for_the_edits_of_both_tabs() -> None:
         await to(pilot, "web-20", "e", "=x")
         screen(pilot)._show_tab("ssl")
         await settled(pilot)
-        await keys(pilot, "e", "tab", "tab", "=k", "escape")
+        await keys(pilot, "e", "tab", "tab", "=k", "escape", "escape")
         assert "Label, Private key" in picture(pilot)
         await press(pilot, "y")
         assert not isinstance(pilot.app.screen, InstanceScreen)

@@ -85,11 +85,26 @@ async def test_theirs_can_be_taken() -> None:
 async def test_leaving_with_edits_asks() -> None:
     session = StubSession().add(instance("web-1"))
     async with console(session, (120, 40)) as pilot:
-        await press(pilot, "2", "e", "x", "escape")
+        await press(pilot, "2", "e", "x", "escape", "escape")
         assert "Leave without saving?" in picture(pilot) and "Label" in picture(pilot)
         await press(pilot, "enter")
         assert front(pilot).KIND == "instance"
         await press(pilot, "escape", "y")
+        assert front(pilot).KIND == "instances"
+
+
+async def test_escape_leaves_the_fields_first_and_keeps_what_was_typed() -> None:
+    session = StubSession().add(instance("web-1"))
+    async with console(session, (120, 40)) as pilot:
+        await press(pilot, "2", "e", "x", "escape")
+        assert page(pilot).tab == "settings" and page(pilot).settings.form.focused_row is None
+        await press(pilot, "right", "left")
+        assert page(pilot).settings.form.rows["label"].raw == "web-1x"
+        await press(pilot, "ctrl+o")
+        assert [e.changes for e in edits(session)] == [{"label": "web-1x"}]
+        await press(pilot, "e", "escape", "left")
+        assert page(pilot).tab == "overview"
+        await press(pilot, "escape")
         assert front(pilot).KIND == "instances"
 
 
@@ -211,7 +226,7 @@ async def test_nothing_of_one_instance_is_shown_or_saved_under_another() -> None
     slow = Slow(session, "ShowInstance", "ShowSettings")
     slow.go.set()
     async with console(slow, (120, 40)) as pilot:
-        await press(pilot, "2", "e", "escape", "j")
+        await press(pilot, "2", "e", "escape", "escape", "j")
         slow.hold()
         await pressed(pilot, "e")
         assert front(pilot).ref == "instance:i-web-2"
@@ -235,7 +250,7 @@ async def test_an_answer_about_the_instance_before_reaches_no_field_of_this_one(
         await pressed(pilot, "ctrl+o")
         await eventually(pilot, slow.asked.is_set)
         session.refuse = {}
-        await pressed(pilot, "escape")
+        await pressed(pilot, "escape", "escape")
         await eventually(pilot, lambda: "Leave without saving?" in picture(pilot))
         await pressed(pilot, "y")
         await eventually(pilot, lambda: front(pilot).KIND == "instances")
