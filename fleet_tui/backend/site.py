@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import NotFound
+from fleet_tui.backend.errors import InvalidInput, NotFound
 from fleet_tui.backend.hosts.register import ensure_host, record_figures
 from fleet_tui.backend.instances.bundle import pack
 from fleet_tui.backend.instances.images import register_image
@@ -54,7 +54,10 @@ def prepare_site(site: Site, simulated: bool) -> None:
         with site.store.write() as tx:
             if not site.store.is_sqlite:  # daemons of one site that start together find what the first one made
                 tx.execute(select(func.pg_advisory_xact_lock(_PREPARE_LOCK)))
-            register_image(tx, bundle, site.directories.images, site.clock)
+            try:
+                register_image(tx, bundle, site.directories.images, site.clock)
+            except InvalidInput as refusal:  # such as the same version from another release; an example keeps no daemon from starting
+                log.warning("the example application that comes with this release is not taken in: %s", refusal)
             if tx.scalar(select(func.count()).select_from(TemplateRow)) == 0:
                 create_template(tx, CreateTemplate("hello", {"application": "hello-app"}), site.sealer)
             if not simulated:

@@ -154,7 +154,8 @@ def prepare_deletion(tx: Session, request: DeleteSnapshot, user: str) -> Prepare
     return Prepared(
         target=row.id, target_ref=f"snapshot:{row.id}",
         plan=planned(
-            row.id, changes=(told,), consequences=("nobody can set the data disk back to it any more",), refusals=_against(tx, row, label, request)
+            row.id, changes=(told,), consequences=(f"{told}: nobody can set the data disk back to it any more",),
+            refusals=_against(tx, row, label, request),
         ),
         leases=(Lease("zone", row.provider, shared=True), Lease("instance", row.instance_id)),
         parameters={"instance": row.instance_id, "label": label},
