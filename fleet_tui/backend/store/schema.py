@@ -46,11 +46,17 @@ def prepare(store: Store, backups: Path) -> str:
         if here == head:
             return head
         _check(connection, scripts, here, head)
-        if here is not None:
-            _keep_copy(store, backups, here)
+        copy = _keep_copy(store, backups, here) if here is not None else None
         _log.info("the database goes from schema %s to %s", here or "empty", head)
-        command.upgrade(config, "head")
-        connection.commit()
+        try:
+            command.upgrade(config, "head")
+            _check_references(connection, store)
+            connection.commit()
+        except BaseException:
+            if copy is not None:  # nothing was changed; a daemon that is started again and again would fill the disk with copies
+                connection.rollback()
+                copy.unlink(missing_ok=True)
+            raise
     return head
 
 
@@ -72,7 +78,16 @@ def _alone(store: Store) -> Iterator[Connection]:
     """One migrating daemon at a time: the writer's lock on SQLite, an advisory one on PostgreSQL."""
     if store.is_sqlite:
         with store.engine.execution_options(fleet_begin="BEGIN IMMEDIATE").connect() as connection:
-            yield connection
+            # To change a table SQLite makes it anew and drops the old one, which would take with it, or be refused for, every row that
+            # refers to it (https://www.sqlite.org/lang_altertable.html, section 7). Inside a transaction this cannot be said.
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA foreign_keys=OFF")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+                driver.execute("PRAGMA foreign_keys=ON")
         return
     # The guard is in no transaction while it waits: the server ends one that says nothing for long.
     with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as guard, store.engine.connect() as connection:
@@ -100,10 +115,20 @@ def _check(connection: Connection, scripts: ScriptDirectory, here: str | None, h
         )
 
 
-def _keep_copy(store: Store, backups: Path, here: str) -> None:
+def _check_references(connection: Connection, store: Store) -> None:
+    """What SQLite was told not to look at meanwhile."""
+    if store.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):
+        where = ", ".join(sorted({f"{row[0]} to {row[2]}" for row in broken}))
+        raise WrongState(
+            f"The database cannot go to this program's schema: {len(broken)} references would lead nowhere (from {where}).",
+            hint="Nothing was changed: go on with the program that wrote it, and report this.",
+        )
+
+
+def _keep_copy(store: Store, backups: Path, here: str) -> Path | None:
     if not store.is_sqlite:
         _log.info("a server's backups are its administrator's: none is made before this migration")
-        return
+        return None
     backups.mkdir(mode=0o700, parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = backups / f"fleet-{stamp}-schema-{here}.db"
@@ -117,3 +142,4 @@ def _keep_copy(store: Store, backups: Path, here: str) -> None:
         os.fsync(written.fileno())
     os.replace(partial, target)
     _log.info("the database was copied to %s", target)
+    return target
