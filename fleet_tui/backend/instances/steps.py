@@ -251,7 +251,8 @@ def tell_agent(
         is_answered = told is not None and told[0] != "given"
         if machine is None or not (is_answered or provider.find_machine(machine).state is MachineState.ON):
             if needed:
-                raise Unreachable(f"no agent runs on {ctx.operation.target}", hint="retry the start-up, or reprovision")
+                hint = "stop and start it where that is possible, else reprovision it: the data disk is kept"
+                raise Unreachable(f"no agent runs on {ctx.operation.target}", hint=hint)
             ctx.say("no agent to ask; going on without", "warn")
             return None
         with ctx.write() as tx:
