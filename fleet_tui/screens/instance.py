@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
@@ -11,12 +11,13 @@ from textual.widget import Widget
 
 from fleet_tui.actions import Action
 from fleet_tui.backend.errors import FleetError, NotFound
-from fleet_tui.backend.instances import InstanceRecord, InstanceSettings, ListSnapshots, ShowInstance, ShowSettings
+from fleet_tui.backend.instances import InstanceRecord, ShowInstance
 from fleet_tui.backend.operations import ListOperations, OperationRecord, ShowOperation, Submitted
 from fleet_tui.screens import instance_facts, tables
 from fleet_tui.screens.detail import Page
 from fleet_tui.screens.frame import bindings
 from fleet_tui.screens.instance_keys import InstanceKeys
+from fleet_tui.screens.instance_lists import InstanceLists
 from fleet_tui.screens.link import FleetChanged
 from fleet_tui.screens.logs import LogKeys
 from fleet_tui.screens.on_record import OnRecord
@@ -48,9 +49,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         self._operation: OperationRecord | None = None
         self.tab = "overview"
         self._wanted_tab = ""
-        self._lists_stale = True
-        self._values: Mapping[str, Any] | None = None
-        """Its settings, once the Data tab has asked for them."""
+        self.lists = InstanceLists(self, self._facts)
         self.on_record = OnRecord(self)
         self.tail = Tail(self, lambda: self.log_panel)
 
@@ -129,6 +128,9 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
     def on_descendant_focus(self) -> None:
         self.footer()
 
+    def on_descendant_blur(self) -> None:
+        self.footer()
+
     @property
     def thing(self) -> Any:
         return self.record
@@ -140,13 +142,11 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
 
     def aim(self, ref: str, *, tab: str = "") -> None:
         if ref != self.ref:
-            self.record = self._operation = self._values = None
-            self._lists_stale = True
+            self.record = self._operation = None
             if self.is_mounted:  # nothing of the one before is shown, or worked on, under the name of this one
                 self.set_focus(None)
-                for part in (self.on_record, self.ssl, self.setup):
+                for part in (self.on_record, self.lists, self.ssl, self.setup):
                     part.forget()
-                self._have_lists(((), ()))
         self._wanted_tab = tab or "overview"
         super().aim(ref)
 
@@ -212,22 +212,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         elif self.tab == "setup":
             self.setup.aim(self.record)
             self.setup.load(anew=turned)  # its template may have been edited meanwhile
-        elif self.tab in ("data", "operations") and self._lists_stale:
-            self._lists_stale = False
-            target, ref = self.record.id, self.ref
-            self.ask(
-                lambda session: (session.fetch(ListSnapshots(target)), session.fetch(ListOperations(target_ref=ref, limit=100))),
-                self._have_lists, group="lists",
-            )  # fmt: skip
-            self.fetch(ShowSettings(target), self._have_values, "values", failed=lambda _refusal: None)  # not everybody may
-
-    def _have_values(self, found: InstanceSettings) -> None:
-        self._values = found.values
-        self._facts()
-
-    def _have_lists(self, found: tuple[Any, Any]) -> None:
-        self.query_one("#snapshots", ResourceTable).set_rows([(s.id, s) for s in found[0]])
-        self.query_one("#operations", ResourceTable).set_rows([(f"operation:{op.id}", op) for op in found[1]])
+        elif self.tab in ("data", "operations"):
+            self.lists.load(self.record, self.ref)
 
     # Fetching
 
@@ -273,7 +259,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
         if self.record is not None:
             glyphs = self.console.glyphs
             self.query_one("#facts", Lines).show(instance_facts.overview(self.record, glyphs, self.console.clock.now()))
-            self.query_one("#disk", Lines).show(instance_facts.data(self.record, glyphs, self._values))
+            self.query_one("#disk", Lines).show(instance_facts.data(self.record, glyphs, self.lists.values))
             title = f"log · {self.record.label}"
             if self.log_panel.title != title:
                 self.log_panel.title = title
@@ -281,7 +267,7 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
     def changed(self, changed: FleetChanged) -> None:
         mine = {self.ref, f"operation:{self._operation.id}" if self._operation else ""}
         if mine & changed.refs:
-            self._lists_stale = True
+            self.lists.is_stale = True
             self.load()
         if self.tail.hears(changed.lines):
             self.tail.read()
@@ -305,7 +291,6 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
             self.filtered("", True)
         elif self.tab in ("settings", "ssl") and self.form.form.focused_row is not None:
             self.set_focus(self.home())  # out of the fields, with everything typed kept: the arrows turn the tabs again
-            self.footer()
         elif self.holds_edits:
             self.ask_to_leave(self.console.back)
         else:

@@ -107,7 +107,7 @@ async def unsaved(pilot: Pilot[int]) -> None:
     await find(pilot, "web-20")
     await press(pilot, "e")
     await type_in(pilot, "b")
-    await press(pilot, "escape")
+    await press(pilot, "escape", "escape")
 
 
 async def taken(pilot: Pilot[int]) -> None:
@@ -161,8 +161,8 @@ VIEWS: dict[str, Callable[[Pilot[int]], Any]] = {
     "failed": lambda p: find(p, "db-04"),
     "new": lambda p: find(p, "new-1"),
     "unwell": lambda p: find(p, "mail-2"),
-    "data": lambda p: press(p, "2", "G", "e", "escape", "enter", "right", "right", "right"),
-    "no-snapshot": lambda p: press(p, "2", "e", "escape", "enter", "right", "right", "right"),
+    "data": lambda p: press(p, "2", "G", "e", "escape", "escape", "enter", "right", "right", "right"),
+    "no-snapshot": lambda p: press(p, "2", "e", "escape", "escape", "enter", "right", "right", "right"),
     "its-operations": lambda p: press(p, "2", "G", "o"),
     "no-operation": lambda p: press(p, "2", "o"),
     "its-log": lambda p: press(p, "2", "G", "enter", "l"),

@@ -10,7 +10,8 @@ from textual.widgets import Input
 
 from fleet_tui.backend import instances as i
 from fleet_tui.screens.instance import InstanceScreen
-from tests.fleet_stub import StubSession, instance
+from fleet_tui.widgets.resource_table import ResourceTable
+from tests.fleet_stub import NOW, StubSession, instance
 from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
 from tests.screens.test_early import Slow, pressed
 
@@ -98,6 +99,7 @@ async def test_escape_leaves_the_fields_first_and_keeps_what_was_typed() -> None
     async with console(session, (120, 40)) as pilot:
         await press(pilot, "2", "e", "x", "escape")
         assert page(pilot).tab == "settings" and page(pilot).settings.form.focused_row is None
+        assert "right next tab" in picture(pilot).splitlines()[-1]
         await press(pilot, "right", "left")
         assert page(pilot).settings.form.rows["label"].raw == "web-1x"
         await press(pilot, "ctrl+o")
@@ -238,6 +240,20 @@ async def test_nothing_of_one_instance_is_shown_or_saved_under_another() -> None
         assert pilot.app.screen is page(pilot)
         await press(pilot, "y", "ctrl+o")
         assert [(e.target, e.changes) for e in edits(session)] == [("i-web-2", {"label": "web-2y"})]
+
+
+async def test_lists_of_the_instance_before_are_not_listed_under_this_one() -> None:
+    session = StubSession().add(instance("web-1"), instance("web-2"))
+    session.snapshots = [i.SnapshotRecord("s-1", "i-web-1", "by hand", False, 36_864, NOW)]
+    slow = Slow(session, "ListSnapshots")
+    async with console(slow, (120, 40)) as pilot:
+        await pressed(pilot, "2", "enter", "right", "right", "right")
+        await eventually(pilot, slow.asked.is_set)
+        await pressed(pilot, "escape", "j", "enter")
+        await eventually(pilot, lambda: front(pilot).ref == "instance:i-web-2")
+        slow.go.set()
+        await settled(pilot)
+        assert page(pilot).query_one("#snapshots", ResourceTable).row_count == 0
 
 
 @pytest.mark.parametrize("refused", [False, True])
