@@ -11,7 +11,7 @@ import pytest
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.instances.bundle import pack
-from fleet_tui.backend.instances.images import list_images, register_image
+from fleet_tui.backend.instances.images import list_images, register_image, take_bundle
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, example, prepare_site
 from fleet_tui.backend.store import Store
@@ -37,9 +37,11 @@ def test_the_example_of_another_release_keeps_no_daemon_from_starting(
     old = shutil.copytree(example("hello-app"), tmp_path / "old")
     (old / "start.sh").write_text("exec sleep 1000\n")
     pack(old, tmp_path / "old.tar")
+    taken = take_bundle(tmp_path / "old.tar", site.directories.images)
     with store.write() as tx:
-        kept = register_image(tx, tmp_path / "old.tar", site.directories.images, site.clock)
+        kept = register_image(tx, taken, site.clock)
     prepare_site(site, simulated=True)
     with store.read() as tx:
         assert list_images(tx) == (kept,)
+    assert [file.name for file in site.directories.images.iterdir()] == [f"{kept.sha256}.tar"], "nothing else is left there"
     assert "not taken in: hello-app" in caplog.text

@@ -136,7 +136,8 @@ class Answers:
         return replace(saved, warnings=saved.warnings + found)
 
     def _register_image(self, caller: Caller, request: instances.RegisterImage) -> instances.ImageRecord:
-        made: instances.ImageRecord = self._change(lambda tx: images.register_image(tx, Path(request.path), self._bundles, self._clock))
+        taken = images.take_bundle(Path(request.path), self._bundles)
+        made: instances.ImageRecord = self._change(lambda tx: images.register_image(tx, taken, self._clock))
         return made
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
+import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
@@ -16,9 +17,11 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import ImageRecord
-from fleet_tui.backend.instances.bundle import read_manifest
+from fleet_tui.backend.instances.bundle import Manifest, read_manifest
 from fleet_tui.backend.instances.rows import ImageRow
 from fleet_tui.backend.store import new_id
+
+_PIECE = 1024 * 1024
 
 
 def list_images(tx: Session, limit: int = 1000) -> tuple[ImageRecord, ...]:
@@ -26,31 +29,58 @@ def list_images(tx: Session, limit: int = 1000) -> tuple[ImageRecord, ...]:
     return tuple(_image(row) for row in rows)
 
 
-def register_image(tx: Session, bundle: Path, register: Path, clock: Clock) -> ImageRecord:
-    """Check a bundle and take a copy of it, named by its hash, into the register. The same file twice is one image.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A bundle whose copy lies in the register's folder under its own hash; no row knows of it yet."""
+
+    manifest: Manifest
+    sha256: str
+    path: Path
+    size_bytes: int
+
+
+def take_bundle(bundle: Path, folder: Path) -> Taken:
+    """Check a bundle and copy it, piece by piece and outside any transaction: it may be gigabytes.
 
     Raises:
-        InvalidInput: not a bundle, or another file claims the same name and version.
+        InvalidInput: there is no such file, or it is no bundle.
     """
     if not bundle.is_file():
         raise InvalidInput(f"there is no file {bundle}", problems=[Problem("path", "no such file on the daemon's machine")])
     manifest = read_manifest(bundle)
-    digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
-    row = tx.scalar(select(ImageRow).where(ImageRow.sha256 == digest))
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with open(bundle, "rb") as given, tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part", delete=False) as copy:
+        try:
+            while piece := given.read(_PIECE):
+                digest.update(piece)
+                copy.write(piece)
+            path = folder / f"{digest.hexdigest()}.tar"
+            os.replace(copy.name, path)
+        except BaseException:
+            Path(copy.name).unlink(missing_ok=True)
+            raise
+    return Taken(manifest, digest.hexdigest(), path, path.stat().st_size)
+
+
+def register_image(tx: Session, taken: Taken, clock: Clock) -> ImageRecord:
+    """Make a bundle that was taken an image. The same file twice is one image.
+
+    Raises:
+        InvalidInput: another file claims the same name and version. The copy is gone then.
+    """
+    manifest = taken.manifest
+    row = tx.scalar(select(ImageRow).where(ImageRow.sha256 == taken.sha256))
     if row is not None:
         return _image(row)
     same = tx.scalar(select(ImageRow).where(ImageRow.name == manifest.name, ImageRow.version == manifest.version))
     if same is not None:
+        taken.path.unlink(missing_ok=True)
         complaint = f"{manifest.name} {manifest.version} is registered already, from another file"
         raise InvalidInput(complaint, problems=[Problem("path", complaint)], hint="give the new bundle a new version")
-    register.mkdir(parents=True, exist_ok=True)
-    target = register / f"{digest}.tar"
-    scratch = register / f".{digest}.part"
-    shutil.copyfile(bundle, scratch)
-    os.replace(scratch, target)
     row = ImageRow(
-        id=new_id("m"), name=manifest.name, version=manifest.version, sha256=digest, size_bytes=target.stat().st_size,
-        path=str(target), manifest=dict(manifest.as_document()), created_at=clock.now(),
+        id=new_id("m"), name=manifest.name, version=manifest.version, sha256=taken.sha256, size_bytes=taken.size_bytes,
+        path=str(taken.path), manifest=dict(manifest.as_document()), created_at=clock.now(),
     )
     tx.add(row)
     append(tx, type="image.registered", ref=f"image:{row.id}", text=f"image {row.name} {row.version} registered")
