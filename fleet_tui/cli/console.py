@@ -139,8 +139,9 @@ def end_with_terminal() -> None:
 
 
 def _settled() -> None:
-    """What was loaded stays to the end: keep the collector from walking it again and again, and let it begin."""
+    """What was loaded stays to the end: keep the collector from walking it again and again, and let it begin, but seldom between key and picture."""
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     gc.enable()
 
 
