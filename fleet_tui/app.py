@@ -252,12 +252,13 @@ class FleetApp(App[int], inherit_bindings=False):
         return screen is shown
 
     def go(self, mode: str, filter_text: str = "") -> None:
-        """Go to a root screen; there already, go back to its list."""
-        if mode == self.current_mode:
+        """Go to a root screen as it was left; there already, or to look for something, to its list."""
+        was_here = mode == self.current_mode
+        if not was_here:
+            self.switch_mode(mode)
+        if was_here or filter_text:
             while len(self.screen_stack) > 1:
                 self.pop_screen()
-        else:
-            self.switch_mode(mode)
         if filter_text:
             self.call_later(lambda: getattr(self.screen, "filtered", lambda *_: None)(filter_text, True))
 

@@ -314,7 +314,9 @@ class StubSession(SettingsStub, InfrastructureStub, NetworksStub, CloudStub):
                 said = (f"{row.label} is forgotten for ever.", "The data disk is deleted (50 GiB, 12 % used), with its snapshots.")
             else:
                 said = (f"The machine of {row.label} ends; {row.url or 'its URL'} stops answering.", "The data disk is kept (50 GiB, 12 % used).")
-            plan = operations.Plan(kind, action, row.label, STEPS, (row.label,), said, wrong, "provision it again")
+            back = getattr(request, "snapshot", "")
+            changes = (f"{row.label} gets a new machine; its data disk is set back to snapshot {back}",) if back else ()
+            plan = operations.Plan(kind, action, row.label, STEPS, changes, said, wrong, "provision it again")
             return operations.Submitted(plan=plan)
         if row.operation_id:
             return operations.Submitted(self.operations[row.operation_id], deduplicated=True)

@@ -89,7 +89,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "host": ("host.retry", "host.maintenance", "host.vms", "branch.enable", "tabs.next", "host.edit", "host.reconnect"),
     "host/log": ("log.follow", "log.filter", "log.wrap", "log.full", "tabs.next"),
     "maintenance": (
-        "maintenance.retry", "maintenance.back", "maintenance.cancel", "evacuee.migrate", "maintenance.check",
+        "maintenance.retry", "maintenance.back", "maintenance.cancel", "maintenance.next", "evacuee.migrate", "maintenance.check",
         "maintenance.note", "maintenance.forecast", "maintenance.logs",
     ),
     "vms": ("list.open", "vm.power", "vm.migrate", "vm.console", "add.vm", "list.filter", "list.problems"),

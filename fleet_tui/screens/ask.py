@@ -79,7 +79,7 @@ def planned(verb: str, *, key: str = "y", extra: Sequence[str] = ()) -> Callable
         if plan is not None and plan.refusals:
             refused = plan.refusals[0]
             raise WrongState(refused.message, hint=refused.hint)
-        said = [*(plan.consequences or plan.changes), *extra] if plan is not None else list(extra)
+        said = [*plan.consequences, *plan.changes, *extra] if plan is not None else list(extra)
         return dialogs.Question(f"{verb} {request.target}?", verb, said, key=key), replace(request, confirmed=True)  # type: ignore[call-arg]
 
     return ask_first
@@ -136,6 +136,7 @@ class FormDialog(ModalScreen[None]):
         self._is_refused = False
         self._complain("")
         self.query_one("#save", Button).label = safe(f"{spec.verb} [ctrl+o]")
+        self.query_one("#save", Button).refresh(layout=True)  # a label alone leaves it as wide as the one before was
         self.query_one("#cancel", Button).label = safe("Cancel [esc]")
         aside = self.query_one("#aside")
         aside.display = spec.preview is not None

@@ -6,6 +6,7 @@ stacked below, with attention first in every arrangement.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -126,9 +127,9 @@ class DashboardScreen(ListScreen):
         """Paint everything from the one answer."""
         first = self._summary is None
         self._summary = summary
-        self.query_one("#operations", ResourceTable).set_rows([(f"operation:{row.id}", row) for row in summary.running])
+        _refill(self.query_one("#operations", ResourceTable), [(f"operation:{row.id}", row) for row in summary.running])
         if summary.rows or not summary.instances.get("total"):
-            self.instances.set_rows([(f"instance:{row.id}", row) for row in summary.rows])
+            _refill(self.instances, [(f"instance:{row.id}", row) for row in summary.rows])
         if first:
             self.tail.begin_with(summary.lines)
         self.fit_panels()
@@ -167,7 +168,7 @@ class DashboardScreen(ListScreen):
         beside = max(3, len(column), min(max(len(summary.attention), len(summary.running)) + 1, room + 1))
         attention, operations = self.query_one("#attention", ResourceTable), self.query_one("#operations")
         rows = _told(summary.attention, (room if stacked else beside) - 1)
-        attention.set_rows([(f"{n} {row.ref}", row) for n, row in enumerate(rows)])
+        attention.set_rows(_keyed(rows))
         for panel, count in ((attention, len(rows)), (operations, len(summary.running))):
             panel.set_class(stacked and not count, "-empty")
             panel.styles.height = "1fr" if panel.has_class("-zoomed") else max(2, min(count + 1, room)) if stacked else "100%"
@@ -241,6 +242,24 @@ class DashboardScreen(ListScreen):
             return current
         row = self.subject("instance")
         return ("instances", row) if row is not None else None
+
+
+def _refill(table: ResourceTable, rows: Sequence[tuple[str, Any]]) -> None:
+    """What is first stays in sight of who only looks: a cursor that nobody moved does not follow its row down."""
+    is_untouched = not table.has_focus and table.cursor_key == next(iter(table.shown_keys), None)
+    table.set_rows(rows)
+    if is_untouched and table.row_count:
+        table.top()
+
+
+def _keyed(rows: Sequence[Attention]) -> list[tuple[str, Attention]]:
+    """A row's key is what it is about, so that the cursor stays on it whatever comes and goes above."""
+    before: Counter[str] = Counter()
+    keyed = []
+    for row in rows:
+        keyed.append((f"{row.ref} {before[row.ref]}", row))
+        before[row.ref] += 1
+    return keyed
 
 
 def _told(rows: Sequence[Attention], room: int) -> list[Attention]:

@@ -100,6 +100,8 @@ class Confirm(ModalScreen[Answer]):
         yes, no = self.query_one("#yes", Button), self.query_one("#no", Button)
         yes.label = Text(f"{q.verb}" if q.typed else f"{q.verb} [{q.key}]")
         no.label = Text(f"{q.refuse} [esc]")
+        for button in (yes, no):
+            button.refresh(layout=True)  # a label alone leaves it as wide as the one before was
         yes.disabled = bool(q.typed)
         yes.variant = "error" if q.destructive else "warning"
         (typed if q.typed else no).focus()

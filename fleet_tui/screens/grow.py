@@ -40,7 +40,7 @@ def ask_for_size(screen: FleetScreen, row: InstanceRecord) -> None:
         plan = session.submit(replace(request, dry_run=True)).plan
         if plan is not None and plan.refusals:
             raise WrongState(plan.refusals[0].message, hint=plan.refusals[0].hint)
-        told = (plan.consequences or plan.changes) if plan is not None else ()
+        told = [*plan.consequences, *plan.changes] if plan is not None else []
         return dialogs.Question(f"Grow the data disk of {row.label}?", "Grow", told), request
 
     def done(reply: Submitted) -> None:

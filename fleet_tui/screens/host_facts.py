@@ -68,8 +68,8 @@ def capacity(row: HostRecord, room: Any, glyphs: Glyphs, width: int) -> list[Lin
         return [[(" ", ""), *capacity_line(Capacity(name, used, held), cells, 5, 2, glyphs)] for name, used, held in parts]
     survives = {True: "its VMs fit elsewhere if it is lost", False: "its VMs would not all fit elsewhere if it is lost", None: ""}[room.survives]
     lines: list[Line] = [[(f" {'':<5} {'':>{max(0, cells - 29)}}   used   resv   free", "title")]]
-    for name, amount in (("cpu", room.cpu), ("ram", room.ram)):
-        whole = amount.capacity or 1
+    for name, amount, times in (("cpu", room.cpu, room.cpu_ratio), ("ram", room.ram, room.ram_ratio)):
+        whole = amount.capacity or amount.raw * times or 1  # out of service nothing of it is counted, but what is on it still is to be seen
         lines.append([(" ", ""), *capacity_line(Capacity(name, amount.used / whole, amount.reserved / whole), cells, 5, 2, glyphs)])
     ratio = f"   ratio cpu {room.cpu_ratio:g}, ram {room.ram_ratio:g}" if (room.cpu_ratio, room.ram_ratio) != (1.0, 1.0) else ""
     lines.append([(f" {columns.plural(room.vms, 'VM')}{ratio}", "muted")])

@@ -80,7 +80,7 @@ def _next(row: InstanceRecord) -> Line:
         retry = (row.failed_stage or "").startswith("startup")
         said = [("T", "goes on from the phase that failed"), ("D", "deprovisions it")] if retry else [("D", "deprovisions it; the data disk is kept")]
     elif row.state is InstanceState.RUNNING and row.health in (Health.DISK_WARNING, Health.DISK_CRITICAL):
-        said = [("e", "sets a larger data disk")]
+        said = [("+", "grows the data disk while it runs")]
     elif row.state is InstanceState.RUNNING and row.health is Health.APP_DOWN:
         said = [("b", "restarts the application"), ("l", "shows its log")]
     return [span for key, does in said for span in (("   ", ""), (key, "key"), (f" {does}", "muted"))]

@@ -83,6 +83,7 @@ class Pick(ModalScreen[None]):
         buttons = self.query_one(".buttons")
         buttons.display = picking.then is not None
         self.query_one("#yes", Button).label = safe(f"{picking.verb} [{picking.key}]")
+        self.query_one("#yes", Button).refresh(layout=True)  # a label alone leaves it as wide as the one before was
         self.query_one("#no", Button).label = safe("Cancel [esc]")
         self.table.focus()
 

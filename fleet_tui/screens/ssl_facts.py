@@ -56,8 +56,8 @@ def _wrapped(lead: str, text: str, width: int, style: str) -> Iterator[Line]:
         yield [(line, style)]
 
 
-def _state(ssl: SslRecord, glyphs: Glyphs, now: datetime, width: int) -> Iterator[Line]:
-    """How it stands, the worst first; one line when all is well."""
+def problems(ssl: SslRecord, now: datetime) -> list[tuple[str, str]]:
+    """What is wrong with it, the worst first: status and sentence."""
     said: list[tuple[str, str]] = []
     on_record = ssl.in_use or ssl.saved
     if ssl.days_left is not None and on_record is not None:
@@ -74,18 +74,23 @@ def _state(ssl: SslRecord, glyphs: Glyphs, now: datetime, width: int) -> Iterato
         said.append(("attention", f"renewal fails: {ssl.renewal_problem}"))
     if ssl.served is not None and ssl.served.problem:
         said.append(("attention", f"what it serves could not be seen {_ago(ssl.served.at, now)}: {ssl.served.problem}"))
-    if ssl.saved is not None and ssl.in_use is not None and ssl.saved.fingerprint != ssl.in_use.fingerprint:
-        said.append(("attention", f"another one is saved, until {ssl.saved.not_after:%Y-%m-%d}: it waits for a reprovision (R)"))
     said += [("failed", f"refused at the next provision: {_worded(problem)}") for problem in ssl.refusals]
-    said += [("attention", _worded(problem)) for problem in ssl.warnings]
+    return said + [("attention", _worded(problem)) for problem in ssl.warnings]
+
+
+def _state(ssl: SslRecord, glyphs: Glyphs, now: datetime, width: int) -> Iterator[Line]:
+    """How it stands; one line when all is well."""
+    said, on_record = problems(ssl, now), ssl.in_use or ssl.saved
+    if ssl.saved is not None and ssl.in_use is not None and ssl.saved.fingerprint != ssl.in_use.fingerprint:
+        said.append(("pending", f"another one is saved, until {ssl.saved.not_after:%Y-%m-%d}: it waits for a reprovision (R)"))
     if on_record is None and not ssl.refusals:
         said.append(("off", "it has no certificate yet: the first provision makes it" if ssl.strategy != "per_instance" else "no certificate yet"))
     elif not said:
         seen = " and is what is served" if ssl.served is not None and ssl.served.facts is not None else ""
         said.append(("well", f"the certificate is well{seen}; it ends in {_days(ssl.days_left or 0)}"))
     for status, text in said:
-        mark = glyphs.pending if "waits for a reprovision" in text else glyphs.status(status)
-        yield from _wrapped(f"{mark} ", text, width, status)
+        waits = status == "pending"
+        yield from _wrapped(f"{glyphs.pending if waits else glyphs.status(status)} ", text, width, "attention" if waits else status)
 
 
 def _worded(problem: Problem) -> str:

@@ -64,8 +64,7 @@ class SslTab(Vertical):
             self.record = found
             self.paint()
             if test:
-                wrong = len(found.refusals) + bool(found.mismatch) + bool(found.served and found.served.problem)
-                if wrong:
+                if wrong := len(ssl_facts.problems(found, self._owner.console.clock.now())):
                     self._owner.say(f"{wrong} problem{'s' * (wrong != 1)} found", "warning")
                 else:
                     self._owner.say("tested: nothing is wrong")

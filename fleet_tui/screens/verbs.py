@@ -113,11 +113,11 @@ def _consequences(action: Action, jobs: Sequence[Job]) -> list[str]:
     """The consequences of one, or the names and common consequences of several."""
     if len(jobs) == 1:
         plan = jobs[0].plan
-        return list(plan.consequences or plan.changes) if plan else [f"{jobs[0].label}: {action.tooltip}"]
+        return [*plan.consequences, *plan.changes] if plan else [f"{jobs[0].label}: {action.tooltip}"]
     names = ", ".join(job.label for job in jobs[:12]) + (f" and {len(jobs) - 12} more" if len(jobs) > 12 else "")
     said = [names]
     if jobs[0].plan is not None:
-        said += [f"the same for each; for {jobs[0].label}:", *jobs[0].plan.consequences]
+        said += [f"the same for each; for {jobs[0].label}:", *jobs[0].plan.consequences, *jobs[0].plan.changes]
         said.append(f"{len(jobs)} operations, one each; any can be cancelled.")
     else:
         said.append(action.tooltip)

@@ -7,6 +7,7 @@ import pytest
 from fleet_tui.app import pane_app
 from fleet_tui.backend.api import Summarize
 from fleet_tui.backend.errors import UsageError
+from fleet_tui.widgets.resource_table import ResourceTable
 from tests.fleet_stub import StubSession, instance, line, operation
 from tests.screens.console import StillClock, console, eventually, front, picture, picture_as_painted, press, settings, settled, toasts, type_in
 
@@ -27,6 +28,19 @@ async def test_one_call_paints_the_dashboard() -> None:
             assert words in seen, words
         assert len([c for c in session.calls if isinstance(c, Summarize)]) == 1
         assert seen.index("ATTENTION") < seen.index("INSTANCE")
+
+
+async def test_the_cursor_stays_on_what_needs_attention_whatever_comes_above_it() -> None:
+    session = StubSession().add(*(instance(f"web-{n}", "failed", failed_stage="startup:start", failure="no") for n in (2, 3)))
+    async with console(session, (120, 40)) as pilot:
+        panel = front(pilot).query_one("#attention", ResourceTable)
+        panel.focus()
+        await press(pilot, "j")
+        here = panel.cursor_row
+        session.add(instance("web-1", "failed", failed_stage="startup:start", failure="no"))
+        session.touch("instance:i-web-1")
+        await eventually(pilot, lambda: panel.row_count == 3)
+        assert panel.cursor_row is not None and here is not None and panel.cursor_row.ref == here.ref
 
 
 @pytest.mark.parametrize(("width", "apart"), [(160, 0), (100, 0), (80, 1)])

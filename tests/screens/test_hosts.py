@@ -10,10 +10,13 @@ from textual.pilot import Pilot
 from fleet_tui.backend.hosts import ListHosts, SetAllocation, ShowHost
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.machines import ListVms, MigrateVm, ReadGuestLog, StopVm
+from fleet_tui.backend.machines.figures import Amount, CapacityRecord
+from fleet_tui.screens import host_facts
 from fleet_tui.screens.host import HostScreen
 from fleet_tui.screens.hosts import HostsScreen
 from fleet_tui.screens.vm import VmScreen
 from fleet_tui.screens.vms import VmsScreen
+from fleet_tui.widgets.glyphs import UNICODE
 from tests.fleet_stub import StubSession
 from tests.infrastructure_stub import kvm, moving, vm
 from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
@@ -45,6 +48,21 @@ async def test_at_80_cells_one_key_swaps_tree_and_list() -> None:
         assert "STATE" in picture(pilot) and "9 hosts" in picture(pilot)
         await press(pilot, "escape")
         assert "11 hosts" in picture(pilot)
+
+
+async def test_the_operations_of_a_host_are_listed_whatever_was_open_there() -> None:
+    async with console(hosts_fleet(), (120, 30)) as pilot:
+        await press(pilot, "7", "enter")
+        assert front(pilot).KIND == "operation"
+        await press(pilot, "3", "o")
+        assert front(pilot).KIND == "operations", "not the page of another object with a filter in its log"
+
+
+def test_a_host_out_of_service_shows_what_is_still_on_it() -> None:
+    amount = Amount(raw=8000, capacity=0, used=2000, reserved=0)
+    room = CapacityRecord("kvm-1", "a/b/c", amount, amount, amount, 2.0, 1.0, None, 2)
+    said = "".join(text for line in host_facts.capacity(kvm("kvm-1"), room, UNICODE, 76) for text, _style in line)
+    assert "12 %" in said and "25 %" in said, said
 
 
 async def test_inherited_is_dimmed_and_own_is_a_glyph() -> None:

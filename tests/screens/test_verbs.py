@@ -8,7 +8,7 @@ from fleet_tui.backend import instances as i
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.operations import CancelOperation
 from fleet_tui.screens.instance import InstanceScreen
-from tests.fleet_stub import StubSession, instance, operation
+from tests.fleet_stub import NOW, StubSession, instance, operation
 from tests.screens.console import console, front, picture, press, settled, toasts, type_in
 
 
@@ -57,6 +57,25 @@ async def test_what_destroys_asks_for_the_name() -> None:
         await press(pilot, "enter")
         (request,) = sent(session, i.DeleteInstance)
         assert isinstance(request, i.DeleteInstance) and request.confirm == "web-1" and not request.keep_disk
+
+
+async def test_what_would_change_is_said_beside_who_is_affected() -> None:
+    session = StubSession().add(instance("web-1"))
+    session.snapshots = [i.SnapshotRecord("s-1", "i-web-1", "by hand", False, 36_864, NOW)]
+    async with console(session) as pilot:
+        await press(pilot, "2", "colon")
+        await type_in(pilot, "restore")
+        await press(pilot, "enter", "enter")
+        said = " ".join(picture(pilot).replace("│", " ").split())
+        assert "set back to snapshot s-1" in said and "stops answering" in said
+
+
+async def test_buttons_are_as_wide_as_what_they_say() -> None:
+    session = StubSession().add(instance("web-1"))
+    async with console(session) as pilot:
+        await press(pilot, "2", "D")
+        await press(pilot, "escape", "b")
+        assert "Restart application [y]" in picture(pilot)
 
 
 async def test_several_are_one_plan_with_its_refusals() -> None:

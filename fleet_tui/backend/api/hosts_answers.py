@@ -23,6 +23,7 @@ from fleet_tui.backend.identity.permissions import allows
 from fleet_tui.backend.instances.queries import count as count_instances
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.machines import capacity
+from fleet_tui.backend.machines.figures import Amount
 from fleet_tui.backend.networks import physical
 from fleet_tui.backend.operations import Submitted
 from fleet_tui.backend.operations.catalogue import error_record
@@ -144,7 +145,12 @@ class HostAnswers:
 
 def _with_room(record: hosts.HostRecord, row: HostRow, cpu_ratio: int, ram_ratio: int, taken: capacity.Taken) -> hosts.HostRecord:
     cpu, ram, _ = capacity.amounts(row, cpu_ratio, ram_ratio, taken)
-    return replace(record, vms=taken.used.vms, cpu_used=cpu.share, ram_used=ram.share)
+    return replace(record, vms=taken.used.vms, cpu_used=_share(cpu, cpu_ratio), ram_used=_share(ram, ram_ratio))
+
+
+def _share(amount: Amount, hundredths: int) -> float:
+    """Of its capacity, or for a host out of service of what that would be: one sees it become empty."""
+    return amount.share if amount.capacity or not amount.raw else (amount.used + amount.reserved) / (amount.raw * hundredths / 100)
 
 
 def _shown(address: str, key: HostKey) -> str:
