@@ -138,13 +138,8 @@ class FormDialog(ModalScreen[None]):
         self.query_one("#save", Button).label = safe(f"{spec.verb} [ctrl+o]")
         self.query_one("#save", Button).refresh(layout=True)  # a label alone leaves it as wide as the one before was
         self.query_one("#cancel", Button).label = safe("Cancel [esc]")
-        aside = self.query_one("#aside")
-        aside.display = spec.preview is not None
-        rows, asked = self.app.size.height * 96 // 100, len(spec.fields)
-        shown = min(asked + 2, max(4, (rows - FRAME) // (2 if spec.preview is not None else 1)))
-        self.form.styles.max_height = shown
-        self._aside_rows = max(3, rows - FRAME - shown)
-        aside.styles.max_height = self._aside_rows
+        self.query_one("#aside").display = spec.preview is not None
+        self._fit(spec)
         self.query_one("#aside-lines", Lines).show([[(" asking what it would do", "muted")]])
         await self.form.fill(spec.fields, spec.values, locked=spec.locked, choices=spec.choices)
         if self.spec is not spec:
@@ -153,6 +148,18 @@ class FormDialog(ModalScreen[None]):
         self._is_filled = True
         self.form.focus_first()
         self._preview()
+
+    def on_resize(self) -> None:
+        if self.spec is not None:
+            self._fit(self.spec)
+
+    def _fit(self, spec: Form) -> None:
+        """Fields and preview share what the window has; the buttons stay in sight."""
+        rows, asked = self.app.size.height * 96 // 100, len(spec.fields)
+        shown = min(asked + 2, max(4, (rows - FRAME) // (2 if spec.preview is not None else 1)))
+        self.form.styles.max_height = shown
+        self._aside_rows = max(3, rows - FRAME - shown)
+        self.query_one("#aside").styles.max_height = self._aside_rows
 
     # What it would do
 
@@ -230,6 +237,14 @@ class FormDialog(ModalScreen[None]):
         choose_value(self.app, event.choice)
 
     def action_leave(self) -> None:
+        """What was typed goes; a long text, which nobody types again, only when that is meant."""
+        if self.spec is not None and self._is_filled and any(row.edited and "\n" in str(row.raw).strip() for row in self.form.rows.values()):
+            question = dialogs.Question("Leave without saving?", "Discard", ["the text that was typed or pasted is lost"], refuse="Stay", key="y")
+            dialogs.confirm(self.app, question, lambda answer: self._leave() if answer.yes else None)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
         """What was typed goes, secrets with it."""
         self.spec = None
         self.run_worker(self.form.remove_children())
@@ -285,7 +300,7 @@ class FormDialog(ModalScreen[None]):
     def _done(self, spec: Form, request: Any, reply: Any) -> None:
         """What was done is told even when the person has left meanwhile. An answer that was only read is nobody's then."""
         if self.spec is spec:
-            self.action_leave()
+            self._leave()
         elif method_of(request).read:
             return
         spec.done(reply)

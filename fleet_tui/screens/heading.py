@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from fleet_tui.backend.api import Summary
@@ -10,6 +11,8 @@ from fleet_tui.backend.identity import SessionRecord
 from fleet_tui.columns import span
 from fleet_tui.widgets.chrome import Banner, Header
 from fleet_tui.widgets.glyphs import Glyphs
+
+_COMMAND = re.compile("`fleet [^`]+`")
 
 
 def paint_header(header: Header, glyphs: Glyphs, record: SessionRecord | None, summary: Summary | None, linked: bool | None, stale: str) -> None:
@@ -42,6 +45,8 @@ def paint_banner(banner: Banner, error: FleetError | None, lost_at: datetime | N
         banner.update(refusal)
     elif had_data and lost_at is not None:
         age = span((now - lost_at).total_seconds())
-        banner.update(f"no link since {lost_at:%H:%M:%S} UTC ({age}) · ctrl+r tries now · shown as of then · {error.message}")
+        command = _COMMAND.search(error.hint)  # what helps stands where a narrow window still has room
+        helps = f"{command[0]} · " if command is not None else ""
+        banner.update(f"no link since {lost_at:%H:%M:%S} UTC ({age}), shown as of then · {helps}ctrl+r tries now · {error.message}")
     else:
         banner.update(f"{error.message} · {error.hint or 'trying again; ctrl+r tries now'}")

@@ -45,6 +45,8 @@ def next_step(host: HostRecord | None, session: MaintenanceRecord | None) -> Nex
         if state in columns.MAINTENANCE_STATES:
             return Next("ends its maintenance", "maintenance.cancel")
         return Next("starts the maintenance", "maintenance.start") if _askable(state) else Next(f"the host is {state}")
+    if state in PREPARING and host.operation_id and session.operation_id and host.operation_id != session.operation_id:
+        return Next(f"{host.operation}: the moves that are at work end first")
     if state in PREPARING:
         waits = any(vm.state in (MoveState.RETRY, MoveState.FAILED) for vm in session.vms)
         return Next("tries what failed again, now", "maintenance.retry") if waits else Next("the VMs are on their way; C goes back")

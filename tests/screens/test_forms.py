@@ -277,3 +277,33 @@ async def test_a_form_whose_fields_have_not_come_is_not_sent() -> None:
         dialog.action_save()
         await settled(pilot)
         assert seen == []
+
+
+async def test_a_long_text_is_not_thrown_away_by_one_key() -> None:
+    async with console(hosts_fleet()) as pilot:
+        await line(pilot, "new-zone")
+        await press(pilot, "escape")
+        dialog = pilot.app.get_screen("form")
+        assert isinstance(dialog, FormDialog)
+        form = Form("New", (entry("tasks", "Tasks", "multiline"),), lambda values: values, lambda _reply: None)
+        dialog.open(front(pilot), form)
+        pilot.app.push_screen(dialog)
+        await settled(pilot)
+        await type_in(pilot, "one")
+        await press(pilot, "enter")
+        await type_in(pilot, "two")
+        await press(pilot, "escape")
+        assert "Leave without saving?" in picture(pilot)
+        await press(pilot, "escape")
+        assert pilot.app.screen is dialog and dialog.form.rows["tasks"].raw == "one\ntwo"
+        await press(pilot, "escape", "y")
+        assert pilot.app.screen is front(pilot) and not dialog.form.rows
+
+
+async def test_a_form_keeps_its_buttons_when_the_window_shrinks() -> None:
+    async with console(hosts_fleet(), (160, 48)) as pilot:
+        await press(pilot, "3", "m", "M")
+        assert "Start [ctrl+o]" in picture(pilot)
+        await pilot.resize_terminal(80, 24)
+        await settled(pilot)
+        assert "Start [ctrl+o]" in picture(pilot)

@@ -42,6 +42,15 @@ async def test_everything_a_tired_person_needs_at_80x24() -> None:
         assert len(lines) == 24 and all(len(line) == 80 for line in lines)
 
 
+async def test_a_cancelled_maintenance_says_so_while_moves_end() -> None:
+    stub = hosts_fleet()
+    row = next(host for host in stub.hosts if host.name == "kvm-17")
+    stub.hosts[stub.hosts.index(row)] = replace(row, operation_id="o-other", operation="cancel maintenance waiting")
+    async with console(stub, (80, 24)) as pilot:
+        await press(pilot, *KVM_17)
+        assert "cancel maintenance waiting: the moves that are at work end first" in picture(pilot)
+
+
 async def test_what_needs_a_person_comes_first() -> None:
     rows = ordered(EVACUEES)
     assert [row.vm for row in rows[:4]] == ["gpu-02", "db-7", "mail-1", "ci-12"]
