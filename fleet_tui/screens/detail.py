@@ -75,7 +75,8 @@ class DetailScreen(MovingScreen):
         return frozenset() if self.text.is_searching else frozenset({"text.match-next"})
 
     def filtered(self, text: str, done: bool) -> None:
-        self.text.search(text)
+        if not self.text.search(text) and text and done:
+            self.say(f"{text}: not in it")
         self.chrome()
 
     def act_text_search(self) -> None:

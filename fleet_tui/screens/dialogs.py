@@ -194,7 +194,7 @@ class Choose(ModalScreen[str]):
             if first < 0 and not item.why_not:
                 first = len(options)
             options.append(Option(_item(item, keys, width, room), id=item.value, disabled=bool(item.why_not)))
-        box.add_options(options)
+        box.add_options(options or [Option(Text("  nothing matches", "dim"), disabled=True)])
         box.highlighted = first if first >= 0 else None
         at = next((n for n, o in enumerate(options) if o.id == self.chosen and not o.disabled), None)
         if at is not None and not words:

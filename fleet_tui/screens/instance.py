@@ -147,6 +147,8 @@ class InstanceScreen(InstanceKeys, SslKeys, LogKeys):
                 self.set_focus(None)
                 for part in (self.on_record, self.lists, self.ssl, self.setup):
                     part.forget()
+                self.log_panel.filter_text = ""
+                self.log_panel.search("")
         self._wanted_tab = tab or "overview"
         super().aim(ref)
 
