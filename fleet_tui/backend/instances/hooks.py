@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.certificates.keys import forget_certificates
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances.links import pending_of
+from fleet_tui.backend.instances.refusals import of_state
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import forget_unused_keys
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
-from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
+from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed, instance_of
 from fleet_tui.backend.operations import ErrorRecord
 from fleet_tui.backend.operations.catalogue import OperationFacts
+from fleet_tui.backend.operations.queries import get
 from fleet_tui.backend.telemetry.rows import AgentRow
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -45,9 +47,9 @@ def begin(action: str) -> Callable[[Session, OperationFacts], None]:
     move = MOVES[action]
 
     def began(tx: Session, op: OperationFacts) -> None:
-        row = _row(tx, op)
-        if row is None:
-            return
+        row = instance_of(tx, op.target_ref)
+        for refused in of_state(action, row):  # others may have been at work while it waited
+            raise refused
         _agent_lines(tx, row, op.id)
         if move.during is not None:
             row.came_from, row.state = row.state, move.during.value
@@ -85,10 +87,11 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
         if row is None:
             return
         agent = _agent_lines(tx, row, None)
-        if failed_step == CHECK_STEP and row.came_from in (InstanceState.RUNNING.value, InstanceState.STOPPED.value):
+        is_moving = InstanceState(row.state).is_transitional  # else it changes no state, or its beginning was refused
+        if is_moving and failed_step == CHECK_STEP and row.came_from in (InstanceState.RUNNING.value, InstanceState.STOPPED.value):
             row.state = row.came_from  # refused before anything was touched
             row.health = Health.OK.value if row.state == InstanceState.RUNNING.value else None
-        elif move.during is not None:
+        elif is_moving:
             stage = _stage(move, failed_step, agent, op)
             # The stage is shown beside the failure, so the sentence need not repeat it.
             _settle(row, move, error.message.removeprefix(f"start-up failed at {stage.removeprefix('startup:')}: "), stage)
@@ -101,11 +104,11 @@ def cancel(action: str) -> Callable[[Session, OperationFacts], None]:
     move = MOVES[action]
 
     def cancelled(tx: Session, op: OperationFacts) -> None:
-        row = _row(tx, op)
-        if row is None:
-            return
+        row, operation = _row(tx, op), get(tx, op.id)
+        if row is None or operation.started_at is None:
+            return  # while it waited, what went on there was another's
         agent = _agent_lines(tx, row, None)
-        if move.during is not None and InstanceState(row.state).is_transitional:
+        if InstanceState(row.state).is_transitional:
             if row.machine is None and action in ("provision", "reprovision"):
                 row.state = (InstanceState.DEPROVISIONED if row.disk_made else InstanceState.NEW).value
                 row.failed_stage, row.failure = None, ""

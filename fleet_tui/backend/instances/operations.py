@@ -18,6 +18,7 @@ from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import VALIDATE
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
+from fleet_tui.backend.instances.refusals import of_state
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.snapshots import (
@@ -34,7 +35,6 @@ from fleet_tui.backend.instances.snapshots import (
     restore_disk,
     thaw,
 )
-from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
 from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import OperationRequest
@@ -55,12 +55,7 @@ def _prepare(action: str, changes: Words, consequences: Words = lambda tx, row, 
 
     def prepare(tx: Session, request: Any, user: str) -> Prepared:
         row = find_row(tx, request.target)
-        refusals: list[FleetError] = []
-        if why := refusal(action, InstanceState(row.state), row.failed_stage, row.machine is not None):
-            allowed = [a for a in MOVES if not refusal(a, InstanceState(row.state), row.failed_stage, row.machine is not None)]
-            hint = f"now possible: {', '.join(allowed)}" if allowed else "wait for the running operation to end"
-            refusals.append(WrongState(f"{action} of {row.label} is refused: {why}", hint=hint, state=row.state, allowed=allowed))
-        refusals.extend(rule(tx, row, request))
+        refusals = [*of_state(action, row), *rule(tx, row, request)]
         network = find_network(tx, row.settings["virtual_network"])
         if action in _RUN_ACTIONS and (why := provision_refusal(find_template(tx, row.settings["template"]), network)):
             hint = "switch those actions off, or use a template or a virtual network that fits"
@@ -81,8 +76,6 @@ def _confirmed(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetErr
 
 
 def _typed(tx: Session, row: InstanceRow, request: face.DeleteInstance) -> Iterable[FleetError]:
-    if row.settings.get("deletion_protection"):
-        yield WrongState(f"{row.label} is protected from deletion", hint="switch deletion protection off in its settings first", state=row.state)
     if request.confirm != row.label and not request.dry_run:
         yield ConfirmationRequired(f"deleting {row.label} cannot be undone", hint=f"type its name: --confirm {row.label!r}")
 
