@@ -244,7 +244,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
           _prepare("retry", _says("{} goes through its start-up again, on the same machine"), rule=_servable), hooks.applied),
     _kind("grow", "grow data disk", (
               Step("grow-disk", grow_disk, attempts=2),
-              Step("grow-file-system", s.tell_agent("grow-disk", lambda d: 300.0, needed=False))),
+              Step("grow-file-system", s.tell_agent("grow-disk", lambda d: 300.0, needed=False, lasting=True))),
           face.GrowDisk, _prepare("grow", _grown, rule=_larger, keep=("size_gb",)), hooks.grown),
     replace(
         _kind("renew-certificate", "renew certificate", (

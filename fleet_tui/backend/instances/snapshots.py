@@ -26,7 +26,7 @@ from fleet_tui.backend.text import clean
 AUTOMATIC = "automatic"
 """Reason given by the schedule; such snapshots are pruned to the number kept."""
 
-thaw = tell_agent("thaw", lambda drivers: 30.0, needed=False)
+thaw = tell_agent("thaw", lambda drivers: 30.0, needed=False, lasting=True)
 """Also the undo of freezing: the application goes on whatever failed."""
 
 

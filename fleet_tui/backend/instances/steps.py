@@ -24,7 +24,7 @@ from fleet_tui.backend.instances.settings import check_image
 from fleet_tui.backend.instances.specs import disk_spec, machine_spec
 from fleet_tui.backend.instances.templates import find_template, refuse_unfit
 from fleet_tui.backend.instances.virtual_networks import find_network
-from fleet_tui.backend.operations.catalogue import LEFT, StepContext
+from fleet_tui.backend.operations.catalogue import LEFT, OperationCancelled, StepContext
 from fleet_tui.backend.operations.overview import outcome
 from fleet_tui.backend.providers import MachineState, Provider
 
@@ -237,19 +237,25 @@ class Lost:
 
 def tell_agent(
     verb: str, timeout: Callable[[Drivers], float], arguments: Callable[[Session, InstanceRow, Drivers], Mapping[str, Any]] | None = None,
-    *, needed: bool = True,
+    *, needed: bool = True, lasting: bool = False,
 ) -> Callable[[StepContext], Result]:
-    """A body that has the agent do something and waits for its answer. Not ``needed``: nothing happens without an agent."""
+    """A body that has the agent do something and waits for its answer. Not ``needed``: nothing happens without an agent.
+
+    What nobody waits for any more is taken back, or the agent would do it whenever it hears of it. ``lasting`` is what should be done even then.
+    """
 
     def body(ctx: StepContext) -> Result:
         drivers = ctx.use(Drivers)
         machine = machine_of(ctx)
         provider = provider_of(ctx)
+        command = f"{ctx.token}:{verb}"  # an undo has the token of its step, and another verb
         with ctx.read() as tx:
-            told = drivers.agents.answer(tx, ctx.token)
+            told = drivers.agents.answer(tx, command)
         # An answer from before a crash stands, though the agent ended after it.
         is_answered = told is not None and told[0] != "given"
         if machine is None or not (is_answered or provider.find_machine(machine).state is MachineState.ON):
+            if told is not None:
+                _take_back(ctx, command)
             if needed:
                 hint = "stop and start it where that is possible, else reprovision it: the data disk is kept"
                 raise Unreachable(f"no agent runs on {ctx.operation.target}", hint=hint)
@@ -258,13 +264,13 @@ def tell_agent(
         with ctx.write() as tx:
             drivers.agents.belong(tx, machine, ctx.operation.id)
             extra = arguments(tx, instance_of(tx, ctx.operation.target_ref), drivers) if arguments else {}
-            drivers.agents.command(tx, machine, ctx.token, verb, extra)
+            drivers.agents.command(tx, machine, command, verb, extra)
         drivers.agents.ring()
         lost = Lost(drivers, provider, machine)
 
         def answered() -> tuple[str, str] | None:
             with ctx.read() as tx:
-                row = drivers.agents.answer(tx, ctx.token)
+                row = drivers.agents.answer(tx, command)
             if row is not None and row[0] != "given":
                 return row
             if lost():
@@ -274,17 +280,31 @@ def tell_agent(
         try:
             state, detail = ctx.wait(answered, timeout(drivers)) or ("gone", "")
         except TimedOut:
+            state, detail = "late", ""
+        except OperationCancelled:
+            if not lasting:
+                _take_back(ctx, command)
+            raise
+        if state in ("gone", "late") and not lasting:
+            state, detail = _take_back(ctx, command) or (state, detail)
+        if state in ("late", "withdrawn"):
             if needed:
-                raise TimedOut(f"the agent did not finish {verb} within {timeout(drivers):.0f} s", hint="look at its log") from None
+                raise TimedOut(f"the agent did not finish {verb} within {timeout(drivers):.0f} s", hint="look at its log")
             ctx.say(f"the agent did not finish {verb} in time; going on without", "warn")
-            return None
-        if state == "failed" or (state == "gone" and needed):
+        elif state == "failed" or (state == "gone" and needed):
             if needed:
                 raise WrongState(f"{verb} failed: {detail or 'the agent gave no reason'}", hint="look at the instance's log")
             ctx.say(f"{verb}: {detail}", "warn")
         return None
 
     return body
+
+
+def _take_back(ctx: StepContext, command: str) -> tuple[str, str] | None:
+    """The answer to a command that nobody waits for any more, where it came at the last moment; ``None`` once no agent will be given it."""
+    with ctx.write() as tx:
+        told = ctx.use(Drivers).agents.take_back(tx, command)
+    return told if told is not None and told[0] != "withdrawn" else None
 
 
 def power_off(ctx: StepContext) -> Result:
