@@ -28,7 +28,10 @@ Extra = Callable[[Session, InstanceRow, OperationFacts, Results], None]
 
 CHECK_STEP = "check-settings"
 """Of a reprovision: looks whether the new machine could serve, while the old one still does."""
-DEPROVISION_STEPS = frozenset({"stop-application", "unmount", "detach-data-disk", "terminate-machine", "release-address"})
+STOP_STEP = "stop-application"
+_BEFORE = frozenset({CHECK_STEP, STOP_STEP})
+"""Steps before the first that changes a machine."""
+DEPROVISION_STEPS = frozenset({STOP_STEP, "unmount", "detach-data-disk", "terminate-machine", "release-address"})
 
 
 def _row(tx: Session, op: OperationFacts) -> InstanceRow | None:
@@ -88,9 +91,8 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
             return
         agent = _agent_lines(tx, row, None)
         is_moving = InstanceState(row.state).is_transitional  # else it changes no state, or its beginning was refused
-        if is_moving and failed_step == CHECK_STEP and row.came_from in (InstanceState.RUNNING.value, InstanceState.STOPPED.value):
-            row.state = row.came_from  # refused before anything was touched
-            row.health = Health.OK.value if row.state == InstanceState.RUNNING.value else None
+        if is_moving and failed_step == CHECK_STEP and _can_go_back(row):
+            _go_back(row)
         elif is_moving:
             stage = _stage(move, failed_step, agent, op)
             # The stage is shown beside the failure, so the sentence need not repeat it.
@@ -113,12 +115,25 @@ def cancel(action: str) -> Callable[[Session, OperationFacts], None]:
                 row.state = (InstanceState.DEPROVISIONED if row.disk_made else InstanceState.NEW).value
                 row.failed_stage, row.failure = None, ""
                 row.url = row.private_ip = row.public_ip = row.host_name = None
+            elif (begun := {step.name for step in operation.steps if step.attempt}) <= _BEFORE and _can_go_back(row):
+                _go_back(row, was_told=STOP_STEP in begun)
             else:
-                step = "start-up" if action in ("start", "retry") else "stop-application"
+                step = "start-up" if action in ("start", "retry") else STOP_STEP
                 _settle(row, move, f"{op.kind.partition('.')[2]} was cancelled", _stage(move, step, agent, op))
         changed(tx, row)
 
     return cancelled
+
+
+def _can_go_back(row: InstanceRow) -> bool:
+    """Whether where it came from says all there was to say: of a failure its stage is forgotten."""
+    return row.came_from in {state.value for state in (InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.NEW, InstanceState.DEPROVISIONED)}
+
+
+def _go_back(row: InstanceRow, was_told: bool = False) -> None:
+    """Its machine and its disk are as they were. If its agent ``was_told`` to stop the application, its next word or its silence says more."""
+    row.state = row.came_from
+    row.health = Health.OK.value if row.state == InstanceState.RUNNING.value and not was_told else None
 
 
 def _settle(row: InstanceRow, move: Move, failure: str, stage: str) -> None:

@@ -187,7 +187,7 @@ def _stop_s(drivers: Drivers) -> float:
     return drivers.timeouts.stop_s + 15.0
 
 
-_STOP_APPLICATION = Step("stop-application", s.tell_agent("shutdown", _stop_s, needed=False))
+_STOP_APPLICATION = Step(hooks.STOP_STEP, s.tell_agent("shutdown", _stop_s, needed=False))
 _STARTUP = (Step("boot", startup.boot), Step("start-up", startup.start_up), Step("health-check", startup.health_check))
 
 

@@ -138,3 +138,32 @@ def test_one_that_is_cancelled_while_it_waits_leaves_the_other_one_alone(yard: Y
             assert agent is not None and agent.operation_id == stop, "its lines go on belonging to the one at work"
     assert yard.finish(stop).state is S.SUCCEEDED
     assert yard.instance("web").state is InstanceState.STOPPED
+
+
+@pytest.mark.parametrize(("action", "request_"), [
+    ("stop", i.StopInstance(target="web", confirmed=True)), ("deprovision", i.DeprovisionInstance(target="web", confirmed=True)),
+    ("reprovision", i.ReprovisionInstance(target="web", confirmed=True)),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_one_that_is_cancelled_while_it_waits_for_the_agent_leaves_the_instance_as_it_was(yard: Yard, action: str, request_: OperationRequest) -> None:
+    yard.provider.faults.hang("command:shutdown", "web")
+    machine = yard.instance("web").machine
+    operation = submit(yard, action, request_)
+    until(lambda: not yard.provider.faults.pending(), 30.0, "the agent is told")
+    yard.engine.cancel(operation, "tester")
+    assert yard.finish(operation).state is S.CANCELLED
+    record = yard.instance("web")
+    assert (record.state, record.failure, record.failed_stage, record.machine) == (InstanceState.RUNNING, "", None, machine)
+    assert not yard.agents.called(), "and it goes on running"
+    assert yard.run("instance.restart-app", i.RestartApplication(target="web", confirmed=True)).state is S.SUCCEEDED
+    assert yard.instance("web").health is Health.OK
+    assert yard.run(f"instance.{action}", request_).state is S.SUCCEEDED, "and can be asked again"
+
+
+def test_one_that_is_cancelled_after_the_machine_was_touched_says_so(yard: Yard) -> None:
+    with held_at(yard, "shut_down") as reached:
+        operation = submit(yard, "deprovision", i.DeprovisionInstance(target="web", confirmed=True))
+        assert reached.wait(30.0)
+        yard.engine.cancel(operation, "tester")
+    assert yard.finish(operation).state is S.CANCELLED
+    record = yard.instance("web")
+    assert (record.state, record.failed_stage) == (InstanceState.FAILED, "deprovision")
