@@ -28,9 +28,12 @@ Extra = Callable[[Session, InstanceRow, OperationFacts, Results], None]
 
 CHECK_STEP = "check-settings"
 """Of a reprovision: looks whether the new machine could serve, while the old one still does."""
+CHECK_DISK_STEP = "check-data-disk"
+"""Of a deletion: looks whether the disk is as the record says, while it can still be kept."""
 STOP_STEP = "stop-application"
-_BEFORE = frozenset({CHECK_STEP, STOP_STEP})
-"""Steps before the first that changes a machine."""
+_CHECKS = frozenset({CHECK_STEP, CHECK_DISK_STEP})
+_BEFORE = _CHECKS | {STOP_STEP}
+"""Steps before the first that changes a machine or a disk."""
 DEPROVISION_STEPS = frozenset({STOP_STEP, "unmount", "detach-data-disk", "terminate-machine", "release-address"})
 
 
@@ -91,7 +94,7 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
             return
         agent = _agent_lines(tx, row, None)
         is_moving = InstanceState(row.state).is_transitional  # else it changes no state, or its beginning was refused
-        if is_moving and failed_step == CHECK_STEP and _can_go_back(row):
+        if is_moving and failed_step in _CHECKS and _can_go_back(row):
             _go_back(row)
         elif is_moving:
             stage = _stage(move, failed_step, agent, op)

@@ -22,6 +22,7 @@ from fleet_tui.backend.instances.refusals import of_state
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.snapshots import (
+    check_disk,
     chosen_deleted,
     copy_disk,
     delete_chosen,
@@ -260,7 +261,9 @@ OPERATIONS: tuple[OperationKind, ...] = (
           face.SnapshotDisk, _prepare(
               "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),
           hooks.snapshot_taken),
-    _kind("delete", "delete", (Step("delete-snapshots", delete_snapshots), Step("delete-data-disk", delete_disk, attempts=2)),
+    _kind("delete", "delete", (
+              Step(hooks.CHECK_DISK_STEP, check_disk, attempts=2), Step("delete-snapshots", delete_snapshots),
+              Step("delete-data-disk", delete_disk, attempts=2)),
           face.DeleteInstance, _prepare("delete", _erased, rule=_typed, keep=("keep_disk", "keep_snapshots")), hooks.deleted, "destructive"),
     OperationKind(
         kind="snapshot.delete", title="delete snapshot", steps=(Step("delete-snapshot", delete_chosen, attempts=2),), prepare=prepare_deletion,

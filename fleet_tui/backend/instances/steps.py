@@ -79,9 +79,13 @@ def validate(ctx: StepContext) -> Result:
         if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
             raise lacking(row.label, problems)
         size = row.settings["data_disk.size_gb"]
+        disk_id, provider = row.disk_id, drivers.providers.named(network.provider)
     check_secrets(ctx)
     check_domains(ctx)
     look_for_a_way_in(ctx)
+    if fresh["new_disk"] and provider.find_disk(disk_id) is not None:
+        fresh["new_disk"] = False
+        ctx.say(f"there is a data disk {disk_id} that {ctx.operation.target} never made by its record: it is used as it is, and kept", "warn")
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh
@@ -117,11 +121,12 @@ def remove_new_disk(ctx: StepContext) -> Result:
     if not ctx.results[VALIDATE]["new_disk"] or _has_booted(ctx) or is_kept:
         return LEFT
     provider = provider_of(ctx)
+    with ctx.read() as tx:
+        disk_id = instance_of(tx, ctx.operation.target_ref).disk_id
+    provider.delete_disk(disk_id)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.disk_made, row.disk_path, row.disk_used_bytes, row.disk_days = False, "", None, []
-        disk_id = row.disk_id
-    provider.delete_disk(disk_id)
     ctx.say("removed the data disk this run had made")
     return None
 
