@@ -108,9 +108,18 @@ def _servable(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetErro
         yield prerequisites.lacking(row.label, problems)
 
 
+def _makeable(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetError]:
+    """A machine, before the one there is goes."""
+    try:
+        prerequisites.check_application(tx, row)
+    except FleetError as refused:
+        yield refused
+    yield from _servable(tx, row, request)
+
+
 def _rebuildable(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[FleetError]:
     yield from _snapshot_exists(tx, row, request)
-    yield from _servable(tx, row, request)
+    yield from _makeable(tx, row, request)
 
 
 def _reason(tx: Session, row: InstanceRow, request: face.SnapshotDisk) -> Iterable[FleetError]:
@@ -222,7 +231,7 @@ def _kind(action: str, title: str, steps: tuple[Step, ...], request: type[Operat
 
 OPERATIONS: tuple[OperationKind, ...] = (
     _kind("provision", "provision", _provisioning(s.remove_machine_unless_started), face.ProvisionInstance,
-          _prepare("provision", _made, _warned, _servable, keep=("skip_dns_check",)), hooks.applied,
+          _prepare("provision", _made, _warned, _makeable, keep=("skip_dns_check",)), hooks.applied,
           undo="deprovision (D) takes the machine away again; the data stays"),
     _kind("deprovision", "deprovision", (*_DEPROVISIONING, Step("note-storage", s.note_storage)), face.DeprovisionInstance,
           _prepare("deprovision", _removed, _down, _confirmed, keep=("force",)), hooks.deprovisioned, "disruptive", "provision (P) brings it back"),

@@ -12,17 +12,14 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances import ssl_settings
 from fleet_tui.backend.instances.document import assign_port, free_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import VALIDATE, coming_up, machine_made_by
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
-from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address, look_for_a_way_in
+from fleet_tui.backend.instances.prerequisites import check_domains, check_record, check_secrets, literal_address, look_for_a_way_in
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.serving import answers_http, url_of
-from fleet_tui.backend.instances.settings import check_image
 from fleet_tui.backend.instances.specs import disk_spec, machine_spec
-from fleet_tui.backend.instances.templates import find_template, refuse_unfit
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import LEFT, OperationCancelled, StepContext
 from fleet_tui.backend.operations.overview import outcome
@@ -66,18 +63,14 @@ def validate(ctx: StepContext) -> Result:
     drivers = ctx.use(Drivers)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        check_image(tx, row, row.image if row.applied is not None else "")
+        check_record(tx, row, drivers)
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        drivers.door_for(drivers.providers.named(network.provider))
-        refuse_unfit(find_template(tx, row.settings["template"]), network)
         if not answers_http(network.https_strategy, network.http_mode) or network.provider not in SHARED_MACHINES:
             row.http_port = None
         elif row.http_port is None:
             row.http_port = free_port(tx)
-        if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
-            raise lacking(row.label, problems)
         size = row.settings["data_disk.size_gb"]
         disk_id, provider = row.disk_id, drivers.providers.named(network.provider)
     check_secrets(ctx)
