@@ -16,6 +16,8 @@ from fleet_tui.agent.standing import Standing
 GATHER_S = 0.05
 """How long a line waits for company before it is sent."""
 POLL_S = 25.0
+FRESH_S = 1.0
+"""What a reply asks for that took longer is asked about once more before it is done."""
 LONGEST_PAUSE_S = 5.0
 """Between tries while the door does not answer: lines come soon after it is back."""
 
@@ -102,6 +104,7 @@ class Reporter:
         door = self._identity.way()
         pause = 0.5
         while not self._ending.is_set():
+            asked = time.monotonic()
             try:
                 fields, _ = self._standing.take()
                 held = {"health": fields["health"], "health_detail": fields["health_detail"], "standing": fields["standing"], "wait_s": POLL_S}
@@ -112,10 +115,19 @@ class Reporter:
                 continue
             pause = 0.5
             commands = reply.get("commands") or ()
+            if commands and time.monotonic() - asked > FRESH_S:
+                commands = self._still_wanted(door)
             if not self._offer(commands):
                 # A command that is being worked on is handed out again at once: do not ask in a circle.
                 self._ending.wait(0.5 if commands else 0.05)
         door.close()
+
+    def _still_wanted(self, door: Door) -> Sequence[Any]:
+        """Commands as they are now: a reply may have lain here while this machine was held up, and what it asks for may have been taken back."""
+        try:
+            return door.call("agent.report", self._who()).get("commands") or ()
+        except (DoorUnreachable, DoorRefused):
+            return ()
 
     def _who(self) -> dict[str, Any]:
         return {"machine": self._identity.machine, "boot": self._identity.boot, "key": self._identity.key}

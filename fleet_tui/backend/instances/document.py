@@ -133,16 +133,22 @@ def assign_port(tx: Session, row: InstanceRow) -> int:
         NoCapacity: every port of the range is given away.
     """
     in_turn(tx, _PORTS)
-    fixed = fixed_port(actions_of(find_template(tx, row.settings["template"])))
+    fixed = check_port(tx, row)
     if fixed is not None:
-        holder = tx.scalar(select(InstanceRow.label).where(InstanceRow.port == fixed, InstanceRow.id != row.id))
-        if holder is not None:
-            complaint = f"the template fixes port {fixed}, which {holder} has"
-            raise InvalidInput(complaint, problems=[Problem("template", complaint)], hint="give one of them a template with another port")
         row.port = fixed
     elif row.port is None or not FIRST_PORT <= row.port <= LAST_PORT:
         row.port = free_port(tx)
     return row.port
+
+
+def check_port(tx: Session, row: InstanceRow) -> int | None:
+    """The port that its template fixes, if it does. Raises InvalidInput when another instance has it."""
+    fixed = fixed_port(actions_of(find_template(tx, row.settings["template"])))
+    holder = tx.scalar(select(InstanceRow.label).where(InstanceRow.port == fixed, InstanceRow.id != row.id)) if fixed is not None else None
+    if holder is not None:
+        complaint = f"the template fixes port {fixed}, which {holder} has"
+        raise InvalidInput(complaint, problems=[Problem("template", complaint)], hint="give one of them a template with another port")
+    return fixed
 
 
 def free_port(tx: Session) -> int:

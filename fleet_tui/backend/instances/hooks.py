@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.certificates.keys import forget_certificates
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances.links import pending_of
+from fleet_tui.backend.instances.refusals import of_state
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import forget_unused_keys
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
-from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed
+from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed, instance_of
 from fleet_tui.backend.operations import ErrorRecord
 from fleet_tui.backend.operations.catalogue import OperationFacts
+from fleet_tui.backend.operations.queries import get
 from fleet_tui.backend.telemetry.rows import AgentRow
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -26,7 +28,13 @@ Extra = Callable[[Session, InstanceRow, OperationFacts, Results], None]
 
 CHECK_STEP = "check-settings"
 """Of a reprovision: looks whether the new machine could serve, while the old one still does."""
-DEPROVISION_STEPS = frozenset({"stop-application", "unmount", "detach-data-disk", "terminate-machine", "release-address"})
+CHECK_DISK_STEP = "check-data-disk"
+"""Of a deletion: looks whether the disk is as the record says, while it can still be kept."""
+STOP_STEP = "stop-application"
+_CHECKS = frozenset({CHECK_STEP, CHECK_DISK_STEP})
+_BEFORE = _CHECKS | {STOP_STEP}
+"""Steps before the first that changes a machine or a disk."""
+DEPROVISION_STEPS = frozenset({STOP_STEP, "unmount", "detach-data-disk", "terminate-machine", "release-address"})
 
 
 def _row(tx: Session, op: OperationFacts) -> InstanceRow | None:
@@ -45,9 +53,9 @@ def begin(action: str) -> Callable[[Session, OperationFacts], None]:
     move = MOVES[action]
 
     def began(tx: Session, op: OperationFacts) -> None:
-        row = _row(tx, op)
-        if row is None:
-            return
+        row = instance_of(tx, op.target_ref)
+        for refused in of_state(action, row):  # others may have been at work while it waited
+            raise refused
         _agent_lines(tx, row, op.id)
         if move.during is not None:
             row.came_from, row.state = row.state, move.during.value
@@ -85,10 +93,10 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
         if row is None:
             return
         agent = _agent_lines(tx, row, None)
-        if failed_step == CHECK_STEP and row.came_from in (InstanceState.RUNNING.value, InstanceState.STOPPED.value):
-            row.state = row.came_from  # refused before anything was touched
-            row.health = Health.OK.value if row.state == InstanceState.RUNNING.value else None
-        elif move.during is not None:
+        is_moving = InstanceState(row.state).is_transitional  # else it changes no state, or its beginning was refused
+        if is_moving and failed_step in _CHECKS and _can_go_back(row):
+            _go_back(row)
+        elif is_moving:
             stage = _stage(move, failed_step, agent, op)
             # The stage is shown beside the failure, so the sentence need not repeat it.
             _settle(row, move, error.message.removeprefix(f"start-up failed at {stage.removeprefix('startup:')}: "), stage)
@@ -101,21 +109,34 @@ def cancel(action: str) -> Callable[[Session, OperationFacts], None]:
     move = MOVES[action]
 
     def cancelled(tx: Session, op: OperationFacts) -> None:
-        row = _row(tx, op)
-        if row is None:
-            return
+        row, operation = _row(tx, op), get(tx, op.id)
+        if row is None or operation.started_at is None:
+            return  # while it waited, what went on there was another's
         agent = _agent_lines(tx, row, None)
-        if move.during is not None and InstanceState(row.state).is_transitional:
+        if InstanceState(row.state).is_transitional:
             if row.machine is None and action in ("provision", "reprovision"):
                 row.state = (InstanceState.DEPROVISIONED if row.disk_made else InstanceState.NEW).value
                 row.failed_stage, row.failure = None, ""
                 row.url = row.private_ip = row.public_ip = row.host_name = None
+            elif (begun := {step.name for step in operation.steps if step.attempt}) <= _BEFORE and _can_go_back(row):
+                _go_back(row, was_told=STOP_STEP in begun)
             else:
-                step = "start-up" if action in ("start", "retry") else "stop-application"
+                step = "start-up" if action in ("start", "retry") else STOP_STEP
                 _settle(row, move, f"{op.kind.partition('.')[2]} was cancelled", _stage(move, step, agent, op))
         changed(tx, row)
 
     return cancelled
+
+
+def _can_go_back(row: InstanceRow) -> bool:
+    """Whether where it came from says all there was to say: of a failure its stage is forgotten."""
+    return row.came_from in {state.value for state in (InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.NEW, InstanceState.DEPROVISIONED)}
+
+
+def _go_back(row: InstanceRow, was_told: bool = False) -> None:
+    """Its machine and its disk are as they were. If its agent ``was_told`` to stop the application, its next word or its silence says more."""
+    row.state = row.came_from
+    row.health = Health.OK.value if row.state == InstanceState.RUNNING.value and not was_told else None
 
 
 def _settle(row: InstanceRow, move: Move, failure: str, stage: str) -> None:

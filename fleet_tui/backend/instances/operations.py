@@ -18,9 +18,11 @@ from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import VALIDATE
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
+from fleet_tui.backend.instances.refusals import of_state
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
 from fleet_tui.backend.instances.snapshots import (
+    check_disk,
     chosen_deleted,
     copy_disk,
     delete_chosen,
@@ -34,7 +36,6 @@ from fleet_tui.backend.instances.snapshots import (
     restore_disk,
     thaw,
 )
-from fleet_tui.backend.instances.states import MOVES, InstanceState, refusal
 from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import OperationRequest
@@ -55,12 +56,7 @@ def _prepare(action: str, changes: Words, consequences: Words = lambda tx, row, 
 
     def prepare(tx: Session, request: Any, user: str) -> Prepared:
         row = find_row(tx, request.target)
-        refusals: list[FleetError] = []
-        if why := refusal(action, InstanceState(row.state), row.failed_stage, row.machine is not None):
-            allowed = [a for a in MOVES if not refusal(a, InstanceState(row.state), row.failed_stage, row.machine is not None)]
-            hint = f"now possible: {', '.join(allowed)}" if allowed else "wait for the running operation to end"
-            refusals.append(WrongState(f"{action} of {row.label} is refused: {why}", hint=hint, state=row.state, allowed=allowed))
-        refusals.extend(rule(tx, row, request))
+        refusals = [*of_state(action, row), *rule(tx, row, request)]
         network = find_network(tx, row.settings["virtual_network"])
         if action in _RUN_ACTIONS and (why := provision_refusal(find_template(tx, row.settings["template"]), network)):
             hint = "switch those actions off, or use a template or a virtual network that fits"
@@ -81,8 +77,6 @@ def _confirmed(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetErr
 
 
 def _typed(tx: Session, row: InstanceRow, request: face.DeleteInstance) -> Iterable[FleetError]:
-    if row.settings.get("deletion_protection"):
-        yield WrongState(f"{row.label} is protected from deletion", hint="switch deletion protection off in its settings first", state=row.state)
     if request.confirm != row.label and not request.dry_run:
         yield ConfirmationRequired(f"deleting {row.label} cannot be undone", hint=f"type its name: --confirm {row.label!r}")
 
@@ -114,9 +108,18 @@ def _servable(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetErro
         yield prerequisites.lacking(row.label, problems)
 
 
+def _makeable(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetError]:
+    """A machine, before the one there is goes."""
+    try:
+        prerequisites.check_application(tx, row)
+    except FleetError as refused:
+        yield refused
+    yield from _servable(tx, row, request)
+
+
 def _rebuildable(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[FleetError]:
     yield from _snapshot_exists(tx, row, request)
-    yield from _servable(tx, row, request)
+    yield from _makeable(tx, row, request)
 
 
 def _reason(tx: Session, row: InstanceRow, request: face.SnapshotDisk) -> Iterable[FleetError]:
@@ -194,7 +197,7 @@ def _stop_s(drivers: Drivers) -> float:
     return drivers.timeouts.stop_s + 15.0
 
 
-_STOP_APPLICATION = Step("stop-application", s.tell_agent("shutdown", _stop_s, needed=False))
+_STOP_APPLICATION = Step(hooks.STOP_STEP, s.tell_agent("shutdown", _stop_s, needed=False))
 _STARTUP = (Step("boot", startup.boot), Step("start-up", startup.start_up), Step("health-check", startup.health_check))
 
 
@@ -228,7 +231,7 @@ def _kind(action: str, title: str, steps: tuple[Step, ...], request: type[Operat
 
 OPERATIONS: tuple[OperationKind, ...] = (
     _kind("provision", "provision", _provisioning(s.remove_machine_unless_started), face.ProvisionInstance,
-          _prepare("provision", _made, _warned, _servable, keep=("skip_dns_check",)), hooks.applied,
+          _prepare("provision", _made, _warned, _makeable, keep=("skip_dns_check",)), hooks.applied,
           undo="deprovision (D) takes the machine away again; the data stays"),
     _kind("deprovision", "deprovision", (*_DEPROVISIONING, Step("note-storage", s.note_storage)), face.DeprovisionInstance,
           _prepare("deprovision", _removed, _down, _confirmed, keep=("force",)), hooks.deprovisioned, "disruptive", "provision (P) brings it back"),
@@ -251,7 +254,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
           _prepare("retry", _says("{} goes through its start-up again, on the same machine"), rule=_servable), hooks.applied),
     _kind("grow", "grow data disk", (
               Step("grow-disk", grow_disk, attempts=2),
-              Step("grow-file-system", s.tell_agent("grow-disk", lambda d: 300.0, needed=False))),
+              Step("grow-file-system", s.tell_agent("grow-disk", lambda d: 300.0, needed=False, lasting=True))),
           face.GrowDisk, _prepare("grow", _grown, rule=_larger, keep=("size_gb",)), hooks.grown),
     replace(
         _kind("renew-certificate", "renew certificate", (
@@ -267,7 +270,9 @@ OPERATIONS: tuple[OperationKind, ...] = (
           face.SnapshotDisk, _prepare(
               "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),
           hooks.snapshot_taken),
-    _kind("delete", "delete", (Step("delete-snapshots", delete_snapshots), Step("delete-data-disk", delete_disk, attempts=2)),
+    _kind("delete", "delete", (
+              Step(hooks.CHECK_DISK_STEP, check_disk, attempts=2), Step("delete-snapshots", delete_snapshots),
+              Step("delete-data-disk", delete_disk, attempts=2)),
           face.DeleteInstance, _prepare("delete", _erased, rule=_typed, keep=("keep_disk", "keep_snapshots")), hooks.deleted, "destructive"),
     OperationKind(
         kind="snapshot.delete", title="delete snapshot", steps=(Step("delete-snapshot", delete_chosen, attempts=2),), prepare=prepare_deletion,

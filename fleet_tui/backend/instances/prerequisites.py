@@ -5,17 +5,21 @@ from __future__ import annotations
 import ipaddress
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError, InvalidInput, NotFound, Problem
 from fleet_tui.backend.instances import ssl_settings, vault_looks
+from fleet_tui.backend.instances.document import check_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.fields import BY_NAME
 from fleet_tui.backend.instances.network_fields import PROOF_PORT
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
-from fleet_tui.backend.instances.virtual_networks import survey, values_of
+from fleet_tui.backend.instances.settings import check_image
+from fleet_tui.backend.instances.templates import find_template, refuse_unfit
+from fleet_tui.backend.instances.virtual_networks import find_network, survey, values_of
 from fleet_tui.backend.operations.catalogue import StepContext
 from fleet_tui.backend.providers import ReservesAddresses
 
@@ -34,14 +38,35 @@ def lacking(label: str, problems: Sequence[Problem]) -> InvalidInput:
 def check(ctx: StepContext) -> Result:
     """Step of a reprovision, before the machine that runs is touched."""
     with ctx.read() as tx:
-        row = _row(ctx, tx)
-        problems, label = ssl_settings.missing(tx, row, ctx.use(Drivers).clock.now()), row.label
-    if problems:
-        raise lacking(label, problems)
+        check_record(tx, _row(ctx, tx), ctx.use(Drivers))
     check_secrets(ctx)
     check_domains(ctx)
     look_for_a_way_in(ctx)
     return None
+
+
+def check_record(tx: Session, row: InstanceRow, drivers: Drivers) -> None:
+    """Whether a machine could be made as the settings, its template and its virtual network are now; looks only.
+
+    Raises:
+        InvalidInput: the image is older than the data, the template is not for that network, its port is another's, or material lacks.
+        NotFound: there is no image, or its bundle is gone.
+        WrongState: the machine's agent could not call home.
+    """
+    check_application(tx, row)
+    image, network = image_of(tx, row), find_network(tx, row.settings["virtual_network"])
+    if image.path and not Path(image.path).is_file():
+        raise NotFound(f"the application bundle {image.path} is gone", hint="register the image again")
+    drivers.door_for(drivers.providers.named(network.provider))
+    refuse_unfit(find_template(tx, row.settings["template"]), network)
+    if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
+        raise lacking(row.label, problems)
+
+
+def check_application(tx: Session, row: InstanceRow) -> None:
+    """Whether the image it is to run may follow the one its data was used with, and whether it can have its port. Raises as :func:`check_record`."""
+    check_image(tx, row, row.image if row.applied is not None else "")
+    check_port(tx, row)
 
 
 def check_secrets(ctx: StepContext) -> None:

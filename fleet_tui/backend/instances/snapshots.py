@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.errors import Busy, ConfirmationRequired, FleetError, NotFound
+from fleet_tui.backend.errors import Busy, ConfirmationRequired, FleetError, NotFound, WrongState
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import DeleteSnapshot, SnapshotDisk
 from fleet_tui.backend.instances.drivers import Drivers
@@ -26,7 +26,7 @@ from fleet_tui.backend.text import clean
 AUTOMATIC = "automatic"
 """Reason given by the schedule; such snapshots are pruned to the number kept."""
 
-thaw = tell_agent("thaw", lambda drivers: 30.0, needed=False)
+thaw = tell_agent("thaw", lambda drivers: 30.0, needed=False, lasting=True)
 """Also the undo of freezing: the application goes on whatever failed."""
 
 
@@ -103,6 +103,32 @@ def restore_disk(ctx: StepContext) -> Result:
     return None
 
 
+def check_disk(ctx: StepContext) -> Result:
+    """Whether the disk to be erased is the one that the record, and so the plan, tells of: a record from a backup may be older than the disk.
+
+    Raises:
+        WrongState: there is one although it was never made.
+        Busy: a machine has it, though the record has none.
+    """
+    if ctx.operation.parameters.get("keep_disk"):
+        return None
+    provider, disk_id, label = _places(ctx)
+    with ctx.read() as tx:
+        is_made = instance_of(tx, ctx.operation.target_ref).disk_made
+    found = provider.find_disk(disk_id)
+    if found is not None and not is_made:
+        raise WrongState(
+            f"there is a data disk {disk_id} that {label} never made by its record; nothing was deleted", state="unknown-disk",
+            hint="provision takes it into use; with --keep-disk the record alone is deleted",
+        )
+    if found is not None and found.attached_to is not None:
+        raise Busy(
+            f"the data disk {disk_id} of {label} is attached to {found.attached_to}; nothing was deleted", holders=[found.attached_to],
+            hint="that machine is not on record here; remove it first. With --keep-disk the record alone is deleted",
+        )
+    return None
+
+
 def delete_snapshots(ctx: StepContext) -> Result:
     """The automatic ones; those a person took stay until a person removes them."""
     if ctx.operation.parameters.get("keep_snapshots"):
@@ -118,6 +144,7 @@ def delete_disk(ctx: StepContext) -> Result:
     if ctx.operation.parameters.get("keep_disk"):
         ctx.say("the data disk is kept")
         return None
+    check_disk(ctx)
     provider, disk_id, _ = _places(ctx)
     provider.delete_disk(disk_id)
     ctx.say(f"data disk {disk_id} erased")

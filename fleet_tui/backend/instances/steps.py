@@ -12,19 +12,16 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances import ssl_settings
 from fleet_tui.backend.instances.document import assign_port, free_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import VALIDATE, coming_up, machine_made_by
 from fleet_tui.backend.instances.network_fields import SHARED_MACHINES
-from fleet_tui.backend.instances.prerequisites import check_domains, check_secrets, lacking, literal_address, look_for_a_way_in
+from fleet_tui.backend.instances.prerequisites import check_domains, check_record, check_secrets, literal_address, look_for_a_way_in
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.serving import answers_http, url_of
-from fleet_tui.backend.instances.settings import check_image
 from fleet_tui.backend.instances.specs import disk_spec, machine_spec
-from fleet_tui.backend.instances.templates import find_template, refuse_unfit
 from fleet_tui.backend.instances.virtual_networks import find_network
-from fleet_tui.backend.operations.catalogue import LEFT, StepContext
+from fleet_tui.backend.operations.catalogue import LEFT, OperationCancelled, StepContext
 from fleet_tui.backend.operations.overview import outcome
 from fleet_tui.backend.providers import MachineState, Provider
 
@@ -66,22 +63,22 @@ def validate(ctx: StepContext) -> Result:
     drivers = ctx.use(Drivers)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
-        check_image(tx, row, row.image if row.applied is not None else "")
+        check_record(tx, row, drivers)
         fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
-        drivers.door_for(drivers.providers.named(network.provider))
-        refuse_unfit(find_template(tx, row.settings["template"]), network)
         if not answers_http(network.https_strategy, network.http_mode) or network.provider not in SHARED_MACHINES:
             row.http_port = None
         elif row.http_port is None:
             row.http_port = free_port(tx)
-        if problems := ssl_settings.missing(tx, row, drivers.clock.now()):
-            raise lacking(row.label, problems)
         size = row.settings["data_disk.size_gb"]
+        disk_id, provider = row.disk_id, drivers.providers.named(network.provider)
     check_secrets(ctx)
     check_domains(ctx)
     look_for_a_way_in(ctx)
+    if fresh["new_disk"] and provider.find_disk(disk_id) is not None:
+        fresh["new_disk"] = False
+        ctx.say(f"there is a data disk {disk_id} that {ctx.operation.target} never made by its record: it is used as it is, and kept", "warn")
     disk = f"data disk {size} GiB{' (new)' if fresh['new_disk'] else ''}"
     ctx.say(f"{fresh['image']} on {network.label} ({network.https_strategy}), port {port}, {disk}")
     return fresh
@@ -117,11 +114,12 @@ def remove_new_disk(ctx: StepContext) -> Result:
     if not ctx.results[VALIDATE]["new_disk"] or _has_booted(ctx) or is_kept:
         return LEFT
     provider = provider_of(ctx)
+    with ctx.read() as tx:
+        disk_id = instance_of(tx, ctx.operation.target_ref).disk_id
+    provider.delete_disk(disk_id)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.disk_made, row.disk_path, row.disk_used_bytes, row.disk_days = False, "", None, []
-        disk_id = row.disk_id
-    provider.delete_disk(disk_id)
     ctx.say("removed the data disk this run had made")
     return None
 
@@ -237,19 +235,25 @@ class Lost:
 
 def tell_agent(
     verb: str, timeout: Callable[[Drivers], float], arguments: Callable[[Session, InstanceRow, Drivers], Mapping[str, Any]] | None = None,
-    *, needed: bool = True,
+    *, needed: bool = True, lasting: bool = False,
 ) -> Callable[[StepContext], Result]:
-    """A body that has the agent do something and waits for its answer. Not ``needed``: nothing happens without an agent."""
+    """A body that has the agent do something and waits for its answer. Not ``needed``: nothing happens without an agent.
+
+    What nobody waits for any more is taken back, or the agent would do it whenever it hears of it. ``lasting`` is what should be done even then.
+    """
 
     def body(ctx: StepContext) -> Result:
         drivers = ctx.use(Drivers)
         machine = machine_of(ctx)
         provider = provider_of(ctx)
+        command = f"{ctx.token}:{verb}"  # an undo has the token of its step, and another verb
         with ctx.read() as tx:
-            told = drivers.agents.answer(tx, ctx.token)
+            told = drivers.agents.answer(tx, command)
         # An answer from before a crash stands, though the agent ended after it.
         is_answered = told is not None and told[0] != "given"
         if machine is None or not (is_answered or provider.find_machine(machine).state is MachineState.ON):
+            if told is not None:
+                _take_back(ctx, command)
             if needed:
                 hint = "stop and start it where that is possible, else reprovision it: the data disk is kept"
                 raise Unreachable(f"no agent runs on {ctx.operation.target}", hint=hint)
@@ -258,13 +262,13 @@ def tell_agent(
         with ctx.write() as tx:
             drivers.agents.belong(tx, machine, ctx.operation.id)
             extra = arguments(tx, instance_of(tx, ctx.operation.target_ref), drivers) if arguments else {}
-            drivers.agents.command(tx, machine, ctx.token, verb, extra)
+            drivers.agents.command(tx, machine, command, verb, extra)
         drivers.agents.ring()
         lost = Lost(drivers, provider, machine)
 
         def answered() -> tuple[str, str] | None:
             with ctx.read() as tx:
-                row = drivers.agents.answer(tx, ctx.token)
+                row = drivers.agents.answer(tx, command)
             if row is not None and row[0] != "given":
                 return row
             if lost():
@@ -274,17 +278,31 @@ def tell_agent(
         try:
             state, detail = ctx.wait(answered, timeout(drivers)) or ("gone", "")
         except TimedOut:
+            state, detail = "late", ""
+        except OperationCancelled:
+            if not lasting:
+                _take_back(ctx, command)
+            raise
+        if state in ("gone", "late") and not lasting:
+            state, detail = _take_back(ctx, command) or (state, detail)
+        if state in ("late", "withdrawn"):
             if needed:
-                raise TimedOut(f"the agent did not finish {verb} within {timeout(drivers):.0f} s", hint="look at its log") from None
+                raise TimedOut(f"the agent did not finish {verb} within {timeout(drivers):.0f} s", hint="look at its log")
             ctx.say(f"the agent did not finish {verb} in time; going on without", "warn")
-            return None
-        if state == "failed" or (state == "gone" and needed):
+        elif state == "failed" or (state == "gone" and needed):
             if needed:
                 raise WrongState(f"{verb} failed: {detail or 'the agent gave no reason'}", hint="look at the instance's log")
             ctx.say(f"{verb}: {detail}", "warn")
         return None
 
     return body
+
+
+def _take_back(ctx: StepContext, command: str) -> tuple[str, str] | None:
+    """The answer to a command that nobody waits for any more, where it came at the last moment; ``None`` once no agent will be given it."""
+    with ctx.write() as tx:
+        told = ctx.use(Drivers).agents.take_back(tx, command)
+    return told if told is not None and told[0] != "withdrawn" else None
 
 
 def power_off(ctx: StepContext) -> Result:

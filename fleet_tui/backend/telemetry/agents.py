@@ -84,12 +84,14 @@ class Agents:
         """Prepare for a boot of a machine and give its one-time token.
 
         ``expected_by`` is the client token of the step that boots it: asked again by the same step, the same token is
-        given and nothing is forgotten, so a step repeated after a crash finds the agent it started.
+        given and nothing is forgotten, so a step repeated after a crash finds the agent it started. What an earlier life of
+        the agent was told and did not do is taken back: the next one would do it.
         """
         row = tx.get(AgentRow, machine)
         context = f"agent-token:{machine}"
         if row is not None and row.expected_by == expected_by and row.token_sealed:
             return self._envelope.open(row.token_sealed, context).decode()
+        self.withdraw(tx, machine)
         token = random_secrets.token_urlsafe(32)
         self._lines.masker.learn(token)
         if row is None:
@@ -133,6 +135,16 @@ class Agents:
         row = tx.get(CommandRow, command_id)
         return None if row is None else (row.state, row.detail)
 
+    def take_back(self, tx: Session, command_id: str) -> tuple[str, str] | None:
+        """Nobody waits any more for a command: an agent that hears of it only now is not to do it. Gives how it stands, which is its answer where
+        that came first, else ``withdrawn``; ``None`` when there is no such command."""
+        row = tx.get(CommandRow, command_id, with_for_update=True)
+        if row is None:
+            return None
+        if row.state == "given":
+            row.state = "withdrawn"
+        return row.state, row.detail
+
     def ring(self) -> None:
         """Wake waiting agents: a command was committed."""
         with self._given:
@@ -141,7 +153,7 @@ class Agents:
             bell()
 
     def withdraw(self, tx: Session, machine: str) -> None:
-        """The machine will not answer any more: commands nobody did are taken back."""
+        """Commands that nobody did are taken back, all of a machine's: the agent they were for is no more."""
         for row in tx.scalars(select(CommandRow).where(CommandRow.machine == machine, CommandRow.state == "given")):
             row.state = "withdrawn"
 

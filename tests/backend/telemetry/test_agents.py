@@ -117,6 +117,31 @@ def test_a_command_reaches_a_waiting_agent_and_is_answered_once(agents: Agents, 
     assert agents.report(replace(waiting, wait_s=0.0)).commands == ()
 
 
+def test_what_one_life_was_told_is_not_done_by_the_next(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    with store.write() as tx:
+        agents.command(tx, MACHINE, "o-2:stop-application:shutdown", "shutdown", {})
+    assert expect(agents, store) and agents.report(Report(machine=MACHINE, boot="b1", key=key)).commands, "the same life still is to do it"
+    key = agents.hello(hello(expect(agents, store, by="o-3:boot"), boot="b2")).key
+    assert agents.report(Report(machine=MACHINE, boot="b2", key=key)).commands == ()
+    with store.read() as tx:
+        assert agents.answer(tx, "o-2:stop-application:shutdown") == ("withdrawn", "")
+
+
+def test_an_answer_that_came_first_stands_and_one_that_comes_too_late_does_not(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    report = Report(machine=MACHINE, boot="b1", key=key)
+    with store.write() as tx:
+        for name in ("first", "late"):
+            agents.command(tx, MACHINE, name, "restart-app", {})
+    agents.report(replace(report, results=(CommandResult("first", "failed", "no"),)))
+    with store.write() as tx:
+        assert [agents.take_back(tx, name) for name in ("first", "late", "never given")] == [("failed", "no"), ("withdrawn", ""), None]
+    assert agents.report(replace(report, results=(CommandResult("late", "done", "after all"),))).commands == ()
+    with store.read() as tx:
+        assert agents.answer(tx, "late") == ("withdrawn", "")
+
+
 def test_observers_are_told_what_changed_and_only_that(agents: Agents, store: Store) -> None:
     key = agents.hello(hello(expect(agents, store))).key
     seen: list[tuple[bool, bool]] = []

@@ -1,0 +1,85 @@
+"""What is known to keep a new machine from coming up is said while the old one still runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet_tui.backend import instances as i
+from fleet_tui.backend.errors import InvalidInput
+from fleet_tui.backend.instances import settings
+from fleet_tui.backend.instances.rows import ImageRow, TemplateRow
+from fleet_tui.backend.instances.states import Health, InstanceState
+from fleet_tui.backend.operations import OperationState
+from fleet_tui.backend.store import Store
+from tests.backend.providers.yard import Yard, opened
+
+S = OperationState
+REBUILD = i.ReprovisionInstance(target="web", confirmed=True)
+
+
+@pytest.fixture
+def yard(store: Store, tmp_path: Path) -> Iterator[Yard]:
+    with opened(store, tmp_path) as found:
+        found.create("web")
+        assert found.run("instance.provision", i.ProvisionInstance(target="web")).state is S.SUCCEEDED
+        yield found
+
+
+def refused(yard: Yard, *words: str) -> None:
+    """At once, in the dry run too, and nothing has begun."""
+    planned = yard.engine.submit("instance.reprovision", i.ReprovisionInstance(target="web", confirmed=True, dry_run=True), "tester").plan
+    assert planned is not None and planned.refusals
+    with pytest.raises(InvalidInput) as error:
+        yard.engine.submit("instance.reprovision", REBUILD, "tester")
+    for word in words:
+        assert word in error.value.message and word in planned.refusals[0].message
+    assert yard.instance("web").state is InstanceState.RUNNING
+
+
+def goes_on(yard: Yard, *words: str) -> None:
+    """Refused by the step that looks, and the same machine goes on."""
+    machine = yard.instance("web").machine
+    ended = yard.run("instance.reprovision", REBUILD)
+    assert (ended.state, ended.failed_step) == (S.FAILED, "check-settings") and ended.error is not None
+    for word in words:
+        assert word in ended.error.message
+    record = yard.instance("web")
+    assert (record.state, record.health, record.machine) == (InstanceState.RUNNING, Health.OK, machine)
+    assert machine in [one.id for one in yard.provider.machines()]
+
+
+def test_an_image_that_is_older_than_the_data(yard: Yard) -> None:
+    with yard.store.write() as tx:
+        tx.add(ImageRow(
+            id="m-old", name="hello-app", version="1.0.0", sha256="1" * 64, size_bytes=0, path=str(yard.folder / "bundle.tar"),
+            manifest={"name": "hello-app", "version": "1.0.0", "start": "true", "port": 8080}, created_at=yard.clock.now(),
+        ))
+        tx.flush()
+        settings.edit(tx, i.EditInstance("web", settings.find_row(tx, "web").version, {"image": "hello-app 1.0.0"}), yard.clock)
+    refused(yard, "hello-app 1.0.0 is older than 1.4.0")
+
+
+def test_a_port_that_another_instance_has(yard: Yard) -> None:
+    yard.create("db")
+    with yard.store.write() as tx:
+        settings.find_row(tx, "db").port = 20777
+        template = tx.query(TemplateRow).one()
+        template.setup_actions = [{
+            "kind": "application_port", "name": "port", "stage": "before_install", "enabled": True, "parameters": {"port": 20777},
+        }]
+    refused(yard, "fixes port 20777, which db has")
+
+
+def test_a_bundle_that_is_gone(yard: Yard) -> None:
+    (yard.folder / "bundle.tar").rename(yard.folder / "elsewhere.tar")
+    goes_on(yard, "bundle.tar is gone")
+    (yard.folder / "elsewhere.tar").rename(yard.folder / "bundle.tar")
+    assert yard.run("instance.reprovision", REBUILD).state is S.SUCCEEDED
+
+
+def test_a_door_that_is_not_there_any_more(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yard.provider, "is_elsewhere", True)
+    goes_on(yard, "could not call home")
