@@ -168,8 +168,12 @@ def test_an_agent_killed_while_its_instance_runs() -> None:
         record = own.show("mute")
         assert record.state is InstanceState.RUNNING and "no word from its agent" in record.health_detail
         assert "Hello from mute" in own.get("mute"), "the application goes on"
+        refused = own.fails(i.SnapshotDisk(target="mute"))
+        assert refused.error is not None and "no agent runs" in refused.error.message, "a copy of what is written to is no snapshot"
+        assert own.call(i.ListSnapshots("mute")) == () and not list(own.places.snapshots.glob("*"))
         own.do(i.StopInstance(target="mute", confirmed=True))
         assert machine not in own.processes()
+        own.do(i.SnapshotDisk(target="mute"))
         own.do(i.StartInstance(target="mute"))
         assert own.show("mute").health is Health.OK and markers(own.disk("mute")) == left
 

@@ -240,6 +240,8 @@ class Provider(Protocol):
     """Its machines are not this one: their agents call over the network."""
     look_s: float
     """Seconds between two looks at a machine that starts up: what is far away is not asked every second."""
+    copies_over_time: bool
+    """A snapshot of a disk in use is copied piece by piece, so nothing may be written to it meanwhile; else it is of one moment."""
 
     def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None], spec: DiskSpec = ANY_DISK) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""

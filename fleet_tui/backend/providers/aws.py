@@ -55,6 +55,7 @@ class AwsProvider:
     name = "aws"
     is_elsewhere = True
     look_s = 10.0
+    copies_over_time = False
 
     def __init__(self, terms: Callable[[], Terms], pace: float = 1.0) -> None:
         self._terms, self._pace = terms, pace

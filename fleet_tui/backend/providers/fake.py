@@ -61,6 +61,7 @@ class FakeProvider:
     name = "fake"
     is_elsewhere = False
     look_s = 1.0
+    copies_over_time = False
 
     def __init__(self, directory: Path | None = None, agents: Agents | None = None, faults: Faults | None = None, *, pace: float = 1.0,
                  clock: Clock | None = None, seed: int = 7, reports_per_s: float = REPORTS_PER_S,

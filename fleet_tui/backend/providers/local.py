@@ -54,6 +54,7 @@ class LocalProvider:
     name = "local"
     is_elsewhere = False
     look_s = 1.0
+    copies_over_time = True
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines

@@ -48,6 +48,7 @@ class OwnHosts:
     name = "own_hosts"
     is_elsewhere = True
     look_s = 2.0
+    copies_over_time = False
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
