@@ -195,7 +195,7 @@ class Runner:
     def _attempt(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         """``None`` when it failed and is to be tried again."""
         try:
-            result = dict(step.body(context) or {})
+            result = dict(context.run(step.body) or {})
             json.dumps(result)
         except OperationCancelled:
             return self._stopped(run, step)
@@ -270,7 +270,7 @@ class Runner:
     def _attempt_undo(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         assert step.undo is not None
         try:
-            left = step.undo(context) is LEFT
+            left = context.run(step.undo) is LEFT
         except Exception as error:
             if database_lost(error):
                 raise

@@ -249,7 +249,7 @@ class OwnHosts:
                 vm = vms.get(tx, vm_id)
                 return None if vm.state in passing else vm
 
-        found = self._ground.wait(look, "VM to settle")
+        found = self._ground.wait(look)
         if found is None:
             raise Busy("the machine's VM is still on its way", hint="look at its operations", holders=[vm_id])
         return found
