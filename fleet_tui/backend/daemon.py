@@ -145,6 +145,7 @@ class Daemon:
         self.drivers = Drivers(
             Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
             sealer=self.envelope, certificates=options.certificates, leads=self._leads(), far_door=self._far_door(),
+            bundles=places.images,
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)

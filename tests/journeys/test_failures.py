@@ -10,8 +10,10 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from sqlalchemy import select
 
 from fleet_tui.backend import instances as i
+from fleet_tui.backend.instances.rows import ImageRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, StepState
 from tests.journeys.site import Site, marked, markers, site, tasks
@@ -156,6 +158,15 @@ def test_an_agent_killed_in_the_middle_of_its_start_up(shared: Site, tmp_path: P
     if way_back != "retry":
         assert machine not in shared.machines() and machine not in shared.processes()
     assert markers(shared.disk(label)) == left
+
+
+def test_images_of_a_state_directory_that_was_moved(shared: Site) -> None:
+    shared.create("moved")
+    with shared.store().write() as tx:
+        for image in tx.scalars(select(ImageRow)):
+            image.path = f"/elsewhere/images/{image.sha256}.tar"
+    shared.do(i.ProvisionInstance(target="moved"))
+    assert "Hello from moved" in shared.get("moved")
 
 
 def test_an_agent_killed_while_its_instance_runs() -> None:

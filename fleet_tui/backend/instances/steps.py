@@ -67,7 +67,7 @@ def validate(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         check_image(tx, row, row.image if row.applied is not None else "")
-        fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
+        fresh = {**what_runs(tx, row), "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
         drivers.door_for(drivers.providers.named(network.provider))
