@@ -91,7 +91,7 @@ from fleet_tui.backend.providers.own_hosts import OwnHosts
 from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, database_damaged, database_lost
 from fleet_tui.backend.store.schema import prepare as prepare_schema
 from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
@@ -351,10 +351,10 @@ def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
         place = make_url(options.database).render_as_string(hide_password=True)
         files = f" (or {options.directories.state / 'engine.db'})" if options.database.startswith("sqlite") else ""
         why = str(getattr(problem, "orig", None) or problem).strip().partition("\n")[0]
-        raise InternalError(
-            f"the database {place}{files} cannot be used: {why}",
-            hint=f"restore it from a backup ({options.directories.backups} has what was kept before migrations); engine.db alone may be moved away",
-        ) from problem
+        hint = f"restore it from a backup ({options.directories.backups} has what was kept before migrations); engine.db alone may be moved away"
+        if database_lost(problem) and not database_damaged(problem):
+            hint = "nothing of it is lost: have it work again (its server, free space, whoever locks it), then start fleetd again"
+        raise InternalError(f"the database {place}{files} cannot be used: {why}", hint=hint) from problem
     except OSError as problem:
         log.debug("start failed", exc_info=problem)
         raise InternalError(f"fleetd cannot start: {problem}", hint="free, give or put back what is named there") from problem
