@@ -82,7 +82,7 @@ from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.heartbeat import life_of
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
-from fleet_tui.backend.process import configure_logs, hold, reopen_logs
+from fleet_tui.backend.process import configure_logs, hold, linked, reopen_logs
 from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
@@ -235,8 +235,8 @@ class Daemon:
         )
 
     def _door(self) -> str:
-        """Where agents call. A pattern, so that an agent finds whichever slot answers."""
-        return f"unix:{self.options.directories.runtime}/fleetd*.sock"
+        """Where agents call, also when the next daemon listens elsewhere. A pattern, so that an agent finds whichever slot answers."""
+        return f"unix:{self.options.directories.state}/fleetd*.sock"
 
     def _agent_listener(self) -> AgentListener | None:
         """The door on the network, bound before anything begins: its place may be taken."""
@@ -373,7 +373,8 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
             configure_logs(log_file, given.log_level, given.log_stderr)
             threading.excepthook = lambda args: log.error("thread %s failed", args.thread and args.thread.name, exc_info=args.exc_value)
             daemon = _started(options, checkpoint)
-            _serve(daemon)
+            with linked(options.door, options.socket):
+                _serve(daemon)
             log.info("stopped")
             if not daemon.drained:
                 logging.shutdown()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -12,7 +14,10 @@ from urllib.request import urlopen
 import pytest
 from sqlalchemy import select
 
+from fleet_tui import session as sessions
+from fleet_tui import settings as preferences
 from fleet_tui.backend import instances as i
+from fleet_tui.backend.api import DescribeSite, embedded
 from fleet_tui.backend.instances.rows import ImageRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, StepState
@@ -167,6 +172,20 @@ def test_images_of_a_state_directory_that_was_moved(shared: Site) -> None:
             image.path = f"/elsewhere/images/{image.sha256}.tar"
     shared.do(i.ProvisionInstance(target="moved"))
     assert "Hello from moved" in shared.get("moved")
+
+
+def test_who_comes_from_another_session_finds_the_same_daemon(shared: Site, tmp_path: Path) -> None:
+    """Cron, ``su`` and a service have no ``XDG_RUNTIME_DIR``, or another. An agent looks where both find it."""
+    elsewhere = replace(shared.places, runtime=tmp_path / "run")
+    settings = replace(preferences.load(), directories=elsewhere, site="", isolated=True, start_daemon=False)
+    found = sessions.connect(settings)
+    assert found.fetch(DescribeSite()).pid == shared.pid()
+    found.close()
+    assert embedded.start(elsewhere, timeout_s=5.0) is None, "it is there already"
+    shared.create("moored")
+    shared.do(i.ProvisionInstance(target="moored"))
+    orders = json.loads((shared.places.machines / str(shared.show("moored").machine) / "agent.json").read_text())
+    assert orders["door"] == f"unix:{shared.places.state}/fleetd*.sock"
 
 
 def test_an_agent_killed_while_its_instance_runs() -> None:
