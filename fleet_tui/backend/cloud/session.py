@@ -205,6 +205,11 @@ def refused(refusal: Any, service: str) -> FleetError:
     return InvalidInput(words, hint="correct what AWS names there", **facts)
 
 
+def passes(error: FleetError) -> bool:
+    """Whether it says nothing about what was asked: AWS limits calls now, has a fault of its own, or is not reached."""
+    return isinstance(error, Unreachable | TimedOut) or error.details.get("aws") in _THROTTLED
+
+
 def _permission(said: str, verb: str) -> str:
     """The action that is missing; the message knows better when a call needs another one besides (``iam:PassRole``)."""
     found = re.search(r"not authorized to perform: *([a-z0-9-]+:[A-Za-z0-9]+)", said)

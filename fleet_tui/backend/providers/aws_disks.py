@@ -40,6 +40,10 @@ class Disks:
         self._region = region
         self._ec2 = region.ec2
 
+    @property
+    def region(self) -> Region:
+        return self._region
+
     # --- disks -----------------------------------------------------------------------------------------------------
 
     def find(self, disk_id: str) -> dict[str, Any] | None:
