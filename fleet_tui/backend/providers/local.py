@@ -296,8 +296,11 @@ class LocalProvider:
         if not source.is_file():
             raise NotFound(f"the application bundle {source} is gone", hint="register the image again")
         fresh = target.with_name(f".{target.name}.new")
-        shutil.copyfile(source, fresh)
-        fresh.rename(target)
+        try:
+            shutil.copyfile(source, fresh)
+            fresh.rename(target)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def remove(*folders: Path) -> None:
