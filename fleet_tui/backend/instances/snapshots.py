@@ -106,7 +106,7 @@ def restore_disk(ctx: StepContext) -> Result:
     if snapshot := ctx.operation.parameters.get("snapshot"):
         provider, disk_id, _ = _places(ctx)
         ctx.progress(f"setting the disk back to {snapshot}")
-        provider.restore_disk(disk_id, str(snapshot), ctx.say)
+        provider.restore_disk(disk_id, str(snapshot), ctx.say, ctx.token)
         ctx.say(f"data disk set back to snapshot {snapshot}")
     return None
 

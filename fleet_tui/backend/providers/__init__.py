@@ -289,8 +289,11 @@ class Provider(Protocol):
 
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> SnapshotInfo: ...
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> None:
-        """Make the detached disk's content that of the snapshot; all of it or nothing of it, whatever fails."""
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None], token: str = "") -> None:
+        """Make the detached disk's content that of the snapshot; all of it or nothing of it, whatever fails.
+
+        ``token``: another one has a copy that failed made anew, where the far side would give the same back.
+        """
         ...
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:

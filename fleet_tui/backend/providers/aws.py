@@ -134,9 +134,9 @@ class AwsProvider:
         disks, volume = self._known_disk(disk_id)
         return disks.snapshot(volume, _checked(snapshot_id), say)
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say) -> None:
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say, token: str = "") -> None:
         disks, volume = self._known_disk(disk_id)
-        disks.restore(volume, _checked(snapshot_id), say)
+        disks.restore(volume, _checked(snapshot_id), say, token)
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
         """In its region, which no virtual network may name any more."""

@@ -96,7 +96,7 @@ class LocalProvider:
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> SnapshotInfo:
         return self._disks.snapshot(checked_id(disk_id), checked_id(snapshot_id), say)
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> None:
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None], token: str = "") -> None:
         self._disks.restore(checked_id(disk_id), checked_id(snapshot_id), say)
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:

@@ -27,6 +27,7 @@ from fleet_tui.backend.errors import (
 )
 from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
+from fleet_tui.backend.providers.aws_disks import Disks
 from fleet_tui.backend.providers.aws_names import Names
 from fleet_tui.backend.providers.aws_region import Region
 from fleet_tui.backend.providers.user_data import LIMIT, orders_in, user_data
@@ -358,6 +359,25 @@ def test_a_restore_cut_short_leaves_the_old_disk_or_the_new_one(desk: Desk) -> N
         assert (desk.proxy.content / desk.provider.find_disk("d-1").path / "a").read_text() == content, action  # type: ignore[union-attr]
     desk.provider.restore_disk("d-1", "s-1", desk.said.append)
     assert len(desk.account.census()["volumes"]) == 1 and "others" not in desk.account.census()
+
+
+def test_a_restore_that_is_tried_again_does_not_get_the_copy_that_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.disk()
+    (desk.proxy.content / desk.disk().path / "a").write_text("before")
+    desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
+    settled, failed = Disks._settled, []
+
+    def fail(self: Disks, name: str, state: str) -> dict[str, Any]:
+        if not failed:
+            failed.append(name)
+            raise WrongState(f"volume {name} failed in the cloud", state="error")
+        return settled(self, name, state)
+
+    monkeypatch.setattr(Disks, "_settled", fail)
+    with pytest.raises(WrongState, match="failed in the cloud"):
+        desk.provider.restore_disk("d-1", "s-1", desk.said.append, "o-1:restore-data-disk")
+    desk.provider.restore_disk("d-1", "s-1", desk.said.append, "o-2:restore-data-disk")
+    assert desk.disk().path not in failed and desk.account.census() == {"volumes": [desk.disk().path], "snapshots": desk.account.census()["snapshots"]}
 
 
 # --- how a machine is made -------------------------------------------------------------------------------------------------
