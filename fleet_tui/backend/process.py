@@ -43,22 +43,6 @@ def hold(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextmanager
-def linked(link: Path, target: Path) -> Iterator[None]:
-    """Have ``link`` lead to ``target`` while the block runs, whatever led there before."""
-    if link == target:
-        yield
-        return
-    fresh = link.with_name(f".{link.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.rename(link)
-    try:
-        yield
-    finally:
-        link.unlink(missing_ok=True)
-
-
 def configure_logs(file: Path, level: str, stderr: bool) -> None:
     """Log to a file that turns over by itself, and to standard error too if wanted."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,3 +63,19 @@ def reopen_logs() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.handlers.RotatingFileHandler):
             handler.doRollover()
+
+
+@contextmanager
+def linked(link: Path, target: Path) -> Iterator[None]:
+    """Have ``link`` lead to ``target`` while the block runs, whatever led there before."""
+    if link == target:
+        yield
+        return
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.rename(link)
+    try:
+        yield
+    finally:
+        link.unlink(missing_ok=True)
