@@ -160,7 +160,7 @@ def ensure(settings: Wanted, *, arguments: Sequence[str] = (), say: Callable[[st
         return _named(settings.site)
     if not settings.isolated and answers(SYSTEM_SOCKET):
         return SYSTEM_SOCKET
-    own = settings.directories.socket
+    own = embedded.door(settings.directories)
     if answers(own):
         return own
     if not settings.start_daemon:
@@ -168,7 +168,7 @@ def ensure(settings: Wanted, *, arguments: Sequence[str] = (), say: Callable[[st
     pid = embedded.start(settings.directories, arguments, say=say or _say)
     if pid is not None:
         (say or _say)(f"started fleetd (pid {pid}), state in {settings.directories.state}")
-    return own
+    return embedded.door(settings.directories)
 
 
 def _named(site: str) -> Path:
@@ -180,7 +180,7 @@ def _named(site: str) -> Path:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError:
         is_folder = False
-    socket = find({**os.environ, "FLEET_HOME": str(path)}).socket if is_folder else path
+    socket = embedded.door(find({**os.environ, "FLEET_HOME": str(path)})) if is_folder else path
     if not answers(socket):
         raise Unreachable(f"no fleetd answers at {socket}", hint="is the name of the site right, and its daemon running?", path=str(socket))
     return socket

@@ -82,7 +82,7 @@ from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.heartbeat import life_of
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
-from fleet_tui.backend.process import configure_logs, hold, reopen_logs
+from fleet_tui.backend.process import configure_logs, hold, linked, reopen_logs
 from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
@@ -91,7 +91,7 @@ from fleet_tui.backend.providers.own_hosts import OwnHosts
 from fleet_tui.backend.remote import Reach
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.site import Site, prepare_site
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, database_damaged, database_lost
 from fleet_tui.backend.store.schema import prepare as prepare_schema
 from fleet_tui.backend.telemetry.agents import Agents, any_sealed
 from fleet_tui.backend.telemetry.lines import Lines
@@ -145,6 +145,7 @@ class Daemon:
         self.drivers = Drivers(
             Providers(*places_of_instances, offered=offered), self.agents, self.lines, self._door(), self.clock, options.timeouts,
             sealer=self.envelope, certificates=options.certificates, leads=self._leads(), far_door=self._far_door(),
+            bundles=places.images,
         )
         tenants = VmTenants(self.machines, lambda: self.engine)
         self.host_drivers = of_hosts.Drivers(self.links, reach, self.envelope, self.lines, tenants, self.clock)
@@ -234,8 +235,8 @@ class Daemon:
         )
 
     def _door(self) -> str:
-        """Where agents call. A pattern, so that an agent finds whichever slot answers."""
-        return f"unix:{self.options.directories.runtime}/fleetd*.sock"
+        """Where agents call, also when the next daemon listens elsewhere. A pattern, so that an agent finds whichever slot answers."""
+        return f"unix:{self.options.directories.state}/fleetd*.sock"
 
     def _agent_listener(self) -> AgentListener | None:
         """The door on the network, bound before anything begins: its place may be taken."""
@@ -350,10 +351,10 @@ def _started(options: Options, checkpoint: Checkpoint) -> Daemon:
         place = make_url(options.database).render_as_string(hide_password=True)
         files = f" (or {options.directories.state / 'engine.db'})" if options.database.startswith("sqlite") else ""
         why = str(getattr(problem, "orig", None) or problem).strip().partition("\n")[0]
-        raise InternalError(
-            f"the database {place}{files} cannot be used: {why}",
-            hint=f"restore it from a backup ({options.directories.backups} has what was kept before migrations); engine.db alone may be moved away",
-        ) from problem
+        hint = f"restore it from a backup ({options.directories.backups} has what was kept before migrations); engine.db alone may be moved away"
+        if database_lost(problem) and not database_damaged(problem):
+            hint = "nothing of it is lost: have it work again (its server, free space, whoever locks it), then start fleetd again"
+        raise InternalError(f"the database {place}{files} cannot be used: {why}", hint=hint) from problem
     except OSError as problem:
         log.debug("start failed", exc_info=problem)
         raise InternalError(f"fleetd cannot start: {problem}", hint="free, give or put back what is named there") from problem
@@ -372,7 +373,8 @@ def main(arguments: Sequence[str] | None = None, checkpoint: Checkpoint = nothin
             configure_logs(log_file, given.log_level, given.log_stderr)
             threading.excepthook = lambda args: log.error("thread %s failed", args.thread and args.thread.name, exc_info=args.exc_value)
             daemon = _started(options, checkpoint)
-            _serve(daemon)
+            with linked(options.door, options.socket):
+                _serve(daemon)
             log.info("stopped")
             if not daemon.drained:
                 logging.shutdown()

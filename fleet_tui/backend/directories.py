@@ -31,6 +31,12 @@ class Directories:
         return self.runtime / "fleetd.sock"
 
     @property
+    def door(self) -> Path:
+        """A link to the socket of the daemon that holds this state directory: where it listens depends on the session it was begun in,
+        and cron, ``su`` and a service have none or another."""
+        return self.state / "fleetd.sock"
+
+    @property
     def lock(self) -> Path:
         """Held by the one daemon of this state directory; contains its pid."""
         return self.state / "fleetd.lock"

@@ -73,6 +73,11 @@ class Options:
         return self.directories.runtime / name
 
     @property
+    def door(self) -> Path:
+        """A link to it at a place that does not change."""
+        return self.directories.door.with_name(self.socket.name)
+
+    @property
     def lock(self) -> Path:
         return self.directories.lock if self.slot == 1 else self.directories.state / f"fleetd-{self.slot}.lock"
 

@@ -63,3 +63,19 @@ def reopen_logs() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.handlers.RotatingFileHandler):
             handler.doRollover()
+
+
+@contextmanager
+def linked(link: Path, target: Path) -> Iterator[None]:
+    """Have ``link`` lead to ``target`` while the block runs, whatever led there before."""
+    if link == target:
+        yield
+        return
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.rename(link)
+    try:
+        yield
+    finally:
+        link.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from fleet_tui.backend.directories import Directories
 from fleet_tui.backend.errors import InvalidInput, NotFound
 from fleet_tui.backend.hosts.register import ensure_host, record_figures
 from fleet_tui.backend.instances.bundle import pack
-from fleet_tui.backend.instances.images import register_image, take_bundle
+from fleet_tui.backend.instances.images import register_image, sweep_parts, take_bundle
 from fleet_tui.backend.instances.profiles import CreateTemplate
 from fleet_tui.backend.instances.rows import NetworkRow, TemplateRow
 from fleet_tui.backend.instances.templates import create_template
@@ -51,6 +51,7 @@ def prepare_site(site: Site, simulated: bool) -> None:
     with tempfile.TemporaryDirectory(dir=site.directories.state) as scratch:
         bundle = Path(scratch) / "hello-app.tar"
         pack(example("hello-app"), bundle)
+        sweep_parts(site.directories.images, site.clock.now())
         taken = take_bundle(bundle, site.directories.images)
         with site.store.write() as tx:
             if not site.store.is_sqlite:  # daemons of one site that start together find what the first one made

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.events.feed import Feed
+from fleet_tui.backend.events.feed import Feed, append
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.operations import OperationRequest, retention, schedule
-from fleet_tui.backend.operations.catalogue import Lease, OperationKind, Prepared, Step, StepContext, planned
+from fleet_tui.backend.operations.catalogue import Lease, OperationFacts, OperationKind, Prepared, Step, StepContext, planned
+from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.site import Site
 from fleet_tui.backend.telemetry.lines import Lines
 
@@ -22,6 +24,31 @@ log = logging.getLogger("fleetd.upkeep")
 OPERATION_DAYS, LINE_DAYS, EVENT_DAYS, AUDIT_DAYS = 90, 30, 30, 400
 """Spec ENG-10, 16.5 and 18; events live as long as the lines they announce."""
 SWEEP_S, FIGURES_S = 5.0, 15.0
+
+
+KIND = "site.retention"
+_LONGEST_REST = timedelta(days=7)
+
+
+def _is_sure(ctx: StepContext) -> bool:
+    """Whether what is too old can be told by the clock.
+
+    After a long rest nobody knows whether the site was off or the clock is ahead, which would make all there is too old. Then the next run
+    goes by it: by that time a person can have put it right.
+    """
+    with ctx.read() as tx:
+        last = tx.scalar(select(func.max(OperationRow.started_at)).where(OperationRow.kind == KIND, OperationRow.id != ctx.operation.id))
+    return last is None or ctx.use(Site).clock.now() - last < _LONGEST_REST
+
+
+def _when_sure(prune: Callable[[StepContext], dict[str, Any]]) -> Callable[[StepContext], dict[str, Any]]:
+    return lambda ctx: prune(ctx) if _is_sure(ctx) else {"is_skipped": True}
+
+
+def _skipped(tx: Session, op: OperationFacts, results: Mapping[str, Mapping[str, Any]]) -> None:
+    if any(result.get("is_skipped") for result in results.values()):
+        text = f"nothing old was removed: by the clock the last was over {_LONGEST_REST.days} days ago. If it is ahead, put it right within a day"
+        append(tx, type="retention.skipped", ref=op.target_ref, operation_id=op.id, level="warn", text=text)
 
 
 def _prune_operations(ctx: StepContext) -> dict[str, Any]:
@@ -51,8 +78,10 @@ class Upkeep:
 
     OPERATIONS: ClassVar[tuple[OperationKind, ...]] = (
         OperationKind(
-            kind="site.retention", title="retention", prepare=_prepare,
-            steps=(Step("operations", _prune_operations), Step("lines", _prune_lines), Step("events", _prune_events), Step("audit", _prune_audit)),
+            kind=KIND, title="retention", prepare=_prepare, succeeded=_skipped,
+            steps=tuple(Step(name, _when_sure(prune)) for name, prune in (
+                ("operations", _prune_operations), ("lines", _prune_lines), ("events", _prune_events), ("audit", _prune_audit),
+            )),
         ),
     )
 
@@ -64,7 +93,7 @@ class Upkeep:
 
     def start(self) -> None:
         with self._site.store.write() as tx:
-            schedule.ensure(tx, name="retention", kind="site.retention", target_ref="site:local", every_s=24 * 3600, now=self._site.clock.now())
+            schedule.ensure(tx, name="retention", kind=KIND, target_ref="site:local", every_s=24 * 3600, now=self._site.clock.now())
         self._thread.start()
 
     def stop(self) -> None:

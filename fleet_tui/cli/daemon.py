@@ -24,7 +24,7 @@ _LOOK_S = 0.25
 def start(context: Context) -> int:
     """Make sure that it runs. Flags after ``--`` are given to ``fleetd`` when it has to be started."""
     directories = context.settings.directories
-    if (pid := embedded.holder(directories)) and answers(directories.socket):
+    if (pid := embedded.holder(directories)) and answers(embedded.door(directories)):
         context.say(f"fleetd runs already (pid {pid}), state in {directories.state}")
         return 0
     if context.flag("dry_run", False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +20,10 @@ from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 
 
-def refused(home: Path, *flags: str) -> str:
+def refused(home: Path, *flags: str, program: tuple[str, ...] = ("-m", "fleet_tui.backend.daemon")) -> str:
     """What ``fleetd`` says when it ends at once."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FLEET")}
-    command = [sys.executable, "-m", "fleet_tui.backend.daemon", "--state-dir", str(home), *flags]
+    command = [sys.executable, *program, "--state-dir", str(home), *flags]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode not in (0, None) and "Traceback" not in done.stderr, done
     (line,) = done.stderr.splitlines()
@@ -40,6 +41,22 @@ def test_a_database_that_is_none(tmp_path: Path, file: str) -> None:
     (tmp_path / file).write_bytes(os.urandom(50_000))
     said = refused(tmp_path)
     assert str(tmp_path / file) in said and "not a database" in said and "backup" in said
+
+
+def test_a_database_whose_server_is_away_is_not_to_be_restored(tmp_path: Path) -> None:
+    with socket.socket() as held:  # bound, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        said = refused(tmp_path, "--database", f"postgresql+psycopg://fleet@127.0.0.1:{held.getsockname()[1]}/fleet")
+    assert "refused" in said and "backup" not in said and "start fleetd again" in said
+
+
+def test_a_database_on_a_full_disk_is_not_to_be_restored(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "fleet.db") as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    database.close()
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); from fleet_tui.backend import daemon; sys.exit(daemon.main())"
+    said = refused(tmp_path, program=("-c", limit))
+    assert "cannot be used" in said and "backup" not in said and "free space" in said
 
 
 def test_a_folder_where_a_file_should_be(tmp_path: Path) -> None:

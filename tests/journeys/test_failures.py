@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from sqlalchemy import select
 
+from fleet_tui import session as sessions
+from fleet_tui import settings as preferences
 from fleet_tui.backend import instances as i
+from fleet_tui.backend.api import DescribeSite, embedded
+from fleet_tui.backend.instances.rows import ImageRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, StepState
 from tests.journeys.site import Site, marked, markers, site, tasks
@@ -158,6 +165,29 @@ def test_an_agent_killed_in_the_middle_of_its_start_up(shared: Site, tmp_path: P
     assert markers(shared.disk(label)) == left
 
 
+def test_images_of_a_state_directory_that_was_moved(shared: Site) -> None:
+    shared.create("moved")
+    with shared.store().write() as tx:
+        for image in tx.scalars(select(ImageRow)):
+            image.path = f"/elsewhere/images/{image.sha256}.tar"
+    shared.do(i.ProvisionInstance(target="moved"))
+    assert "Hello from moved" in shared.get("moved")
+
+
+def test_who_comes_from_another_session_finds_the_same_daemon(shared: Site, tmp_path: Path) -> None:
+    """Cron, ``su`` and a service have no ``XDG_RUNTIME_DIR``, or another. An agent looks where both find it."""
+    elsewhere = replace(shared.places, runtime=tmp_path / "run")
+    settings = replace(preferences.load(), directories=elsewhere, site="", isolated=True, start_daemon=False)
+    found = sessions.connect(settings)
+    assert found.fetch(DescribeSite()).pid == shared.pid()
+    found.close()
+    assert embedded.start(elsewhere, timeout_s=5.0) is None, "it is there already"
+    shared.create("moored")
+    shared.do(i.ProvisionInstance(target="moored"))
+    orders = json.loads((shared.places.machines / str(shared.show("moored").machine) / "agent.json").read_text())
+    assert orders["door"] == f"unix:{shared.places.state}/fleetd*.sock"
+
+
 def test_an_agent_killed_while_its_instance_runs() -> None:
     with site(flags=("--timeouts", "silent_s=2,health_interval_s=0.2,stop_s=5")) as own:
         own.create("mute")
@@ -168,8 +198,12 @@ def test_an_agent_killed_while_its_instance_runs() -> None:
         record = own.show("mute")
         assert record.state is InstanceState.RUNNING and "no word from its agent" in record.health_detail
         assert "Hello from mute" in own.get("mute"), "the application goes on"
+        refused = own.fails(i.SnapshotDisk(target="mute"))
+        assert refused.error is not None and "no agent runs" in refused.error.message, "a copy of what is written to is no snapshot"
+        assert own.call(i.ListSnapshots("mute")) == () and not list(own.places.snapshots.glob("*"))
         own.do(i.StopInstance(target="mute", confirmed=True))
         assert machine not in own.processes()
+        own.do(i.SnapshotDisk(target="mute"))
         own.do(i.StartInstance(target="mute"))
         assert own.show("mute").health is Health.OK and markers(own.disk("mute")) == left
 

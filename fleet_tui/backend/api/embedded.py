@@ -46,6 +46,11 @@ def holder(directories: Directories) -> int | None:
         os.close(descriptor)
 
 
+def door(directories: Directories) -> Path:
+    """The socket of this state directory's daemon: where one of this session has it, else where the one that runs does."""
+    return directories.socket if answers(directories.socket) or not answers(directories.door) else directories.door
+
+
 def start(
     directories: Directories,
     arguments: Sequence[str] = (),
@@ -69,7 +74,6 @@ def start(
     Returns: the pid of the daemon started here, ``None`` when somebody else's came first.
     Raises: :class:`InternalError` with its last words when it died, :class:`TimedOut` when it does not answer.
     """
-    place = socket or directories.socket
     directories.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     begun = _size(directories.daemon_log)
     patience = _Patience(directories, begun, say)
@@ -77,7 +81,7 @@ def start(
     turn = os.open(directories.logs / ".starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while True:
-            owner = holder(directories)
+            owner, place = holder(directories), socket or door(directories)
             if answers(place) and owner != 0:
                 if process is not None and owner == process.pid:
                     return owner

@@ -116,12 +116,16 @@ class Account:
         secret = self._sealer.open(row.secret_key_sealed, _CONTEXT).decode() if row.secret_key_sealed else ""
         return Access(row.region, row.authentication, row.role_arn, row.access_key_id, secret, row.endpoint)
 
-    def _open(self, access: Access) -> Session:
-        """The session of that access, kept as long as it stays the same: a client takes a tenth of a second to make."""
+    def _open(self, access: Access, *, anew: bool = False) -> Session:
+        """The session of that access, kept as long as it stays the same and AWS takes its credentials: a client takes a tenth of a second to make.
+
+        Args:
+            anew: read credentials that lie outside again, as when a person tries them.
+        """
         from fleet_tui.backend.cloud.session import Session
 
         with self._lock:
-            if self._opened is None or self._opened[0] != access:
+            if anew or self._opened is None or self._opened[0] != access or self._opened[1].is_refused:
                 self._opened = (access, Session(access))
             return self._opened[1]
 
@@ -213,7 +217,7 @@ class Account:
     def _try(self, access: Access, wanted: CloudAccountRow) -> None:
         from fleet_tui.backend.cloud.keys import AwsKeys
 
-        session = self._open(access)
+        session = self._open(access, anew=True)
         with _blaming(_SHOWS_WHO.get(wanted.authentication, "authentication"), "endpoint" if wanted.endpoint else "region"):
             told = session.client("sts").call("get_caller_identity")
             wanted.account, wanted.identity = str(told["Account"])[:20], str(told["Arn"])[:2048]
@@ -274,10 +278,11 @@ class Account:
             NotFound: the site has no account.
         """
         row = self.existing()
+        session = self._open(self._access(row), anew=True)
         identity, checks = "", []
         for name, service, operation in (("identity", "sts", "get_caller_identity"), ("machines", "ec2", "describe_availability_zones")):
             try:
-                told = self._open(self._access(row)).client(service).call(operation)
+                told = session.client(service).call(operation)
             except FleetError as error:
                 checks.append(CloudCheck(name, "failed", error.message, error.hint))
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,8 @@ class Session:
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self.is_refused = False
+        """Its credentials were not taken, or could not be had: others may be there by now, and whoever opens one reads them anew."""
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Client] = {}
         self._boto: boto3.Session | None = None
@@ -92,10 +94,15 @@ class Session:
         with self._lock:
             if key not in self._clients:
                 try:
-                    self._clients[key] = Client(service, key[1], self._open(service, key[1]))
+                    self._clients[key] = Client(service, key[1], self._open(service, key[1]), self._look_at)
                 except (sdk.BotoCoreError, ValueError) as problem:
-                    raise _not_sent(problem, service) from problem
+                    raise self._look_at(_not_sent(problem, service)) from problem
             return self._clients[key]
+
+    def _look_at(self, error: FleetError) -> FleetError:
+        # That a region is not opted in says nothing about credentials.
+        self.is_refused |= isinstance(error, AuthFailed) and error.details.get("aws") not in ("OptInRequired", *_CHANGED)
+        return error
 
     def _open(self, service: str, region: str) -> Any:
         if self._boto is None:
@@ -112,20 +119,20 @@ class Session:
 
 
 class Client:
-    """One service in one region."""
+    """One service in one region. ``look_at`` sees every error before it is raised."""
 
-    def __init__(self, service: str, region: str, client: Any) -> None:
+    def __init__(self, service: str, region: str, client: Any, look_at: Callable[[FleetError], FleetError] = lambda error: error) -> None:
         self.service, self.region = service, region
-        self._client = client
+        self._client, self._look_at = client, look_at
 
     def call(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         """One call, ``run_instances`` for example. Raises :class:`FleetError` kinds; ``details["aws"]`` has Amazon's own code."""
         try:
             answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
         except sdk.ClientError as refusal:
-            raise refused(refusal, self.service) from refusal
+            raise self._look_at(refused(refusal, self.service)) from refusal
         except sdk.BotoCoreError as problem:
-            raise _not_sent(problem, self.service) from problem
+            raise self._look_at(_not_sent(problem, self.service)) from problem
         return answer
 
     def pages(self, operation: str, key: str, /, **parameters: Any) -> Iterator[dict[str, Any]]:
@@ -134,9 +141,9 @@ class Client:
             for page in self._client.get_paginator(operation).paginate(**parameters):
                 yield from page.get(key, ())
         except sdk.ClientError as refusal:
-            raise refused(refusal, self.service) from refusal
+            raise self._look_at(refused(refusal, self.service)) from refusal
         except sdk.BotoCoreError as problem:
-            raise _not_sent(problem, self.service) from problem
+            raise self._look_at(_not_sent(problem, self.service)) from problem
 
 
 def _config() -> Config:
@@ -203,6 +210,11 @@ def refused(refusal: Any, service: str) -> FleetError:
     if status >= 500:
         return Unreachable(words, hint="AWS has a fault of its own; try again", **facts)
     return InvalidInput(words, hint="correct what AWS names there", **facts)
+
+
+def passes(error: FleetError) -> bool:
+    """Whether it says nothing about what was asked: AWS limits calls now, has a fault of its own, or is not reached."""
+    return isinstance(error, Unreachable | TimedOut) or error.details.get("aws") in _THROTTLED
 
 
 def _permission(said: str, verb: str) -> str:

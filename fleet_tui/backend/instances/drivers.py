@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fleet_tui.backend.certificates.rules import Rules
 from fleet_tui.backend.clock import Clock, SystemClock
@@ -49,6 +50,8 @@ class Drivers:
     """(domain, resolver) -> where it leads; ``None`` asks the DNS. A simulated site's domains are in none."""
     far_door: Door | None = None
     """Where agents on other machines call; ``None`` where this site has no such door."""
+    bundles: Path = Path()
+    """Folder of the register of images."""
 
     def door_for(self, provider: Provider) -> Door:
         """Where the agents of a provider's machines call.

@@ -7,7 +7,9 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select
@@ -22,6 +24,7 @@ from fleet_tui.backend.instances.rows import ImageRow
 from fleet_tui.backend.store import new_id
 
 _PIECE = 1024 * 1024
+_ABANDONED_S = 86400.0
 
 
 def list_images(tx: Session, limit: int = 1000) -> tuple[ImageRecord, ...]:
@@ -55,16 +58,33 @@ def take_bundle(bundle: Path, folder: Path) -> Taken:
             while piece := given.read(_PIECE):
                 digest.update(piece)
                 copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
             path = folder / f"{digest.hexdigest()}.tar"
             os.replace(copy.name, path)
+            _settle(folder)
         except BaseException:
             Path(copy.name).unlink(missing_ok=True)
             raise
     return Taken(manifest, digest.hexdigest(), path, path.stat().st_size)
 
 
+def bundle_file(row: ImageRow, folder: Path) -> Path:
+    """Where the bundle lies: in the register's ``folder``, wherever that has moved to since; else where it was put."""
+    own, put = folder / Path(row.path).name, Path(row.path)
+    return put if put.is_file() and not own.is_file() else own
+
+
+def sweep_parts(folder: Path, now: datetime) -> None:
+    """Remove copies that a kill left unfinished; one that is a day old is nobody's any more."""
+    for left in folder.glob(".*.part"):
+        with suppress(OSError):
+            if now.timestamp() - left.stat().st_mtime > _ABANDONED_S:
+                left.unlink()
+
+
 def register_image(tx: Session, taken: Taken, clock: Clock) -> ImageRecord:
-    """Make a bundle that was taken an image. The same file twice is one image.
+    """Make a bundle that was taken an image. The same file twice is one image, which lies where it was put last.
 
     Raises:
         InvalidInput: another file claims the same name and version. The copy is gone then.
@@ -72,6 +92,7 @@ def register_image(tx: Session, taken: Taken, clock: Clock) -> ImageRecord:
     manifest = taken.manifest
     row = tx.scalar(select(ImageRow).where(ImageRow.sha256 == taken.sha256))
     if row is not None:
+        row.path = str(taken.path)
         return _image(row)
     same = tx.scalar(select(ImageRow).where(ImageRow.name == manifest.name, ImageRow.version == manifest.version))
     if same is not None:
@@ -85,6 +106,15 @@ def register_image(tx: Session, taken: Taken, clock: Clock) -> ImageRecord:
     tx.add(row)
     append(tx, type="image.registered", ref=f"image:{row.id}", text=f"image {row.name} {row.version} registered")
     return _image(row)
+
+
+def _settle(folder: Path) -> None:
+    """Its names are on the disk before a row counts on them."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def choose_image(tx: Session, application: str, wanted: str) -> ImageRow:

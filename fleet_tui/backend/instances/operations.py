@@ -36,6 +36,7 @@ from fleet_tui.backend.instances.snapshots import (
     restore_disk,
     thaw,
 )
+from fleet_tui.backend.instances.stillness import freeze
 from fleet_tui.backend.instances.templates import find_template, provision_refusal
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import OperationRequest
@@ -265,7 +266,7 @@ OPERATIONS: tuple[OperationKind, ...] = (
         failed=renewals.failed,
     ),
     _kind("snapshot", "snapshot", (
-              Step("freeze", s.tell_agent("freeze", lambda d: 30.0, lambda tx, row, drivers: {"limit_s": 600}, needed=False), undo=thaw),
+              Step("freeze", freeze, undo=thaw),
               Step("copy", copy_disk, undo=remove_unfinished, undo_begun=True), Step("thaw", thaw), Step("prune", prune_automatic)),
           face.SnapshotDisk, _prepare(
               "snapshot", _says("a copy of the data disk of {} is kept"), _says("{} pauses while its disk is copied"), _reason, keep=("reason",)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,6 +14,7 @@ from fleet_tui.backend.instances import ssl_settings, vault_looks
 from fleet_tui.backend.instances.document import check_port, image_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.fields import BY_NAME
+from fleet_tui.backend.instances.images import bundle_file
 from fleet_tui.backend.instances.network_fields import PROOF_PORT
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.instances.settings import check_image
@@ -55,8 +55,9 @@ def check_record(tx: Session, row: InstanceRow, drivers: Drivers) -> None:
     """
     check_application(tx, row)
     image, network = image_of(tx, row), find_network(tx, row.settings["virtual_network"])
-    if image.path and not Path(image.path).is_file():
-        raise NotFound(f"the application bundle {image.path} is gone", hint="register the image again")
+    bundle = bundle_file(image, drivers.bundles)
+    if image.path and not bundle.is_file():
+        raise NotFound(f"the application bundle {bundle} is gone", hint="register the image again")
     drivers.door_for(drivers.providers.named(network.provider))
     refuse_unfit(find_template(tx, row.settings["template"]), network)
     if problems := ssl_settings.missing(tx, row, drivers.clock.now()):

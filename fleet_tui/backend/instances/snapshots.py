@@ -15,6 +15,7 @@ from fleet_tui.backend.instances import DeleteSnapshot, SnapshotDisk
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
+from fleet_tui.backend.instances.stillness import Still, moving_machine
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations.catalogue import LEFT, Lease, OperationFacts, Prepared, StepContext, planned
 from fleet_tui.backend.operations.queries import ACTIVE
@@ -47,8 +48,15 @@ def copy_disk(ctx: StepContext) -> Result:
     """The copy, and its record."""
     provider, disk_id, label = _places(ctx)
     snapshot_id = snapshot_of(ctx.operation.id)
+    with ctx.read() as tx:
+        is_kept = tx.get(SnapshotRow, snapshot_id) is not None
     ctx.progress("copying")
-    info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
+    if not is_kept and (machine := moving_machine(ctx)):
+        provider.delete_snapshot(snapshot_id)  # made before a crash: nobody knows whether the application kept still to its end
+        with Still(ctx, machine):
+            info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
+    else:
+        info = provider.snapshot_disk(disk_id, snapshot_id, ctx.say)
     reason = clean(str(ctx.operation.parameters.get("reason", "")))[:200]
     with ctx.write() as tx:
         if tx.get(SnapshotRow, snapshot_id) is None:
@@ -98,7 +106,7 @@ def restore_disk(ctx: StepContext) -> Result:
     if snapshot := ctx.operation.parameters.get("snapshot"):
         provider, disk_id, _ = _places(ctx)
         ctx.progress(f"setting the disk back to {snapshot}")
-        provider.restore_disk(disk_id, str(snapshot), ctx.say)
+        provider.restore_disk(disk_id, str(snapshot), ctx.say, ctx.token)
         ctx.say(f"data disk set back to snapshot {snapshot}")
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fleet_tui.backend.errors import TimedOut, Unreachable, WrongState
 from fleet_tui.backend.instances.document import image_of, start_up_document
 from fleet_tui.backend.instances.drivers import Drivers
+from fleet_tui.backend.instances.images import bundle_file
 from fleet_tui.backend.instances.serving import url_of
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.instances.steps import Lost, Result, changed, instance_of, known, machine_of, provider_of, what_runs
@@ -28,7 +29,7 @@ def boot(ctx: StepContext) -> Result:
         held = ctx.operation.kind == "instance.start" and row.applied is not None
         document = start_up_document(tx, row, drivers, held)
         token = drivers.agents.expect(tx, machine, f"instance:{row.id}", document, ctx.operation.id, ctx.token)
-        bundle = image_of(tx, row, held).path
+        bundle = str(bundle_file(image_of(tx, row, held), drivers.bundles))
         runs = {} if held else what_runs(tx, row)
         if runs and row.url:
             row.url = url_of(row, runs["settings"])

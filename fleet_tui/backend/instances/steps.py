@@ -64,7 +64,7 @@ def validate(ctx: StepContext) -> Result:
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         check_record(tx, row, drivers)
-        fresh = {**what_runs(tx, row), "bundle": image_of(tx, row).path, "new_disk": not row.disk_made}
+        fresh = {**what_runs(tx, row), "new_disk": not row.disk_made}
         port = assign_port(tx, row)
         network = find_network(tx, row.settings["virtual_network"])
         if not answers_http(network.https_strategy, network.http_mode) or network.provider not in SHARED_MACHINES:

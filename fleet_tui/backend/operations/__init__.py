@@ -13,9 +13,13 @@ from fleet_tui.backend.operations.states import OperationState, StepState
 from fleet_tui.backend.records import dataclass
 
 __all__ = [
-    "CancelOperation", "ErrorRecord", "ListOperations", "OperationRecord", "OperationRequest", "OperationState",
+    "AWAITED", "CancelOperation", "ErrorRecord", "ListOperations", "OperationRecord", "OperationRequest", "OperationState",
     "Plan", "RetryOperation", "ScheduleRecord", "ListSchedules", "ShowOperation", "StepRecord", "StepState", "Submitted",
 ]
+
+AWAITED = "awaited:"
+"""How the request id begins of an operation that a step of another one waits for. It takes no part in the fleet's limit, in which the
+other has its place already: else as many as the limit has places could hold them all and wait for ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import TimedOut
 from fleet_tui.backend.operations import transitions
-from fleet_tui.backend.operations.catalogue import LineSink, OperationCancelled, OperationFacts, Step
+from fleet_tui.backend.operations.catalogue import Body, LineSink, OperationCancelled, OperationFacts, Step
 from fleet_tui.backend.operations.ownership import Claim, ShuttingDown, fenced, still_owned
 from fleet_tui.backend.operations.rows import StepRow
 from fleet_tui.backend.store import Store
@@ -23,6 +24,7 @@ from fleet_tui.backend.text import clean
 T = TypeVar("T")
 
 _PROGRESS_LIMIT = 120
+_here: ContextVar[RunningStep | None] = ContextVar("step", default=None)
 
 
 @dataclass(slots=True)
@@ -73,6 +75,14 @@ class RunningStep:
         self.attempt = attempt
         self.failures = failures
         self.results = results
+
+    def run(self, body: Body) -> Mapping[str, Any] | None:
+        """The body's result; :func:`check_here` means this step meanwhile."""
+        before = _here.set(self)
+        try:
+            return body(self)
+        finally:
+            _here.reset(before)
 
     @property
     def token(self) -> str:
@@ -143,6 +153,12 @@ class RunningStep:
             self._signals.pause(seconds, self.operation.id)
         else:
             time.sleep(seconds)
+
+
+def check_here() -> None:
+    """:meth:`StepContext.check` of the step whose body this thread is in, for what waits below it without its context. Outside of one: nothing."""
+    if (step := _here.get()) is not None:
+        step.check()
 
 
 def step_row(steps: list[StepRow], name: str) -> StepRow | None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.operations import OperationState, leases, queries, transitions
+from fleet_tui.backend.operations import AWAITED, OperationState, leases, queries, transitions
 from fleet_tui.backend.operations.catalogue import Lease, OperationKind
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.operations.runner import Checkpoint, known
@@ -46,7 +46,10 @@ class Claims:
         self._store, self._kinds, self._executor, self._limit = store, kinds, executor_id, limit
 
     def claim(self, room: int) -> Pass:
-        """Claim every operation that can run now, at most ``room``; mark the others as waiting."""
+        """Claim every operation that can run now, at most ``room``; mark the others as waiting.
+
+        Those that others wait for are claimed beyond the fleet's limit too.
+        """
         if not self._any():
             return Pass((), 0)
         with self._store.write() as tx:
@@ -61,17 +64,19 @@ class Claims:
 
     def _look(self, tx: Session, room: int, now: datetime) -> Pass:
         running = tx.scalar(
-            select(func.count()).select_from(OperationRow).where(OperationRow.state.in_(queries.OWNED))
+            select(func.count()).select_from(OperationRow).where(OperationRow.state.in_(queries.OWNED), ~_IS_AWAITED)
         ) or 0
-        room = min(room, self._limit - running)
-        query = select(OperationRow).where(OperationRow.state.in_(_PENDING))
-        query = query.order_by(OperationRow.rank, OperationRow.id)
-        rows = tx.scalars(query.limit(_LOOKED_AT).with_for_update(skip_locked=True)).all()
+        places = self._limit - running
+        query = select(OperationRow).where(OperationRow.state.in_(_PENDING)).order_by(OperationRow.rank, OperationRow.id)
+        query = query.limit(_LOOKED_AT).with_for_update(skip_locked=True)
+        # Each by itself: behind however many of the others are queued, those that are waited for are seen.
+        rows = [row for part in (~_IS_AWAITED, _IS_AWAITED) for row in tx.scalars(query.where(part))]
         started: list[str] = []
         kept: list[Lease] = []
         left = 0
-        for row in rows:
-            if len(started) >= room:
+        for row in sorted(rows, key=lambda row: (row.rank, row.id)):
+            is_awaited = (row.request_id or "").startswith(AWAITED)
+            if len(started) >= room or not (is_awaited or places > 0):
                 left += 1
                 continue
             if not self._is_ready(tx, row, now):
@@ -85,6 +90,7 @@ class Claims:
                     kept.extend(wanted)
             elif row.state == OperationState.RUNNING.value:
                 started.append(row.id)
+                places -= not is_awaited
         return Pass(tuple(started), left)
 
     def _is_ready(self, tx: Session, row: OperationRow, now: datetime) -> bool:
@@ -128,6 +134,7 @@ class Claims:
 
 
 _PENDING = (OperationState.QUEUED.value, OperationState.WAITING.value)
+_IS_AWAITED = func.coalesce(OperationRow.request_id, "").startswith(AWAITED)
 
 
 def _blocks(row: OperationRow, now: datetime) -> bool:

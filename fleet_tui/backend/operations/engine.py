@@ -41,7 +41,7 @@ class Engine:
         lines: where lines said by operations go.
         executor_id: stable for this daemon's place (``host-0``), so that a restart finds its own work.
         directory: where the durable engine keeps its file on SQLite; beside the database when not given.
-        limit: operations at once in the whole fleet (ENG-9).
+        limit: operations at once in the whole fleet (ENG-9), besides those that they wait for: at most one each.
         dead_s: seconds without a heartbeat after which a daemon's work is taken over.
         look_s: between looks for cancels asked of other daemons, for what those accepted, and for lost runs.
         patience_s: how long a run may be in no thread before it counts as lost.
@@ -64,14 +64,14 @@ class Engine:
         self._submission = Submission(store, self.kinds)
         self._schedules = Schedules(store, self.kinds, self.submit)
         self._runner = Runner(store, self.kinds, resources, lines, executor_id, self._signals, checkpoint)
-        self._durable = Durable(store, (directory or _beside(store)) / "engine.db", executor_id, threads=limit + 8)
+        self._durable = Durable(store, (directory or _beside(store)) / "engine.db", executor_id, threads=2 * limit + 8)
         self._heartbeat = Heartbeat(store, executor_id, dead_s)
         self._recovery = Recovery(
             store, self.kinds, self._durable, self._heartbeat, self._signals, executor_id, patience_s
         )
         self._dispatcher = Dispatcher(
             Claims(store, self.kinds, executor_id, limit), self._durable.start, self._durable.active,
-            threads=limit, ticks=self._schedules.tick,
+            threads=2 * limit, ticks=self._schedules.tick,
             # On SQLite nobody else can submit, so only schedules end the sleep.
             idle_s=30.0 if store.is_sqlite else look_s, checkpoint=checkpoint,
         )

@@ -13,6 +13,7 @@ process there. Points, with the step's position from 1: ``adopted``, ``begun:1``
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from fleet_tui.backend.errors import (
     Interrupted,
     InUse,
     InvalidInput,
+    NoCapacity,
     NotFound,
     PermissionDenied,
     WrongState,
@@ -47,13 +49,14 @@ from fleet_tui.backend.operations.ownership import Claim, Fenced, ShuttingDown, 
 from fleet_tui.backend.operations.queries import error_of, get
 from fleet_tui.backend.operations.rows import OperationRow, StepRow
 from fleet_tui.backend.store import Store, database_lost, new_id
+from fleet_tui.backend.text import clean
 
 _FINAL_REFUSALS = (InvalidInput, WrongState, NotFound, PermissionDenied, InUse)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _RETRY_LIMIT_S = 60.0
 _STOPPED = ErrorRecord("cancelled", "Stopped on request.")
 _log = logging.getLogger(__name__)
 _clock = SystemClock()
-
 
 
 class Recorded(Protocol):
@@ -195,7 +198,7 @@ class Runner:
     def _attempt(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         """``None`` when it failed and is to be tried again."""
         try:
-            result = dict(step.body(context) or {})
+            result = dict(context.run(step.body) or {})
             json.dumps(result)
         except OperationCancelled:
             return self._stopped(run, step)
@@ -270,7 +273,7 @@ class Runner:
     def _attempt_undo(self, run: Run, step: Step, position: int, context: RunningStep) -> str | None:
         assert step.undo is not None
         try:
-            left = step.undo(context) is LEFT
+            left = context.run(step.undo) is LEFT
         except Exception as error:
             if database_lost(error):
                 raise
@@ -350,14 +353,15 @@ def known(error: Exception, place: str) -> ErrorRecord:
     """The error as it is kept. A bug becomes a reference; its trace goes to the log alone."""
     if isinstance(error, FleetError):
         return error_record(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f" ({clean(str(error.filename))})" if error.filename else ""
+        return error_record(NoCapacity(f"Nothing more can be written there: {error.strerror}{where}.", hint="Free space for the daemon, then retry."))
     reference = new_id("e")
     _log.error("%s: %s", reference, place, exc_info=error)
     return ErrorRecord(
         InternalError.code, f"Something went wrong inside the daemon ({reference}).",
         f"Its log has the details under {reference}.",
     )
-
-
 
 
 def _row_of(row: OperationRow, name: str) -> StepRow:

@@ -23,6 +23,8 @@ from fleet_tui.backend.operations.submission import rebuild, storable
 from fleet_tui.backend.store import Store, in_turn
 
 _LOOK_S = 30.0
+_SKEW = timedelta(minutes=5)
+"""Clocks of daemons may differ by so much."""
 _TURN = 0x7363686564  # "sched": daemons that start together make each schedule once
 _log = logging.getLogger(__name__)
 
@@ -100,12 +102,28 @@ class Schedules:
             rows = tx.scalars(due).all()
         for row in rows:
             self._fire(row, wall)
+        self._put_back(wall)
         with self._store.read() as tx:
             following = tx.scalar(select(func.min(ScheduleRow.next_at)).where(ScheduleRow.enabled))
         seconds = self._look_s if following is None else (following - self._clock.now()).total_seconds()
         seconds = min(max(seconds, 0.0), self._look_s)
         self._look_at = now + seconds
         return seconds
+
+    def _put_back(self, now: datetime) -> None:
+        """One that is further off than its interval was moved on by a clock that was ahead: it would rest until then."""
+        query = select(ScheduleRow.name, ScheduleRow.next_at, ScheduleRow.every_s).where(ScheduleRow.enabled, ScheduleRow.next_at > now)
+        with self._store.read() as tx:
+            later = tx.execute(query)
+            astray = [name for name, next_at, every_s in later if next_at > now + timedelta(seconds=every_s) + _SKEW]
+        if not astray:
+            return
+        with self._store.write() as tx:
+            for row in tx.scalars(select(ScheduleRow).where(ScheduleRow.name.in_(astray), ScheduleRow.next_at > now + _SKEW)):
+                text = f"schedule {row.name} was set to {row.next_at:%Y-%m-%d %H:%M} UTC by a clock that was ahead; it is due in {row.every_s} s now"
+                row.next_at = now + timedelta(seconds=row.every_s)
+                append(tx, type="schedule.put-back", ref=f"schedule:{row.name}", level="warn", text=text)
+                _log.warning("%s", text)
 
     def _fire(self, due: ScheduleRow, now: datetime) -> None:
         operation_id, refusal = None, ""

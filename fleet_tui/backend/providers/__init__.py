@@ -240,6 +240,8 @@ class Provider(Protocol):
     """Its machines are not this one: their agents call over the network."""
     look_s: float
     """Seconds between two looks at a machine that starts up: what is far away is not asked every second."""
+    copies_over_time: bool
+    """A snapshot of a disk in use is copied piece by piece, so nothing may be written to it meanwhile; else it is of one moment."""
 
     def ensure_disk(self, disk_id: str, size_gb: int, token: str, say: Callable[[str], None], spec: DiskSpec = ANY_DISK) -> DiskInfo:
         """Make the data disk, or find that it is there. ``Busy`` if it is attached elsewhere."""
@@ -287,8 +289,11 @@ class Provider(Protocol):
 
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> SnapshotInfo: ...
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> None:
-        """Make the detached disk's content that of the snapshot; all of it or nothing of it, whatever fails."""
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None], token: str = "") -> None:
+        """Make the detached disk's content that of the snapshot; all of it or nothing of it, whatever fails.
+
+        ``token``: another one has a copy that failed made anew, where the far side would give the same back.
+        """
         ...
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fleet_tui.backend.cloud.keys import AwsSecrets
 from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, NoCapacity, NotFound, PermissionDenied, Problem, TimedOut, WrongState
@@ -42,6 +42,7 @@ _STATES: Mapping[str, MachineState] = {
 }
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class AwsProvider:
@@ -55,9 +56,12 @@ class AwsProvider:
     name = "aws"
     is_elsewhere = True
     look_s = 10.0
+    copies_over_time = False
 
     def __init__(self, terms: Callable[[], Terms], pace: float = 1.0) -> None:
         self._terms, self._pace = terms, pace
+        self._ailing: set[str] = set()
+        """Regions that did not answer when they were asked last; they are asked after the others."""
 
     # --- disks -----------------------------------------------------------------------------------------------------
 
@@ -90,8 +94,9 @@ class AwsProvider:
             disks, volume = found
             if holder := disks.holder(volume):
                 raise Busy(f"data disk {disk_id} is attached to machine {holder}", holders=[holder], hint="deprovision the instance first")
-        for region in self._regions():
-            Disks(region).delete(disk_id)
+            disks.delete(disk_id)
+        else:  # copies of it that a restore began
+            self._everywhere(lambda region: Disks(region).delete(disk_id))
 
     def attach_disk(self, machine_id: str, disk_id: str) -> None:
         region, card = self._known_machine(machine_id)
@@ -119,32 +124,35 @@ class AwsProvider:
         if found is None or found[0].holder(found[1]) != _checked(machine_id):
             return
         disks, volume = found
-        for region in self._regions():
-            instance = region.instance(machine_id)
-            if instance is not None and instance["State"]["Name"] in ("pending", "running"):
-                holders = [instance["InstanceId"]]
-                raise WrongState(f"the data disk is in use by {holders[0]}", hint="stop the machine first", holders=holders)
+        instance = disks.region.instance(machine_id)
+        if instance is not None and instance["State"]["Name"] in ("pending", "running"):
+            holders = [instance["InstanceId"]]
+            raise WrongState(f"the data disk is in use by {holders[0]}", hint="stop the machine first", holders=holders)
         disks.detach(volume)
 
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Say) -> SnapshotInfo:
         disks, volume = self._known_disk(disk_id)
         return disks.snapshot(volume, _checked(snapshot_id), say)
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say) -> None:
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say, token: str = "") -> None:
         disks, volume = self._known_disk(disk_id)
-        disks.restore(volume, _checked(snapshot_id), say)
+        disks.restore(volume, _checked(snapshot_id), say, token)
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
         """In its region, which no virtual network may name any more."""
         _checked(snapshot_id)
-        for place in [self._region(region)] if region else self._regions():
-            Disks(place).delete_snapshot(snapshot_id)
+        if region:
+            Disks(self._region(region)).delete_snapshot(snapshot_id)
+        else:
+            self._everywhere(lambda place: Disks(place).delete_snapshot(snapshot_id))
 
     # --- machines ----------------------------------------------------------------------------------------------------
 
     def create_machine(self, spec: MachineSpec, say: Say) -> MachineInfo:
         _checked(spec.id)
-        found = self._machine(spec.id)
+        there = self._region(spec.placement.region)  # and nowhere else: its network keeps its region while an instance has it
+        card = there.interface(spec.id)
+        found = None if card is None else (there, card)
         if found is not None and not made_by(found[1], spec.token):
             raise WrongState(
                 f"machine {spec.id} exists already and was made by something else", hint="terminate it first", state="present"
@@ -195,24 +203,26 @@ class AwsProvider:
         say(f"booted machine {machine_id}, {name}")
 
     def shut_down(self, machine_id: str, grace_s: float, say: Say) -> None:
-        for region in self._regions():
-            instance = region.instance(_checked(machine_id))
-            if instance is None or instance["State"]["Name"] == "stopped":
-                continue
-            name = instance["InstanceId"]
-            if instance["State"]["Name"] == "pending":
-                self._settled(region, name, "running", _BOOT_S)
-            region.ec2.call("stop_instances", InstanceIds=[name])
-            try:
-                self._settled(region, name, "stopped", max(grace_s, _STOP_S))
-            except TimedOut:
-                say(f"{name} did not stop within {max(grace_s, _STOP_S):.0f} s and is forced")
-                region.ec2.call("stop_instances", InstanceIds=[name], Force=True)
-                self._settled(region, name, "stopped", _GONE_S)
+        region = self._standing(_checked(machine_id))
+        instance = region.instance(machine_id) if region is not None else None
+        if region is None or instance is None or instance["State"]["Name"] == "stopped":
+            return
+        name = instance["InstanceId"]
+        if instance["State"]["Name"] == "pending":
+            self._settled(region, name, "running", _BOOT_S)
+        region.ec2.call("stop_instances", InstanceIds=[name])
+        try:
+            self._settled(region, name, "stopped", max(grace_s, _STOP_S))
+        except TimedOut:
+            say(f"{name} did not stop within {max(grace_s, _STOP_S):.0f} s and is forced")
+            region.ec2.call("stop_instances", InstanceIds=[name], Force=True)
+            self._settled(region, name, "stopped", _GONE_S)
 
     def terminate(self, machine_id: str, say: Say) -> None:
-        for region in self._regions():
-            self._terminate(region, _checked(machine_id), say)
+        if (region := self._standing(_checked(machine_id))) is not None:
+            self._terminate(region, machine_id, say)
+        else:  # what one of which the card is gone left, or what came before the card
+            self._everywhere(lambda region: self._terminate(region, machine_id, say))
 
     def _terminate(self, region: Region, machine_id: str, say: Say) -> None:
         """Everything that carries the machine's tag, in the order in which one needs the other."""
@@ -262,7 +272,33 @@ class AwsProvider:
 
     def _regions(self) -> Iterator[Region]:
         terms = self._terms()
-        return (Region(terms, name, self._pace) for name in dict.fromkeys(terms.regions or (terms.session.access.region,)))
+        names = dict.fromkeys(terms.regions or (terms.session.access.region,))
+        return (Region(terms, name, self._pace) for name in sorted(names, key=lambda name: name in self._ailing))
+
+    def _first(self, look: Callable[[Region], T | None]) -> T | None:
+        """What the first region has that has it. One that does not answer matters only when no other does: it may be there."""
+        away: FleetError | None = None
+        for region in self._regions():
+            try:
+                found = look(region)
+            except FleetError as error:
+                self._ailing.add(region.name)
+                away = away or error
+                continue
+            self._ailing.discard(region.name)
+            if found is not None:
+                return found
+        if away is not None:
+            raise away
+        return None
+
+    def _everywhere(self, act: Callable[[Region], None]) -> None:
+        """In each region, also behind one that does not answer; which is told at the end."""
+        self._first(act)
+
+    def _standing(self, machine_id: str) -> Region | None:
+        """The region in which something of a machine is: its card, or an instance whose card is gone."""
+        return self._first(lambda region: region if region.interface(machine_id) or region.instance(machine_id) else None)
 
     def _region(self, name: str) -> Region:
         terms = self._terms()
@@ -270,11 +306,13 @@ class AwsProvider:
 
     def _disk(self, disk_id: str) -> tuple[Disks, dict[str, Any]] | None:
         _checked(disk_id)
-        for region in self._regions():
+
+        def look(region: Region) -> tuple[Disks, dict[str, Any]] | None:
             disks = Disks(region)
-            if (volume := disks.find(disk_id)) is not None:
-                return disks, volume
-        return None
+            volume = disks.find(disk_id)
+            return None if volume is None else (disks, volume)
+
+        return self._first(look)
 
     def _known_disk(self, disk_id: str) -> tuple[Disks, dict[str, Any]]:
         found = self._disk(disk_id)
@@ -283,10 +321,11 @@ class AwsProvider:
         return found
 
     def _machine(self, machine_id: str) -> tuple[Region, dict[str, Any]] | None:
-        for region in self._regions():
-            if (card := region.interface(machine_id)) is not None:
-                return region, card
-        return None
+        def look(region: Region) -> tuple[Region, dict[str, Any]] | None:
+            card = region.interface(machine_id)
+            return None if card is None else (region, card)
+
+        return self._first(look)
 
     def _known_machine(self, machine_id: str) -> tuple[Region, dict[str, Any]]:
         found = self._machine(_checked(machine_id))

@@ -40,6 +40,10 @@ class Disks:
         self._region = region
         self._ec2 = region.ec2
 
+    @property
+    def region(self) -> Region:
+        return self._region
+
     # --- disks -----------------------------------------------------------------------------------------------------
 
     def find(self, disk_id: str) -> dict[str, Any] | None:
@@ -165,7 +169,7 @@ class Disks:
             except NotFound:
                 continue
 
-    def restore(self, volume: dict[str, Any], snapshot_id: str, say: Say) -> None:
+    def restore(self, volume: dict[str, Any], snapshot_id: str, say: Say, token: str) -> None:
         """The disk becomes a new volume with the snapshot's content; until that is there it stays the old one."""
         disk_id = told(volume)[DISK]
         found = next(iter(self.find_snapshots(snapshot_id)), None)
@@ -179,14 +183,14 @@ class Disks:
         if NEXT in told(volume):  # of a restore that was killed once this was the disk, before its tag of a copy went
             self._region.untag(volume["VolumeId"], NEXT)
         self._sweep(volume)
-        fresh = self._copy(volume, found, snapshot_id)
+        fresh = self._copy(volume, found, snapshot_id, token)
         tags = {DISK: disk_id, GENERATION: str(_generation(volume) + 1)}
         self._ec2.call("create_tags", Resources=[fresh], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
         self._region.untag(fresh, NEXT)
         self._drop(volume["VolumeId"])
         say(f"data disk {disk_id} is as snapshot {snapshot_id} has it, volume {fresh}")
 
-    def _copy(self, volume: dict[str, Any], snapshot: dict[str, Any], snapshot_id: str) -> str:
+    def _copy(self, volume: dict[str, Any], snapshot: dict[str, Any], snapshot_id: str, token: str) -> str:
         """A new volume beside the old one, of its kind, with the snapshot's content."""
         name, disk_id, had = snapshot["SnapshotId"], told(volume)[DISK], told(volume)
         self._region.until(lambda: self._is_whole(name), f"snapshot {name} is whole", _SNAPSHOT_S)
@@ -196,7 +200,8 @@ class Disks:
         made = self._ec2.call(
             "create_volume", AvailabilityZone=volume["AvailabilityZone"], SnapshotId=name, Size=volume["Size"], VolumeType=volume["VolumeType"],
             **(_iops(volume.get("Iops")) if volume["VolumeType"] in ("io1", "io2", "gp3") else {}), Encrypted=bool(volume.get("Encrypted")), **key,
-            ClientToken=client_token(self._region.terms.site, volume["VolumeId"], snapshot_id), TagSpecifications=[specification("volume", tags)],
+            ClientToken=client_token(self._region.terms.site, volume["VolumeId"], snapshot_id, token),
+            TagSpecifications=[specification("volume", tags)],
         )
         self._settled(made["VolumeId"], "available")
         for other in self._region.volumes(next=disk_id):  # of a restore that was given up

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fleet_tui.backend.cloud.session import Client, Session
-from fleet_tui.backend.errors import NotFound, TimedOut
+from fleet_tui.backend.cloud.session import Client, Session, passes
+from fleet_tui.backend.errors import FleetError, NotFound, TimedOut
 
 T = TypeVar("T")
 
@@ -86,19 +86,27 @@ class Region:
     # --- patience --------------------------------------------------------------------------------------------------
 
     def until(self, look: Callable[[], T | None], what: str, limit_s: float) -> T:
-        """What ``look`` finds, asked ever more rarely. What was made a moment ago may not be found yet; that is waited for too.
+        """What ``look`` finds, asked ever more rarely. What was made a moment ago may not be found yet; that is waited for too, and so is AWS itself.
 
         Raises:
             TimedOut: it never came about.
+            Busy, Unreachable: AWS could not be asked at the end.
         """
         deadline, pause = time.monotonic() + limit_s, _FIRST_S
         while True:
+            away: FleetError | None = None
             try:
                 if found := look():
                     return found
             except NotFound:
                 pass
+            except FleetError as error:
+                if not passes(error):
+                    raise
+                away = error
             if time.monotonic() > deadline:
+                if away is not None:
+                    raise away
                 raise TimedOut(f"waited {limit_s:.0f} s in vain: {what}", hint="look at it in the cloud; the operation can be tried again")
             time.sleep(pause * random.uniform(0.7, 1.3) * self._pace)
             pause = min(_MOST_S, pause * _GROWTH)

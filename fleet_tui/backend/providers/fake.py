@@ -61,6 +61,7 @@ class FakeProvider:
     name = "fake"
     is_elsewhere = False
     look_s = 1.0
+    copies_over_time = False
 
     def __init__(self, directory: Path | None = None, agents: Agents | None = None, faults: Faults | None = None, *, pace: float = 1.0,
                  clock: Clock | None = None, seed: int = 7, reports_per_s: float = REPORTS_PER_S,
@@ -213,7 +214,7 @@ class FakeProvider:
                 say(f"made snapshot {snapshot_id} of data disk {disk_id}")
             return self._snapshot_info(snapshot)
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say) -> None:
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say, token: str = "") -> None:
         with self._verb("restore_disk", disk_id, snapshot_id, self.label_of(disk_id)), self._lock:
             snapshot = self._ledger.snapshots.get(_checked(snapshot_id))
             if snapshot is None:

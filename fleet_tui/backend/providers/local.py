@@ -54,6 +54,7 @@ class LocalProvider:
     name = "local"
     is_elsewhere = False
     look_s = 1.0
+    copies_over_time = True
 
     def __init__(self, directories: Directories, python: str = sys.executable) -> None:
         self._machines = directories.machines
@@ -95,7 +96,7 @@ class LocalProvider:
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> SnapshotInfo:
         return self._disks.snapshot(checked_id(disk_id), checked_id(snapshot_id), say)
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None]) -> None:
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Callable[[str], None], token: str = "") -> None:
         self._disks.restore(checked_id(disk_id), checked_id(snapshot_id), say)
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
@@ -295,8 +296,11 @@ class LocalProvider:
         if not source.is_file():
             raise NotFound(f"the application bundle {source} is gone", hint="register the image again")
         fresh = target.with_name(f".{target.name}.new")
-        shutil.copyfile(source, fresh)
-        fresh.rename(target)
+        try:
+            shutil.copyfile(source, fresh)
+            fresh.rename(target)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def remove(*folders: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from sqlalchemy import select
@@ -21,11 +23,13 @@ from fleet_tui.backend.machines.offerings import find_offering
 from fleet_tui.backend.machines.rows import OfferingRow
 from fleet_tui.backend.networks import guest
 from fleet_tui.backend.networks.rows import NetworkRow, PhysicalNetworkRow
-from fleet_tui.backend.operations import OperationRecord, OperationRequest, OperationState, Submitted
+from fleet_tui.backend.operations import AWAITED, OperationRecord, OperationRequest, OperationState, Submitted
+from fleet_tui.backend.operations.catalogue import OperationCancelled
+from fleet_tui.backend.operations.context import check_here
 from fleet_tui.backend.operations.ownership import ShuttingDown
 from fleet_tui.backend.providers import Placement
 from fleet_tui.backend.providers.cloud_images import choose
-from fleet_tui.backend.store import Store
+from fleet_tui.backend.store import Store, new_id
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -43,6 +47,8 @@ class Engine(Protocol):
     def submit(self, kind_name: str, request: OperationRequest, user: str) -> Submitted: ...
 
     def show(self, operation_id: str) -> OperationRecord: ...
+
+    def cancel(self, operation_id: str, user: str) -> OperationRecord: ...
 
 
 class Ground:
@@ -155,11 +161,13 @@ class Ground:
     def do(self, kind: str, request: OperationRequest) -> None:
         """Have an operation of a VM done. One that is under way already is waited for.
 
+        When cancel is asked of the step that waits here, ours is cancelled too and still waited for: what it made is on record once it has ended.
+
         Raises:
             FleetError: what it failed with, or was refused with.
-            ShuttingDown: let it pass.
+            OperationCancelled, ShuttingDown: let them pass.
         """
-        submitted = self._engine().submit(kind, request, USER)
+        submitted = self._engine().submit(kind, replace(request, request_id=f"{AWAITED}{new_id('r')}"), USER)
         if submitted.operation is None:
             raise InternalError(f"{kind} of {request.target} gave no operation")
         operation_id = submitted.operation.id
@@ -168,19 +176,31 @@ class Ground:
             record = self._engine().show(operation_id)
             return record if record.state.is_final else None
 
-        record = self.wait(ended, f"{kind} of {request.target}")
+        def pass_cancel_on() -> None:
+            try:
+                check_here()
+            except OperationCancelled:
+                if (record := self._engine().show(operation_id)).user != USER:
+                    raise  # a person's own: it goes on
+                if record.state not in (OperationState.CANCELLING, OperationState.CANCELLED):
+                    with suppress(WrongState):  # it has just ended
+                        self._engine().cancel(operation_id, USER)
+
+        record = self.wait(ended, pass_cancel_on)
         if record is None:
             raise TimedOut(f"{kind} of {request.target} did not end ({operation_id})", hint="look at that operation")
         if record.state is OperationState.SUCCEEDED:
             return
+        check_here()
         if record.error is not None:
             raise errors.from_json({"code": record.error.code, "message": record.error.message, "hint": record.error.hint})
         raise WrongState(f"{kind} of {record.target} was {record.state.value} ({operation_id})", hint="try again", state=record.state.value)
 
-    def wait(self, look: Callable[[], T | None], what: str) -> T | None:
-        """The first that ``look`` finds; ``None`` when it took too long.
+    def wait(self, look: Callable[[], T | None], check: Callable[[], None] = check_here) -> T | None:
+        """The first that ``look`` finds; ``None`` when it took too long. ``check`` is called between two looks.
 
         Raises:
+            OperationCancelled: cancel was asked of the step that waits here.
             ShuttingDown: the daemon is stopping.
         """
         deadline = self.clock.monotonic() + _LONGEST_S
@@ -189,5 +209,6 @@ class Ground:
                 raise ShuttingDown
             if self.clock.monotonic() > deadline:
                 return None
+            check()
             self._leaving.wait(_LOOK_S)
         return found

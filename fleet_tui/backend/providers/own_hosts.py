@@ -48,6 +48,7 @@ class OwnHosts:
     name = "own_hosts"
     is_elsewhere = True
     look_s = 2.0
+    copies_over_time = False
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -70,7 +71,7 @@ class OwnHosts:
     def snapshot_disk(self, disk_id: str, snapshot_id: str, say: Say) -> SnapshotInfo:
         return self._disks.snapshot(checked_id(disk_id), checked_id(snapshot_id), say)
 
-    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say) -> None:
+    def restore_disk(self, disk_id: str, snapshot_id: str, say: Say, token: str = "") -> None:
         self._disks.restore(checked_id(disk_id), checked_id(snapshot_id), say)
 
     def delete_snapshot(self, snapshot_id: str, region: str = "") -> None:
@@ -248,7 +249,7 @@ class OwnHosts:
                 vm = vms.get(tx, vm_id)
                 return None if vm.state in passing else vm
 
-        found = self._ground.wait(look, "VM to settle")
+        found = self._ground.wait(look)
         if found is None:
             raise Busy("the machine's VM is still on its way", hint="look at its operations", holders=[vm_id])
         return found

@@ -189,6 +189,11 @@ def database_lost(error: BaseException) -> bool:
     return str(getattr(error.orig, "sqlstate", None) or "").startswith(_POSTGRES_PASSES)
 
 
+def database_damaged(error: DBAPIError) -> bool:
+    """Whether what SQLite found in its file is no database, or not a whole one."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def in_turn(tx: Session, key: int) -> None:
     """From here to its end this transaction is the only one of its ``key`` among all daemons. SQLite has one writer anyway."""
     if tx.get_bind().dialect.name == "postgresql":

@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 
-from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.errors import NoCapacity, WrongState
 from fleet_tui.backend.store import Store
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -125,6 +125,11 @@ def _check_references(connection: Connection, store: Store) -> None:
         )
 
 
+def _remove_parts(backups: Path) -> None:
+    for left in backups.glob("fleet-*.part*"):  # SQLite keeps a journal beside it
+        left.unlink(missing_ok=True)
+
+
 def _keep_copy(store: Store, backups: Path, here: str) -> Path | None:
     if not store.is_sqlite:
         _log.info("a server's backups are its administrator's: none is made before this migration")
@@ -133,13 +138,20 @@ def _keep_copy(store: Store, backups: Path, here: str) -> Path | None:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = backups / f"fleet-{stamp}-schema-{here}.db"
     partial = target.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    source = str(make_url(store.url).database)
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(partial)) as new:
-        old.backup(new)
-    with open(partial, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(partial, target)
+    _remove_parts(backups)  # of a daemon that was killed here; we are alone
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(str(make_url(store.url).database))) as old, closing(sqlite3.connect(partial)) as new:
+            old.backup(new)
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, target)
+    except sqlite3.Error as problem:
+        raise NoCapacity(
+            f"The database could not be copied to {backups} before it goes to this program's schema: {problem}.",
+            hint="Nothing was changed: free as much space there as the database has, then start fleetd again.",
+        ) from problem
+    finally:
+        _remove_parts(backups)
     _log.info("the database was copied to %s", target)
     return target

@@ -16,7 +16,7 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import DEFAULT_MACHINE_TYPE, RemoveCloud, RewrapKeys, SetUpCloud, operations
 from fleet_tui.backend.cloud.account import REWRAP, Account
 from fleet_tui.backend.cloud.sealed import MASTER, columns
-from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.errors import AuthFailed, ConfirmationRequired, InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import CreateInstance
@@ -110,6 +110,34 @@ def test_a_role_is_taken_and_its_call_is_what_is_refused(account: Account, aws: 
     aws.proxy.denied.add("sts:AssumeRole")
     with pytest.raises(PermissionDenied, match="sts:AssumeRole"):
         account.set_up(SetUpCloud(authentication="iam_role", role_arn=f"{role}2"))
+
+
+def key_used(account: Account) -> str:
+    return str(account.session().client("sts")._client._request_signer._credentials.access_key)
+
+
+def test_credentials_that_changed_outside_are_read_again(account: Account, aws: CloudAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rotated(key: str) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+    rotated("AKIAFIRST000000000")
+    account.set_up(wanted(aws, authentication="same_as_control_plane"))
+    rotated("AKIASECOND00000000")
+    assert key_used(account) == "AKIAFIRST000000000", "kept while they are taken"
+    assert account.test().passed and key_used(account) == "AKIASECOND00000000"
+    rotated("AKIATHIRD000000000")
+    account.set_up(SetUpCloud(machine_type="m5.large"))
+    assert key_used(account) == "AKIATHIRD000000000"
+    rotated("AKIAFOURTH00000000")
+    aws.proxy.failing["ec2:DescribeVolumes"] = [("OptInRequired", "not opted in")]
+    with pytest.raises(AuthFailed):
+        account.session().client("ec2").call("describe_volumes")
+    assert key_used(account) == "AKIATHIRD000000000"
+    aws.proxy.failing["ec2:DescribeVolumes"] = [("AuthFailure", "not validated")]
+    with pytest.raises(AuthFailed):
+        account.session().client("ec2").call("describe_volumes")
+    assert key_used(account) == "AKIAFOURTH00000000"
 
 
 def test_an_account_is_tried_as_it_is_and_every_refusal_names_what_is_missing(account: Account, aws: CloudAccount) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import Busy
-from fleet_tui.backend.operations import ErrorRecord, OperationState
+from fleet_tui.backend.operations import AWAITED, ErrorRecord, OperationState, dispatcher
 from fleet_tui.backend.operations.catalogue import OperationFacts
 from fleet_tui.backend.store import Store
 from tests.backend.operations.bench import Bench, kind
@@ -107,6 +107,20 @@ def test_the_limit_counts_the_whole_fleet(store: Store) -> None:
     assert len(there.claim().started) == 1
     assert there.claim().started == ()
     assert there.claim().left == 2
+
+
+def test_what_a_running_one_waits_for_needs_no_place_and_is_seen_behind_any_queue(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "_LOOKED_AT", 3)
+    bench = Bench(store, kind(), limit=2)
+    for n in range(6):
+        bench.submit(f"t{n}")
+    assert len(bench.claim().started) == 2
+    awaited = [bench.submit(f"vm{n}", request_id=f"{AWAITED}{n}") for n in range(2)]
+    assert bench.claim(room=1).started == (awaited[0].id,), "there are threads only for one more"
+    assert bench.claim().started == (awaited[1].id,)
+    assert bench.claim().started == (), "nor do they make room for others"
+    bench.run(awaited[0].id)
+    assert bench.claim().started == ()
 
 
 @pytest.mark.parametrize("error", [Busy("No room.", hint="Later."), ZeroDivisionError()])

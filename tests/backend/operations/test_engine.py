@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events.feed import Feed
-from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationState, schedule
+from fleet_tui.backend.operations import AWAITED, ListOperations, OperationRecord, OperationState, schedule
 from fleet_tui.backend.operations.catalogue import OperationKind, Step, StepContext
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.heartbeat import Heartbeat
@@ -42,11 +42,12 @@ def start(store: Store, feed: Feed, tmp_path: Path) -> Iterator[Start]:
     """Starts an engine; stops it at the end, or when the next one is started."""
     stopping: list[Engine] = []
 
-    def started(*kinds: OperationKind, executor: str = "e-1") -> Engine:
+    def started(*kinds: OperationKind, executor: str = "e-1", limit: int = 64) -> Engine:
         while stopping:
             stopping.pop().stop(grace_s=5)
         engine = Engine(
-            store, feed, kinds, {}, Said(), executor, directory=tmp_path, heartbeat_s=0.5, dead_s=5, look_s=0.05, patience_s=0.5,
+            store, feed, kinds, {}, Said(), executor, directory=tmp_path, limit=limit,
+            heartbeat_s=0.5, dead_s=5, look_s=0.05, patience_s=0.5,
         )
         engine.start()
         stopping.append(engine)
@@ -85,6 +86,16 @@ def test_operations_run_and_leases_pass_from_one_to_the_next(start: Start) -> No
     assert len(journal) == 8 and journal[::2] == journal[1::2]
     assert engine.active() == 0 and engine.is_alive()
     assert [record.id for record in engine.list(ListOperations(active=False))] == [record.id for record in reversed(records)]
+
+
+def test_as_many_as_there_are_places_may_all_wait_for_others(start: Start) -> None:
+    def body(ctx: StepContext) -> None:
+        other = submit(engine, f"vm of {ctx.operation.target}", "thing.child", request_id=f"{AWAITED}{ctx.operation.id}")
+        ctx.wait(lambda: engine.show(other.id).state.is_final, timeout_s=60)
+
+    engine = start(kind(Step("nested", body)), kind(name="thing.child"), limit=2)
+    operations = [submit(engine, f"t{n}") for n in range(5)]
+    assert {ended(engine, operation).state for operation in operations} == {OperationState.SUCCEEDED}
 
 
 def test_a_cancel_reaches_a_waiting_body(start: Start) -> None:

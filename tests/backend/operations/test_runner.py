@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -55,6 +56,13 @@ def test_steps_run_in_order_and_see_the_results_before_them(store: Store) -> Non
     assert record.state is OperationState.SUCCEEDED and record.result == {"n": 2}
     assert states(record) == ["done", "done"] and record.ended_at is not None
     assert bench.held() == set()
+
+
+def test_a_full_disk_is_no_bug(store: Store) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/state/machines/m-1")
+    record = Bench(store, kind(failing(error=full))).through()
+    assert record.error is not None and record.error.code == "capacity" and record.error.hint
+    assert "No space left" in record.error.message and "/state/machines/m-1" in record.error.message
 
 
 def test_the_end_and_its_hook_are_one_transaction(store: Store) -> None:

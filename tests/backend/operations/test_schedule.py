@@ -65,6 +65,26 @@ def test_it_is_submitted_when_due_and_then_again(store: Store) -> None:
     assert record.last_operation == found[-1].id and record.next_at == START + timedelta(seconds=240)
 
 
+def test_a_clock_that_was_ahead_for_one_look_stops_no_schedule(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    clock, bench = Clock(), Bench(store, kind())
+    ensure(store, every_s=3600)
+    clock.passed = 10 * 365 * 86400.0
+    schedules(store, clock, bench).tick()
+    bench.run(bench.claim().started[0])
+    clock.passed = 100.0
+    ticking = schedules(store, clock, bench)
+    ticking.tick()
+    ticking.tick()
+    with store.read() as tx:
+        (record,) = schedule.find(tx)
+    assert record.next_at == START + timedelta(seconds=3700)
+    (said,) = [event for event in bench.events() if event.type == "schedule.put-back"]
+    assert said.level == "warn" and "2036" in said.text and "ahead" in caplog.text
+    clock.passed = 3700.0
+    schedules(store, clock, bench).tick()
+    assert len(operations(store)) == 2
+
+
 def test_several_daemons_submit_it_once(store: Store) -> None:
     clock, bench = Clock(), Bench(store, kind())
     ensure(store)

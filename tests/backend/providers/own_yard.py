@@ -95,6 +95,9 @@ class Yard:
     def show(self, operation_id: str) -> OperationRecord:
         return self.desk.show(operation_id)
 
+    def cancel(self, operation_id: str, user: str) -> OperationRecord:
+        return self.desk.cancel(operation_id, user)
+
     # What is so
 
     def vm(self, name: str = "m-1") -> VmRow:

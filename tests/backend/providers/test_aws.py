@@ -7,15 +7,29 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fleet_tui.backend.cloud import session as cloud_session
-from fleet_tui.backend.errors import Busy, InvalidInput, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
+from fleet_tui.backend.errors import (
+    AuthFailed,
+    Busy,
+    FleetError,
+    InvalidInput,
+    NoCapacity,
+    NotFound,
+    PermissionDenied,
+    TimedOut,
+    Unreachable,
+    WrongState,
+)
 from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
+from fleet_tui.backend.providers.aws_disks import Disks
 from fleet_tui.backend.providers.aws_names import Names
+from fleet_tui.backend.providers.aws_region import Region
 from fleet_tui.backend.providers.user_data import LIMIT, orders_in, user_data
 from tests.cloud.account import IMAGE, REGION, SECRET, CloudAccount, cloud_account
 
@@ -135,6 +149,56 @@ def test_who_is_throttled_for_ever_is_told(desk: Desk, monkeypatch: pytest.Monke
     with pytest.raises(Busy, match="after 2 tries") as refused:
         desk.provider.find_machine("vm-1")
     assert refused.value.details["action"] == "ec2:DescribeNetworkInterfaces"
+
+
+LIMITED, HELD = Busy("limited", aws="RequestLimitExceeded"), Busy("held", aws="VolumeInUse")
+
+
+@pytest.mark.parametrize("away", [LIMITED, Unreachable("no way there"), TimedOut("no answer")])
+def test_who_waits_for_aws_outlasts_its_silence_and_says_so_at_the_end(away: FleetError) -> None:
+    region = Region(SimpleNamespace(session=SimpleNamespace(client=lambda *_: None)), REGION, pace=0.0)  # type: ignore[arg-type]
+    answers = iter([away, None, away, "there"])
+
+    def look() -> str | None:
+        answer = next(answers)
+        if isinstance(answer, FleetError):
+            raise answer
+        return answer
+
+    assert region.until(look, "it comes about", 60.0) == "there"
+    answers = iter([away])
+    with pytest.raises(type(away)) as told:
+        region.until(look, "it comes about", -1.0)
+    assert told.value is away
+    answers = iter([HELD])
+    with pytest.raises(Busy, match="held"):
+        region.until(look, "it comes about", 60.0)
+
+
+def test_a_region_that_does_not_answer_stops_no_work_in_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    find, asked = Region.find, []
+
+    def found(self: Region, verb: str, key: str, **by: str) -> list[dict[str, Any]]:
+        if self.name == "eu-south-2":
+            asked.append(verb)
+            raise AuthFailed("not opted in", aws="OptInRequired")
+        return find(self, verb, key, **by)
+
+    desk.disk()
+    monkeypatch.setattr(Region, "find", found)
+    desk.provider = AwsProvider(lambda: replace(desk.account.terms(), regions=("eu-south-2", REGION)), pace=0.02)
+    desk.machine()
+    desk.provider.attach_disk("vm-1", "d-1")
+    desk.boot()
+    assert desk.provider.find_machine("vm-1").state is MachineState.ON
+    assert len(asked) == 1, "then it is asked last"
+    desk.provider.shut_down("vm-1", 1.0, desk.said.append)
+    desk.provider.detach_disk("vm-1", "d-1")
+    desk.provider.terminate("vm-1", desk.said.append)
+    with pytest.raises(AuthFailed):
+        desk.provider.find_machine("vm-1")  # it may be there
+    desk.provider.delete_disk("d-1")
+    assert not {"instances", "volumes", "cards"} & {kind for kind, names in desk.account.census().items() if names}
 
 
 def test_everything_is_found_on_whatever_page_it_is(desk: Desk) -> None:
@@ -295,6 +359,25 @@ def test_a_restore_cut_short_leaves_the_old_disk_or_the_new_one(desk: Desk) -> N
         assert (desk.proxy.content / desk.provider.find_disk("d-1").path / "a").read_text() == content, action  # type: ignore[union-attr]
     desk.provider.restore_disk("d-1", "s-1", desk.said.append)
     assert len(desk.account.census()["volumes"]) == 1 and "others" not in desk.account.census()
+
+
+def test_a_restore_that_is_tried_again_does_not_get_the_copy_that_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.disk()
+    (desk.proxy.content / desk.disk().path / "a").write_text("before")
+    desk.provider.snapshot_disk("d-1", "s-1", desk.said.append)
+    settled, failed = Disks._settled, []
+
+    def fail(self: Disks, name: str, state: str) -> dict[str, Any]:
+        if not failed:
+            failed.append(name)
+            raise WrongState(f"volume {name} failed in the cloud", state="error")
+        return settled(self, name, state)
+
+    monkeypatch.setattr(Disks, "_settled", fail)
+    with pytest.raises(WrongState, match="failed in the cloud"):
+        desk.provider.restore_disk("d-1", "s-1", desk.said.append, "o-1:restore-data-disk")
+    desk.provider.restore_disk("d-1", "s-1", desk.said.append, "o-2:restore-data-disk")
+    assert desk.disk().path not in failed and desk.account.census() == {"volumes": [desk.disk().path], "snapshots": desk.account.census()["snapshots"]}
 
 
 # --- how a machine is made -------------------------------------------------------------------------------------------------

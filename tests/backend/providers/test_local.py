@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -215,6 +216,18 @@ def test_agent_that_cannot_start_is_said(local: LocalProvider, tmp_path: Path) -
             broken.boot("m-1", order, str(tmp_path / "bundle.tar"), quiet)
     with pytest.raises(NotFound, match="bundle"):
         local.boot("m-1", order, str(tmp_path / "gone.tar"), quiet)
+
+
+def test_a_bundle_that_does_not_fit_leaves_no_half(local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(source: Path, target: Path) -> None:
+        target.write_bytes(b"ha")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "bundle.tar").write_bytes(b"half")
+    monkeypatch.setattr(shutil, "copyfile", fill)
+    with pytest.raises(OSError, match="No space"):
+        local.boot("m-1", BootConfiguration("m-1", "token", "unix:/nowhere"), str(tmp_path / "bundle.tar"), quiet)
+    assert not list((tmp_path / "machines/m-1").glob("*bundle*"))
 
 
 def test_secrets_of_the_daemon_stay_with_the_daemon(local: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from fleet_tui.backend.errors import WrongState
+from fleet_tui.backend.errors import NoCapacity, WrongState
 from fleet_tui.backend.store import Store, schema, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
 
@@ -96,6 +97,8 @@ def test_an_existing_sqlite_database_is_copied_before_it_is_changed(
     migrations = tmp_path / "migrations"
     _with_one_more(migrations, head)
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / f"fleet-20260101T000000Z-schema-{head}.part").write_bytes(b"of a daemon that was killed")
     assert schema.prepare(store, tmp_path / "backups") == "next"
     store.close()
     (copy,) = (tmp_path / "backups").iterdir()
@@ -103,6 +106,25 @@ def test_an_existing_sqlite_database_is_copied_before_it_is_changed(
     with sqlite3.connect(copy) as old:
         assert old.execute("SELECT word FROM keepsake").fetchall() == [("kept",)]
         assert old.execute("SELECT version_num FROM alembic_version").fetchall() == [(head,)]
+
+
+def test_a_copy_that_has_no_room_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(sqlite_url(tmp_path / "fleet.db"))
+    head = schema.prepare(store, tmp_path / "backups")
+    _with_one_more(tmp_path / "migrations", head)
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path / "migrations")
+
+    def backup(new: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    half = SimpleNamespace(backup=backup, close=lambda: None)
+    monkeypatch.setattr(schema, "sqlite3", SimpleNamespace(connect=lambda place: half, Error=sqlite3.Error))
+    with pytest.raises(NoCapacity, match="disk is full"):
+        schema.prepare(store, tmp_path / "backups")
+    assert not list((tmp_path / "backups").iterdir())
+    with store.engine.connect() as connection:
+        assert schema.revision(connection) == head
+    store.close()
 
 
 def test_a_migration_that_fails_changes_nothing(empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

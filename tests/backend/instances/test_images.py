@@ -1,0 +1,62 @@
+"""The register of bundles: where they lie, also after the state directory has moved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.instances.bundle import pack
+from fleet_tui.backend.instances.images import bundle_file, register_image, sweep_parts, take_bundle
+from fleet_tui.backend.instances.rows import ImageRow
+from fleet_tui.backend.site import example
+from fleet_tui.backend.store import Store
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    pack(example("hello-app"), tmp_path / "hello.tar")
+    return tmp_path / "hello.tar"
+
+
+def register(store: Store, bundle: Path, folder: Path) -> None:
+    taken = take_bundle(bundle, folder)
+    with store.write() as tx:
+        register_image(tx, taken, CLOCK)
+
+
+def found(store: Store, folder: Path) -> Path:
+    with store.read() as tx:
+        return bundle_file(tx.scalars(select(ImageRow)).one(), folder)
+
+
+def test_images_move_with_their_folder(store: Store, bundle: Path, tmp_path: Path) -> None:
+    register(store, bundle, tmp_path / "old/images")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert found(store, tmp_path / "new/images").is_file()
+
+
+def test_one_that_was_lost_comes_back_by_registering_it_again(store: Store, bundle: Path, tmp_path: Path) -> None:
+    register(store, bundle, tmp_path / "old")
+    shutil.rmtree(tmp_path / "old")
+    assert found(store, tmp_path / "new").parent == tmp_path / "new", "what is said to be gone is told by where it should be"
+    register(store, bundle, tmp_path / "new")
+    assert found(store, tmp_path / "new").read_bytes() == found(store, tmp_path / "elsewhere").read_bytes() == bundle.read_bytes()
+
+
+def test_copies_that_nobody_finishes_go_after_a_day(tmp_path: Path, bundle: Path) -> None:
+    now = CLOCK.now()
+    for name, age in ((".left.part", timedelta(days=2)), (".at-work.part", timedelta(hours=2)), ("f00.tar", timedelta(days=9))):
+        (tmp_path / name).touch()
+        moment = (now - age).timestamp()
+        os.utime(tmp_path / name, (moment, moment))
+    sweep_parts(tmp_path, now)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".at-work.part", "f00.tar", "hello.tar"]
+    sweep_parts(tmp_path / "none", now)
