@@ -81,7 +81,7 @@ def test_a_machine_is_a_vm_on_the_guest_network_beside_its_image(yard: Yard) -> 
     whole(yard)
     vm = yard.vm()
     assert (vm.state, vm.cluster_id, vm.ips, vm.offering_id) == ("running", "c", ["10.5.0.2"], "small")
-    assert [disk["path"] for disk in vm.disks] == ["/shared/images/m-1.qcow2", "/shared/images/d-1.qcow2", "/shared/images/m-1.seed.iso"]
+    assert [disk["path"] for disk in vm.disks] == [f"/shared/images/m-1.{vm.id}.qcow2", "/shared/images/d-1.qcow2", "/shared/images/m-1.seed.iso"]
     assert [disk["is_kept"] for disk in vm.disks] == [False, True, False] and vm.disks[1]["serial"] == "d-1"
     assert vm.disks[0]["source"] == IMAGE and yard.disks_of() == [disk["path"] for disk in vm.disks]
     info = yard.provider.find_machine("m-1")
