@@ -93,7 +93,8 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
     for name in ("image", "kernel", "initrd"):
         path = getattr(request, name)
         if path and (not path.startswith("/") or not path.isprintable() or ".." in path.split("/")):
-            found.append(Problem(name, "must be an absolute path on the hosts"))
+            where = "must be an absolute path on the hosts"
+            found.append(Problem(name, f"{where}, or the name of a cloud image in the cluster's zone" if name == "image" else where))
     if not (request.image or request.kernel or request.disk_mib):
         found.append(Problem("image", "is needed, or a kernel, or the size of an empty disk"))
     if request.initrd and not request.kernel:

@@ -96,6 +96,13 @@ def choose(tx: Session, zone: ZoneRow, wanted: str) -> CloudImageRow:
     return found
 
 
+def known(tx: Session, cluster: ClusterRow, wanted: str) -> CloudImageRow | None:
+    """The image on the register of a cluster's zone that has that name, id or path."""
+    query = select(CloudImageRow).join(PodRow, PodRow.zone_id == CloudImageRow.zone_id).where(PodRow.id == cluster.pod_id)
+    named = (CloudImageRow.id == wanted) | (CloudImageRow.name == wanted) | (CloudImageRow.path == wanted)
+    return tx.scalar(query.where(named).order_by(CloudImageRow.name).limit(1))
+
+
 def _in_zone(tx: Session, rows: type[OwnMachineRow] | type[OwnDiskRow], zone_id: str) -> Sequence[str]:
     query = select(rows.id).join(ClusterRow, rows.cluster_id == ClusterRow.id).join(PodRow, ClusterRow.pod_id == PodRow.id)
     return tx.scalars(query.where(PodRow.zone_id == zone_id).limit(10)).all()
