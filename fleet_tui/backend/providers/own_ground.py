@@ -22,16 +22,19 @@ from fleet_tui.backend.machines.rows import OfferingRow
 from fleet_tui.backend.networks import guest
 from fleet_tui.backend.networks.rows import NetworkRow, PhysicalNetworkRow
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, OperationState, Submitted
+from fleet_tui.backend.operations.catalogue import Lease
+from fleet_tui.backend.operations.leases import holders
 from fleet_tui.backend.operations.ownership import ShuttingDown
 from fleet_tui.backend.providers import Placement
 from fleet_tui.backend.providers.cloud_images import choose
+from fleet_tui.backend.providers.rows import OwnMachineRow
 from fleet_tui.backend.store import Store
 
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-USER = "fleetd"
-"""Who asks for the VMs of instances. Who asked for the instance is in the operation that waits for them."""
+NOBODY = "(fleetd)"
+"""Who asks for a VM when no operation of its instance is under way. No user is called so, so no role and no VM is anybody's by that."""
 _LONGEST_S = 2 * 3600.0
 """Bound on one operation of a VM; its own limits end it long before."""
 _LOOK_S = 0.25
@@ -152,14 +155,15 @@ class Ground:
 
     # --- doing something ---------------------------------------------------------------------------------------------
 
-    def do(self, kind: str, request: OperationRequest) -> None:
-        """Have an operation of a VM done. One that is under way already is waited for.
+    def do(self, kind: str, request: OperationRequest, machine_id: str) -> None:
+        """Have an operation of a machine's VM done, for whoever asked for what is done to its instance: their role decides (HST-3), and a VM
+        that is made is theirs. One that is under way already is waited for.
 
         Raises:
             FleetError: what it failed with, or was refused with.
             ShuttingDown: let it pass.
         """
-        submitted = self._engine().submit(kind, request, USER)
+        submitted = self._engine().submit(kind, request, self._asker(machine_id))
         if submitted.operation is None:
             raise InternalError(f"{kind} of {request.target} gave no operation")
         operation_id = submitted.operation.id
@@ -176,6 +180,13 @@ class Ground:
         if record.error is not None:
             raise errors.from_json({"code": record.error.code, "message": record.error.message, "hint": record.error.hint})
         raise WrongState(f"{kind} of {record.target} was {record.state.value} ({operation_id})", hint="try again", state=record.state.value)
+
+    def _asker(self, machine_id: str) -> str:
+        """The user of the operation that has the machine's instance now."""
+        with self.store.read() as tx:
+            row = tx.get(OwnMachineRow, machine_id)
+            held = holders(tx, [Lease("instance", row.instance_id)], "") if row is not None else ()
+        return held[0].user if held else NOBODY
 
     def wait(self, look: Callable[[], T | None], what: str) -> T | None:
         """The first that ``look`` finds; ``None`` when it took too long.

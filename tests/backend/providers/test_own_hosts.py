@@ -9,16 +9,19 @@ from pathlib import Path
 from shutil import copyfile
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from fleet_tui.backend.errors import Busy, FleetError, InUse, InvalidInput, NoCapacity, NotFound, Unreachable, WrongState
+from fleet_tui.backend.errors import Busy, FleetError, InUse, InvalidInput, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.hosts import DeleteBranch
 from fleet_tui.backend.hosts.hierarchy import delete_branch
-from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hosts.rows import HostRow, ZoneRow
 from fleet_tui.backend.hypervisors import GuestState
+from fleet_tui.backend.identity import Role
+from fleet_tui.backend.identity.rows import UserRow
 from fleet_tui.backend.machines import DestroyVm, MigrateVm, StopVm
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.networks.rows import NetworkRow, NicRow
+from fleet_tui.backend.operations.rows import LeaseRow, OperationRow
 from fleet_tui.backend.providers import (
     BootConfiguration,
     DiskSpec,
@@ -88,6 +91,38 @@ def test_a_machine_is_a_vm_on_the_guest_network_beside_its_image(yard: Yard) -> 
     assert (info.state, info.private_ip, info.host) == (MachineState.ON, "10.5.0.2", yard.fleet.row(vm.id).host_id)
     (place,) = yard.runs()
     assert yard.fleet.wired(place), "its host has the network"
+
+
+def test_whoever_asks_for_the_instance_asks_for_its_vm(yard: Yard) -> None:
+    """Their role decides in a disabled zone (HST-3), not the daemon's own user, whatever that is called."""
+    with yard.store.write() as tx:
+        for uid, (name, role) in enumerate((("fleetd", Role.ROOT_ADMIN), ("ann", Role.ROOT_ADMIN), ("olga", Role.OPERATOR))):
+            tx.add(UserRow(name=name, role=role.value, uid=uid, display_name="", state="active", created_at=START))
+    asks(yard, "olga")
+    whole(yard)
+    assert yard.vm().owners == ["olga"]
+    yard.provider.shut_down("m-1", 5.0, yard.say)
+    yard.fleet.set(ZoneRow, "z", allocation="Disabled")
+    for user in ("olga", ""):
+        asks(yard, user)
+        with pytest.raises(PermissionDenied, match="zone z is disabled"):
+            boot(yard)
+    asks(yard, "ann")
+    boot(yard)
+    assert yard.runs() and yard.vm().owners == ["olga"]
+
+
+def asks(yard: Yard, user: str, instance: str = "i-m-1") -> None:
+    """An operation on that instance is under way, asked for by that user; none where there is no user."""
+    with yard.store.write() as tx:
+        tx.execute(delete(OperationRow).where(OperationRow.target_ref == f"instance:{instance}"))
+        if user:
+            tx.add(OperationRow(
+                id=f"o-{user}", kind="any", title="any", target="web", target_ref=f"instance:{instance}", state="running", user=user, rank=0.0,
+                submitted_at=START,
+            ))
+            tx.flush()
+            tx.add(LeaseRow(level="instance", name=instance, operation_id=f"o-{user}", shared=False))
 
 
 def test_each_machine_has_an_address_of_its_own_until_it_is_terminated(yard: Yard) -> None:
