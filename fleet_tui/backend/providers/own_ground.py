@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlalchemy import select
@@ -53,12 +55,21 @@ class Ground:
 
     Args:
         engine: asked for when something is first done, for it is composed after us.
+        workshop: folder where the seeds of machines are built, of this daemon alone; the system's temporary one without it.
     """
 
-    def __init__(self, store: Store, machines: Machines, engine: Callable[[], Engine], clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, machines: Machines, engine: Callable[[], Engine], clock: Clock | None = None, workshop: Path | None = None,
+    ) -> None:
         self.store, self.machines, self.clock = store, machines, clock or SystemClock()
+        self.workshop = workshop
         self._engine = engine
         self._leaving = threading.Event()
+
+    def tidy(self) -> None:
+        """Remove what a daemon that was killed left half built. Before anything is done here."""
+        if self.workshop is not None:
+            shutil.rmtree(self.workshop, ignore_errors=True)
 
     def leave(self) -> None:
         """The daemon is stopping: whoever waits here lets go, and goes on when one starts again."""

@@ -129,7 +129,7 @@ class OwnHosts:
             card = card_of(tx, row, vm.id)
             disk = tx.scalar(select(OwnDiskRow.id).where(OwnDiskRow.attached_to == machine_id))
         path = _seed_path(row)
-        content = seed(configuration, row.label, card, bundle, serial_of(disk) if disk else "")
+        content = seed(configuration, row.label, card, bundle, serial_of(disk) if disk else "", self._ground.workshop)
         self._ground.storage(row.cluster_id).put(path, content)
         if not any(known["path"] == path for known in vm.disks):
             self._ground.do("vm.attach-disk", AttachDisk(target=vm.id, path=path, format="raw", kept=False), machine_id)

@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 
 import pytest
 from sqlalchemy import delete, select
@@ -31,6 +31,7 @@ from fleet_tui.backend.providers import (
     RegisterCloudImage,
     RemoveCloudImage,
     cloud_images,
+    seeds,
 )
 from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow, OwnSnapshotRow
 from fleet_tui.backend.store import Store, sqlite_url
@@ -446,6 +447,23 @@ def test_what_a_virtual_network_lacks_is_said_all_at_once(yard: Yard) -> None:
     amiss = yard.provider.survey(Placement(zone="z", guest_network="shop"))
     assert [(one.field, one.is_error) for one in amiss] == [("zone", True), ("guest_network", True), ("zone", False)]
     assert "no cloud image" in amiss[0].text and "range of addresses" in amiss[1].text and "Maintenance" in amiss[2].text
+
+
+def test_what_a_killed_daemon_left_of_a_seed_goes_when_the_next_begins(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop = tmp_path / "seeds-1"
+    yard, build = Yard(sqlite_store, workshop=workshop), seeds._build
+
+    def killed(program: str, folder: Path, image: Path) -> None:
+        assert folder.parent.parent == workshop and (workshop.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+        copytree(folder.parent, workshop / "left")
+        build(program, folder, image)
+
+    monkeypatch.setattr(seeds, "_build", killed)
+    whole(yard)
+    (left,) = workshop.rglob("agent.json")
+    assert ORDERS.token in left.read_text() and left.is_relative_to(workshop / "left")
+    yard.again()
+    assert not list(tmp_path.rglob("agent.json"))
 
 
 # --- the register of images --------------------------------------------------------------------------------------------------
