@@ -469,6 +469,17 @@ def test_what_a_killed_daemon_left_of_a_seed_goes_when_the_next_begins(sqlite_st
 # --- the register of images --------------------------------------------------------------------------------------------------
 
 
+def test_what_is_a_disk_already_is_no_image(yard: Yard) -> None:
+    """What is on the register is for every operator to read."""
+    whole(yard)
+    yard.provider.snapshot_disk("d-1", "s-1", yard.say)
+    for path, holder in ((yard.vm().disks[0]["path"], "a disk of VM m-1"), ("/shared/images/d-1.qcow2", "data disk d-1"), (
+        "/shared/images/s-1.qcow2", "snapshot s-1"
+    )):
+        with pytest.raises(InvalidInput, match=f"path: is {holder}"), yard.store.write() as tx:
+            cloud_images.register(tx, RegisterCloudImage("mine", "z", path), START, "ada")
+
+
 def test_images_are_registered_once_and_the_last_of_a_zone_stays_while_it_is_needed(yard: Yard) -> None:
     with yard.store.write() as tx:
         again = cloud_images.register(tx, RegisterCloudImage("debian", "z", IMAGE), START, "ada")
