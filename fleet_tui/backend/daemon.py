@@ -138,7 +138,8 @@ class Daemon:
         self.links = Links(self.store, hypervisors, reach, self.envelope, self.clock)
         self.networks = Networks(NetworkTenants(), rules=options.networks, clock=self.clock, wiring=self._wiring())
         self.machines = Machines(self.links, clock=self.clock, networks=self.networks, programs=places.state / "placement")
-        self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock)
+        self.ground = Ground(self.store, self.machines, lambda: self.engine, self.clock, places.state / f"seeds-{options.slot}")
+        self.ground.tidy()
         self.account = Account(self.store, self.envelope, self.clock, uses_of_cloud)
         places_of_instances = [provider] if options.simulate else [provider, OwnHosts(self.ground)]
         offered = {} if options.simulate else {AWS: Offer(self.account, lambda: regions_of_cloud(self.store))}

@@ -209,7 +209,7 @@ def _vm(tree: Tree) -> None:
 def _new_vm(create: argparse.ArgumentParser) -> None:
     create.add_argument("--cluster", required=True, metavar="CLUSTER")
     create.add_argument("--offering", required=True, metavar="OFFERING")
-    create.add_argument("--image", default="", metavar="FILE", help="on the hosts; a copy becomes its disk")
+    create.add_argument("--image", default="", metavar="IMAGE", help="a registered cloud image, or a file on the hosts; a copy becomes its disk")
     create.add_argument("--disk-mib", type=natural, default=0, metavar="N", help="an empty disk of this size")
     create.add_argument("--kernel", default="", metavar="FILE", help="on the hosts; boot this instead")
     create.add_argument("--initrd", default="", metavar="FILE")

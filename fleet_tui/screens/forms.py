@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleet_tui.actions import may_set
 from fleet_tui.backend import hosts as h
 from fleet_tui.backend import machines as m
 from fleet_tui.backend.errors import FleetError, InvalidInput, Problem
@@ -192,7 +193,8 @@ def new_vm(screen: FleetScreen) -> None:
 
         fields = (
             entry("target", "Name"), entry("cluster", "Cluster", "choice", clusters[0], choices=clusters),
-            entry("offering", "Offering", "choice", offerings[0], choices=offerings), entry("image", "Image", help="file on the hosts"),
+            entry("offering", "Offering", "choice", offerings[0], choices=offerings),
+            entry("image", "Image", help="registered, or file on the hosts"),
             entry("disk_mib", "or empty disk", "int", 0, unit="MiB", rule="0 or more", minimum=0, maximum=2**40),
             entry("kernel", "or kernel", help="file on the hosts"), entry("initrd", "Initrd"), entry("cmdline", "Command line"),
             entry("placement", "Placement", "choice", "balanced", choices=("balanced", "emptiest", "fullest", "random", "any")),
@@ -202,7 +204,11 @@ def new_vm(screen: FleetScreen) -> None:
         def where(v: Mapping[str, Any]) -> Any:
             return m.PlanPlacement(v["cluster"], v["offering"], policy=v["placement"])
 
-        form = Form("New VM", fields, make, _made(screen, "new VM"), "Create", preview=where, shown=placed, names={"name": "target"})
+        refused = may_set("vm.create", "kernel", screen.console.record)
+        locked = dict.fromkeys(("kernel", "initrd", "cmdline"), refused) if refused else {}
+        form = Form(
+            "New VM", fields, make, _made(screen, "new VM"), "Create", preview=where, shown=placed, names={"name": "target"}, locked=locked,
+        )
         ask(screen, form)
 
     screen.ask(lambda session: (session.fetch(h.ListClusters()), session.fetch(m.ListOfferings())), opened, group="new")

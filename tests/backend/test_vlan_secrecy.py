@@ -182,7 +182,7 @@ def requests(site: Site, method: Method) -> Iterator[Any]:
             for vlan in (None, TAKEN, NAMED, 0):
                 yield n.CreateNetwork("mine", offering, "lab", vlan=vlan)
     if kind is CreateVm:
-        yield CreateVm(target="mine", cluster="kvm-a1", offering="tiny", kernel="/boot/vmlinuz", networks=("hidden", "named"), dry_run=True)
+        yield CreateVm(target="mine", cluster="kvm-a1", offering="tiny", disk_mib=64, networks=("hidden", "named"), dry_run=True)
 
 
 def everything(site: Site) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from fleet_tui.backend import hosts as h
 from fleet_tui.backend import machines as m
 from fleet_tui.backend.errors import InvalidInput, Problem, Unreachable
+from fleet_tui.backend.identity import Role
 from fleet_tui.screens.ask import PREVIEW_S, Form, FormDialog, entry
 from tests.fleet_stub import StubSession
 from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
@@ -141,6 +142,15 @@ async def test_places_offerings_and_vms_are_made() -> None:
         await type_in(pilot, "web-9")
         await press(pilot, "ctrl+o")
         assert [(c.target, c.cluster, c.offering) for c in sent(stub, m.CreateVm)] == [("web-9", "kvm-a", "m2.small")]
+
+
+async def test_only_who_may_change_hosts_names_a_kernel() -> None:
+    for role, is_locked in ((Role.ADMIN, False), (Role.OPERATOR, True)):
+        async with console(hosts_fleet(role)) as pilot:
+            await line(pilot, "new-vm")
+            rows = pilot.app.screen.form.rows  # type: ignore[attr-defined]
+            assert {name for name, row in rows.items() if row.locked} == ({"kernel", "initrd", "cmdline"} if is_locked else set())
+            assert ("the role operator may not" in picture(pilot)) is is_locked
 
 
 async def test_patches_come_from_a_file(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ METHODS: tuple[Method, ...] = (
     Method("offerings.delete", "machines.DeleteOffering", "api.Done", P.HOSTS_EDIT, False, danger="destructive"),
     Method("vms.edit", "machines.EditVm", "machines.VmRecord", P.VMS_OPERATE, False, danger="changes"),
     Method("vms.console", "machines.OpenConsole", "machines.ConsoleTicket", P.VMS_OPERATE, False, danger="changes", own="target"),
-    Method("vm.create", "machines.CreateVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes"),
+    Method(
+        "vm.create", "machines.CreateVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes", also={"kernel": P.HOSTS_EDIT, "initrd": P.HOSTS_EDIT},
+    ),
     Method("vm.start", "machines.StartVm", _SUBMITTED, P.VMS_OPERATE, False, danger="changes", own="target"),
     Method("vm.stop", "machines.StopVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive", own="target"),
     Method("vm.reboot", "machines.RebootVm", _SUBMITTED, P.VMS_OPERATE, False, danger="disruptive", own="target"),
@@ -100,4 +102,5 @@ METHODS: tuple[Method, ...] = (
 )
 """Rights follow spec 16.2: operators maintain hosts and drive VMs; admins change the hierarchy and force; root-admins alone set ratios and
 cluster passwords, and edit VLANs, which besides them only auditors see. Owners drive their own VMs (VM-4, USR-4), but neither make, resize,
-edit nor destroy them by that alone."""
+edit nor destroy them by that alone. A VM is made from a cloud image on the register; from other files of the hosts, kernels among them, only by
+those who may change hosts: what is read so may be another's disk, or a host's own secrets."""

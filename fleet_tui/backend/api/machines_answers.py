@@ -13,13 +13,16 @@ from fleet_tui.backend import machines
 from fleet_tui.backend.api import Done
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Handler
-from fleet_tui.backend.errors import WrongState
-from fleet_tui.backend.identity import Role
+from fleet_tui.backend.errors import PermissionDenied, WrongState
+from fleet_tui.backend.hosts.hierarchy import find_cluster
+from fleet_tui.backend.identity import Permission, Role
 from fleet_tui.backend.identity.caller import Caller
+from fleet_tui.backend.identity.permissions import allows
 from fleet_tui.backend.machines import editing, offerings, preview, queries, ratios, vms, weights
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.tenants import Engine as Submits
 from fleet_tui.backend.operations import Submitted
+from fleet_tui.backend.providers import cloud_images
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.text import clean
 
@@ -48,13 +51,27 @@ class MachineAnswers:
             "offerings.create": lambda caller, r: self._change(lambda tx: queries.offering_record(offerings.create_offering(tx, r, caller.user))),
             "offerings.delete": self._delete_offering,
             "vms.edit": self._edit,
-            **{kind: self._placed(kind) for kind in ("vm.create", "vm.start", "vm.migrate")},
+            "vm.create": self._create,
+            **{kind: self._placed(kind) for kind in ("vm.start", "vm.migrate")},
         }
 
     def owners(self, target: str) -> frozenset[str]:
         """Who may drive a VM because it is theirs (VM-4)."""
         found: frozenset[str] = self._query(lambda tx: vms.owners(tx, target))
         return found
+
+    def _create(self, caller: Caller, request: machines.CreateVm) -> Submitted:
+        """From an image on the register, by name or path. Any other file may be another's disk, or a host's own: not for everybody to read."""
+        image = self._query(lambda tx: cloud_images.known(tx, find_cluster(tx, request.cluster), request.image)) if request.image else None
+        if request.image and image is None and not allows(caller.role, Permission.HOSTS_EDIT):
+            raise PermissionDenied(
+                f"{caller.user} is {caller.role.value} here and may make VMs only from registered cloud images, of which none in the zone of "
+                f"cluster {clean(request.cluster, 100)} is {clean(request.image, 200)}",
+                hint="`fleet cloud-image list` shows them; an admin can register one, or name any file", role=caller.role.value,
+                needed=Permission.HOSTS_EDIT.value,
+            )
+        reply: Submitted = self._placed("vm.create")(caller, replace(request, image=image.path) if image is not None else request)
+        return reply
 
     def _placed(self, kind: str) -> Handler:
         """A verb that placement has a say in: its dry run names the host."""

@@ -271,6 +271,7 @@ class CreateVm(OperationRequest):
     cluster: str
     offering: str
     image: str = ""
+    """Name or path of a registered cloud image; for whoever may change hosts, any file there."""
     disk_mib: int = 0
     """Size of an empty disk when there is no image; 0 for none."""
     kernel: str = ""

@@ -16,7 +16,7 @@ from fleet_tui.backend.errors import FleetError, InUse, InvalidInput, Problem, W
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_cluster, find_host
 from fleet_tui.backend.hypervisors import Disk
-from fleet_tui.backend.machines import CreateVm, cards, hooks, refusals, vms, waiting
+from fleet_tui.backend.machines import CreateVm, cards, files, hooks, refusals, vms, waiting
 from fleet_tui.backend.machines.editing import word_problems
 from fleet_tui.backend.machines.offerings import KINDS, NAME, find_offering
 from fleet_tui.backend.machines.placement import check_policy
@@ -43,13 +43,13 @@ def prepare(tx: Session, request: CreateVm, user: str) -> Prepared:
     if tx.scalar(select(VmRow.id).where(VmRow.name == request.target)) is not None:
         raise InUse(f"there is a VM {request.target} already", hint="choose another name", users=[request.target])
     now = _clock.now()
-    guest_id = str(uuid.uuid4())
+    vm_id, guest_id = new_id("v"), str(uuid.uuid4())
     vm = VmRow(
-        id=new_id("v"), guest_id=guest_id, name=request.target, kind=request.kind, cluster_id=cluster.id, offering_id=offering.id,
+        id=vm_id, guest_id=guest_id, name=request.target, kind=request.kind, cluster_id=cluster.id, offering_id=offering.id,
         state=VmState.STARTING.value, cores=offering.cores, mhz=offering.mhz, memory_mib=offering.memory_mib,
         cpu_hundredths=cluster.cpu_hundredths, ram_hundredths=cluster.ram_hundredths,
         boot={"kernel": request.kernel, "initrd": request.initrd, "cmdline": request.cmdline} if request.kernel else {},
-        disks=_disks(request), tags=list(request.tags), exclusion_tags=list(request.exclusion_tags), owners=list(request.owners) or [user],
+        disks=_disks(request, vm_id), tags=list(request.tags), exclusion_tags=list(request.exclusion_tags), owners=list(request.owners) or [user],
         account=request.account, ips=list(request.ips), destroy_protected=request.destroy_protected, ha=offering.ha,
         has_local_disk=request.local_disk, version=0, created_at=now, updated_at=now, error="",
     )
@@ -93,7 +93,8 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
     for name in ("image", "kernel", "initrd"):
         path = getattr(request, name)
         if path and (not path.startswith("/") or not path.isprintable() or ".." in path.split("/")):
-            found.append(Problem(name, "must be an absolute path on the hosts"))
+            where = "must be an absolute path on the hosts"
+            found.append(Problem(name, f"{where}, or the name of a cloud image in the cluster's zone" if name == "image" else where))
     if not (request.image or request.kernel or request.disk_mib):
         found.append(Problem("image", "is needed, or a kernel, or the size of an empty disk"))
     if request.initrd and not request.kernel:
@@ -114,12 +115,13 @@ def _problems(request: CreateVm, system_kind: str) -> Sequence[Problem]:
     return found
 
 
-def _disks(request: CreateVm) -> list[dict[str, Any]]:
-    """At the same path on every host of the cluster, unless it is on the host's own storage."""
+def _disks(request: CreateVm, vm_id: str) -> list[dict[str, Any]]:
+    """At the same path on every host of the cluster, unless it is on the host's own storage; a path that no other file has."""
     if not (request.image or request.disk_mib):
         return []
     folder = posixpath.dirname(request.image) if request.image else STORAGE
-    disk = Disk(f"{folder}/{request.target}.qcow2", request.disk_mib * 1024**2, request.image, "qcow2", request.local_disk)
+    path = files.own_path(folder, request.target, vm_id)
+    disk = Disk(path, request.disk_mib * 1024**2, request.image, "qcow2", request.local_disk)
     return [dataclasses.asdict(disk)]
 
 

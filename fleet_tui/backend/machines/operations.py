@@ -15,7 +15,7 @@ from fleet_tui.backend import machines as face
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InvalidInput, Problem, WrongState
 from fleet_tui.backend.hosts.hierarchy import find_host
-from fleet_tui.backend.machines import creation, hooks, ratios, refusals, steps, vms, volumes, waiting
+from fleet_tui.backend.machines import creation, files, hooks, ratios, refusals, steps, vms, volumes, waiting
 from fleet_tui.backend.machines.drivers import Machines
 from fleet_tui.backend.machines.offerings import find_offering
 from fleet_tui.backend.machines.rows import VmRow
@@ -73,6 +73,8 @@ def _confirmed(tx: Session, vm: VmRow, request: Any) -> Iterable[FleetError]:
 def _typed(tx: Session, vm: VmRow, request: face.DestroyVm) -> Iterable[FleetError]:
     if request.confirm != vm.name and not request.dry_run:
         yield ConfirmationRequired(f"destroying {vm.name} cannot be undone", hint=f"type its name: --confirm {vm.name!r}")
+    if not request.keep_disks:
+        yield from files.refusals(tx, vm)
 
 
 def _grace(tx: Session, vm: VmRow, request: face.StopVm) -> Iterable[FleetError]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend.errors import FleetError, NoCapacity, NotFound, Unreachable, WrongState
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow
 from fleet_tui.backend.hypervisors import GuestSpec, GuestState, Hypervisor, Nic
-from fleet_tui.backend.machines import cards, moves, vms
+from fleet_tui.backend.machines import cards, files, moves, vms
 from fleet_tui.backend.machines.capacity import MIB, minimum_memory, reserves
 from fleet_tui.backend.machines.cold import carry
 from fleet_tui.backend.machines.drivers import Machines
@@ -170,6 +170,7 @@ def remove_definition(ctx: StepContext) -> Result:
     """Undo of a creation: guest and disks go, unless it came as far as a start that failed; that is kept to be looked at."""
     with ctx.read() as tx:
         how = outcome(tx, ctx.operation.id)
+        vm = vms.get(tx, ctx.operation.target_ref)
     unplug(ctx)
     if how.failed_step == "start" and not how.cancelled:
         ctx.say("the VM is kept: look at its log, start it again, or destroy it", "warn")
@@ -178,6 +179,9 @@ def remove_definition(ctx: StepContext) -> Result:
     if hypervisor.find(spec.id).state not in (GuestState.ABSENT, *HALTED):
         hypervisor.kill(spec.id)
     hypervisor.remove(spec.id, with_disks=True)
+    for disk in spec.disks:
+        if files.is_own(vm, disk.path):
+            hypervisor.storage.erase(disk.path)  # made, though its guest was not defined
     ctx.say("what had been made of it was removed")
     return None
 

@@ -13,8 +13,9 @@ from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, 
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.hierarchy import find_zone
 from fleet_tui.backend.hosts.rows import ClusterRow, PodRow, ZoneRow
+from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.providers import CloudImageRecord, ListCloudImages, RegisterCloudImage, RemoveCloudImage
-from fleet_tui.backend.providers.rows import CloudImageRow, OwnDiskRow, OwnMachineRow
+from fleet_tui.backend.providers.rows import CloudImageRow, OwnDiskRow, OwnMachineRow, OwnSnapshotRow
 from fleet_tui.backend.store import new_id
 from fleet_tui.backend.text import clean
 
@@ -39,6 +40,8 @@ def register(tx: Session, request: RegisterCloudImage, now: datetime, user: str)
         problems.append(Problem("name", "1 to 63 letters, digits, dots, dashes or underscores, beginning with a letter or digit"))
     if not request.path.startswith("/") or request.path.endswith("/") or not request.path.isprintable() or ".." in request.path.split("/"):
         problems.append(Problem("path", "must be the absolute path of a qcow2 file on the hosts"))
+    elif holder := _holder(tx, request.path):
+        problems.append(Problem("path", f"is {holder}, which nobody else is to read"))
     there = tx.scalar(select(CloudImageRow).where(CloudImageRow.name == request.name))
     if there is not None:
         if (there.zone_id, there.path) == (zone.id, request.path):
@@ -94,6 +97,23 @@ def choose(tx: Session, zone: ZoneRow, wanted: str) -> CloudImageRow:
         what = f"no cloud image {wanted!r}" if wanted else "no cloud image"
         raise NotFound(f"zone {zone.name} has {what}", hint="put one on its hosts' shared storage and register it: `fleet cloud-image register`")
     return found
+
+
+def known(tx: Session, cluster: ClusterRow, wanted: str) -> CloudImageRow | None:
+    """The image on the register of a cluster's zone that has that name, id or path."""
+    query = select(CloudImageRow).join(PodRow, PodRow.zone_id == CloudImageRow.zone_id).where(PodRow.id == cluster.pod_id)
+    named = (CloudImageRow.id == wanted) | (CloudImageRow.name == wanted) | (CloudImageRow.path == wanted)
+    return tx.scalar(query.where(named).order_by(CloudImageRow.name).limit(1))
+
+
+def _holder(tx: Session, path: str) -> str:
+    """What that file is already; empty for nothing that is known here."""
+    if disk := tx.scalar(select(OwnDiskRow.id).where(OwnDiskRow.path == path).limit(1)):
+        return f"data disk {disk}"
+    if snapshot := tx.scalar(select(OwnSnapshotRow.id).where(OwnSnapshotRow.path == path).limit(1)):
+        return f"snapshot {snapshot}"
+    holders = (name for name, disks in tx.execute(select(VmRow.name, VmRow.disks)) if any(disk["path"] == path for disk in disks))
+    return next((f"a disk of VM {name}" for name in holders), "")
 
 
 def _in_zone(tx: Session, rows: type[OwnMachineRow] | type[OwnDiskRow], zone_id: str) -> Sequence[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlalchemy import select
@@ -24,18 +26,21 @@ from fleet_tui.backend.machines.rows import OfferingRow
 from fleet_tui.backend.networks import guest
 from fleet_tui.backend.networks.rows import NetworkRow, PhysicalNetworkRow
 from fleet_tui.backend.operations import AWAITED, OperationRecord, OperationRequest, OperationState, Submitted
-from fleet_tui.backend.operations.catalogue import OperationCancelled
+from fleet_tui.backend.operations.catalogue import Lease, OperationCancelled
 from fleet_tui.backend.operations.context import check_here
+from fleet_tui.backend.operations.leases import holders
 from fleet_tui.backend.operations.ownership import ShuttingDown
+from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.providers import Placement
 from fleet_tui.backend.providers.cloud_images import choose
+from fleet_tui.backend.providers.rows import OwnMachineRow
 from fleet_tui.backend.store import Store, new_id
 
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-USER = "fleetd"
-"""Who asks for the VMs of instances. Who asked for the instance is in the operation that waits for them."""
+NOBODY = "(fleetd)"
+"""Who asks for a VM when no operation of its instance is under way. No user is called so, so no role and no VM is anybody's by that."""
 _LONGEST_S = 2 * 3600.0
 """Bound on one operation of a VM; its own limits end it long before."""
 _LOOK_S = 0.25
@@ -56,12 +61,21 @@ class Ground:
 
     Args:
         engine: asked for when something is first done, for it is composed after us.
+        workshop: folder where the seeds of machines are built, of this daemon alone; the system's temporary one without it.
     """
 
-    def __init__(self, store: Store, machines: Machines, engine: Callable[[], Engine], clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, machines: Machines, engine: Callable[[], Engine], clock: Clock | None = None, workshop: Path | None = None,
+    ) -> None:
         self.store, self.machines, self.clock = store, machines, clock or SystemClock()
+        self.workshop = workshop
         self._engine = engine
         self._leaving = threading.Event()
+
+    def tidy(self) -> None:
+        """Remove what a daemon that was killed left half built. Before anything is done here."""
+        if self.workshop is not None:
+            shutil.rmtree(self.workshop, ignore_errors=True)
 
     def leave(self) -> None:
         """The daemon is stopping: whoever waits here lets go, and goes on when one starts again."""
@@ -158,8 +172,9 @@ class Ground:
 
     # --- doing something ---------------------------------------------------------------------------------------------
 
-    def do(self, kind: str, request: OperationRequest) -> None:
-        """Have an operation of a VM done. One that is under way already is waited for.
+    def do(self, kind: str, request: OperationRequest, machine_id: str) -> None:
+        """Have an operation of a machine's VM done, for whoever asked for what is done to its instance: their role decides (HST-3), and a VM
+        that is made is theirs. One that is under way already is waited for.
 
         When cancel is asked of the step that waits here, ours is cancelled too and still waited for: what it made is on record once it has ended.
 
@@ -167,7 +182,8 @@ class Ground:
             FleetError: what it failed with, or was refused with.
             OperationCancelled, ShuttingDown: let them pass.
         """
-        submitted = self._engine().submit(kind, replace(request, request_id=f"{AWAITED}{new_id('r')}"), USER)
+        asker = self._asker(machine_id)
+        submitted = self._engine().submit(kind, replace(request, request_id=f"{AWAITED}{new_id('r')}"), asker)
         if submitted.operation is None:
             raise InternalError(f"{kind} of {request.target} gave no operation")
         operation_id = submitted.operation.id
@@ -180,11 +196,11 @@ class Ground:
             try:
                 check_here()
             except OperationCancelled:
-                if (record := self._engine().show(operation_id)).user != USER:
+                if not self._is_ours(operation_id):
                     raise  # a person's own: it goes on
-                if record.state not in (OperationState.CANCELLING, OperationState.CANCELLED):
+                if self._engine().show(operation_id).state not in (OperationState.CANCELLING, OperationState.CANCELLED):
                     with suppress(WrongState):  # it has just ended
-                        self._engine().cancel(operation_id, USER)
+                        self._engine().cancel(operation_id, asker)
 
         record = self.wait(ended, pass_cancel_on)
         if record is None:
@@ -195,6 +211,18 @@ class Ground:
         if record.error is not None:
             raise errors.from_json({"code": record.error.code, "message": record.error.message, "hint": record.error.hint})
         raise WrongState(f"{kind} of {record.target} was {record.state.value} ({operation_id})", hint="try again", state=record.state.value)
+
+    def _asker(self, machine_id: str) -> str:
+        """The user of the operation that has the machine's instance now."""
+        with self.store.read() as tx:
+            row = tx.get(OwnMachineRow, machine_id)
+            held = holders(tx, [Lease("instance", row.instance_id)], "") if row is not None else ()
+        return held[0].user if held else NOBODY
+
+    def _is_ours(self, operation_id: str) -> bool:
+        """Whether it was asked for by a step that waits for it, this one or the same before a crash."""
+        with self.store.read() as tx:
+            return (tx.get_one(OperationRow, operation_id).request_id or "").startswith(AWAITED)
 
     def wait(self, look: Callable[[], T | None], check: Callable[[], None] = check_here) -> T | None:
         """The first that ``look`` finds; ``None`` when it took too long. ``check`` is called between two looks.

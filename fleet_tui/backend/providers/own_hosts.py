@@ -83,7 +83,7 @@ class OwnHosts:
         disk = self._disks.claim(checked_id(disk_id), machine_id)
         if any(known["path"] == disk.path for known in vm.disks):
             return
-        self._ground.do("vm.attach-disk", AttachDisk(target=vm.id, path=disk.path, serial=serial_of(disk_id)))
+        self._ground.do("vm.attach-disk", AttachDisk(target=vm.id, path=disk.path, serial=serial_of(disk_id)), machine_id)
 
     def detach_disk(self, machine_id: str, disk_id: str) -> None:
         disk = self._disks.row(checked_id(disk_id))
@@ -96,7 +96,7 @@ class OwnHosts:
                     f"the data disk is in use by VM {vm.name}, which is {vm.state}", hint="shut the machine down first", holders=[f"vm {vm.name}"],
                     state=vm.state,
                 )
-            self._ground.do("vm.detach-disk", DetachDisk(target=vm.id, path=disk.path))
+            self._ground.do("vm.detach-disk", DetachDisk(target=vm.id, path=disk.path), machine_id)
         self._disks.release(disk_id, machine_id)
 
     # --- machines ----------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class OwnHosts:
         checked_id(spec.id)
         plan = self._plan(spec)
         if not self._is_made(spec.id):
-            self._ground.do("vm.create", plan)
+            self._ground.do("vm.create", plan, spec.id)
             say(f"made VM {spec.id} from {plan.image}, address {plan.ips[0]}")
         return self.find_machine(spec.id)
 
@@ -130,11 +130,11 @@ class OwnHosts:
             card = card_of(tx, row, vm.id)
             disk = tx.scalar(select(OwnDiskRow.id).where(OwnDiskRow.attached_to == machine_id))
         path = _seed_path(row)
-        content = seed(configuration, row.label, card, bundle, serial_of(disk) if disk else "")
+        content = seed(configuration, row.label, card, bundle, serial_of(disk) if disk else "", self._ground.workshop)
         self._ground.storage(row.cluster_id).put(path, content)
         if not any(known["path"] == path for known in vm.disks):
-            self._ground.do("vm.attach-disk", AttachDisk(target=vm.id, path=path, format="raw", kept=False))
-        self._ground.do("vm.start", StartVm(target=vm.id))
+            self._ground.do("vm.attach-disk", AttachDisk(target=vm.id, path=path, format="raw", kept=False), machine_id)
+        self._ground.do("vm.start", StartVm(target=vm.id), machine_id)
         say(f"VM {vm.name} starts, with a seed of {len(content) / 1024:.0f} KiB")
 
     def shut_down(self, machine_id: str, grace_s: float, say: Say) -> None:
@@ -146,7 +146,7 @@ class OwnHosts:
         except NotFound:  # destroyed meanwhile, as by the run that was cut short
             return
         if VmState(vm.state) not in _OFF:
-            self._ground.do("vm.stop", StopVm(target=vm.id, grace_s=grace_s, confirmed=True))
+            self._ground.do("vm.stop", StopVm(target=vm.id, grace_s=grace_s, confirmed=True), machine_id)
             say(f"VM {vm.name} is off")
 
     def terminate(self, machine_id: str, say: Say) -> None:
@@ -159,7 +159,7 @@ class OwnHosts:
         for disk_id in self._disks.attached_to(machine_id):
             self.detach_disk(machine_id, disk_id)
         if (vm := self._vm(machine_id)) is not None:
-            self._ground.do("vm.destroy", DestroyVm(target=vm.id, confirm=vm.name))
+            self._ground.do("vm.destroy", DestroyVm(target=vm.id, confirm=vm.name), machine_id)
         self._ground.storage(row.cluster_id).erase(_seed_path(row))
         with self._ground.store.write() as tx:
             if (gone := tx.get(OwnMachineRow, machine_id)) is not None:

@@ -76,13 +76,14 @@ _SEED = "/run/fleet-seed"
 _MOUNT = f'mkdir -p {_SEED} && mount -o ro "$(blkid -L {LABEL})" {_SEED} && sh {_SEED}/fleet/settle.sh; umount {_SEED}'
 
 
-def seed(configuration: BootConfiguration, label: str, card: Card, bundle: str, data_serial: str) -> bytes:
+def seed(configuration: BootConfiguration, label: str, card: Card, bundle: str, data_serial: str, workshop: Path | None = None) -> bytes:
     """The seed as an ISO 9660 image.
 
     Args:
         label: of the instance; becomes its host name as far as it can.
         bundle: path of the application's bundle here; empty for none.
         data_serial: by which the data disk is found there; empty for none.
+        workshop: folder where it is built, of this daemon alone; what a killed one left there, a one-time token among it, goes when the next begins.
 
     Raises:
         NotFound: the bundle is gone.
@@ -93,7 +94,9 @@ def seed(configuration: BootConfiguration, label: str, card: Card, bundle: str, 
         raise WrongState("the seed of a machine cannot be made: xorriso is not installed", hint="apt-get install xorriso", state="no-xorriso")
     if bundle and not Path(bundle).is_file():
         raise NotFound(f"the application bundle {bundle} is gone", hint="register the image again")
-    with tempfile.TemporaryDirectory(prefix="fleet-seed-") as scratch:
+    if workshop is not None:
+        workshop.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fleet-seed-", dir=workshop) as scratch:
         folder, image = Path(scratch) / "seed", Path(scratch) / "seed.iso"
         (folder / "fleet").mkdir(parents=True)
         for name, content in _documents(configuration, label, card, data_serial).items():
@@ -132,7 +135,7 @@ def _build(program: str, folder: Path, image: Path) -> None:
         raise InternalError(f"the seed of a machine could not be made: {problem}") from problem
     if done.returncode:
         words = clean(done.stderr.decode(errors="replace").strip().splitlines()[-1] if done.stderr.strip() else "it gave no reason", 200)
-        raise InternalError(f"the seed of a machine could not be made: {words}", hint="look at the room in the daemon's temporary folder")
+        raise InternalError(f"the seed of a machine could not be made: {words}", hint="look at the room in the daemon's state directory")
 
 
 def _host_name(label: str) -> str:

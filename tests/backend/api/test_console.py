@@ -232,7 +232,7 @@ def test_a_dry_run_names_the_host_and_changes_nothing(yard: Yard) -> None:
     client = yard.client()
     yard.fleet.vm("off", "h2", VmState.STOPPED)
     asked = (
-        CreateVm(target="web", cluster="c", offering="small", kernel="/k", dry_run=True), StartVm(target="off", dry_run=True),
+        CreateVm(target="web", cluster="c", offering="small", disk_mib=64, dry_run=True), StartVm(target="off", dry_run=True),
         MigrateVm(target="vm", dry_run=True),
     )  # fmt: skip
     for request in asked:
@@ -245,9 +245,9 @@ def test_a_dry_run_names_the_host_and_changes_nothing(yard: Yard) -> None:
 
 def test_the_role_behind_the_door_decides_about_a_disabled_zone(yard: Yard) -> None:
     yard.fleet.set(ZoneRow, "z", allocation="Disabled")
-    request = CreateVm(target="web", cluster="c", offering="small", kernel="/k", dry_run=True)
+    request = CreateVm(target="web", cluster="c", offering="small", disk_mib=64, dry_run=True)
     plan = yard.client().call(request).plan
-    assert not plan.refusals and " to h2" in plan.changes[-1] and "zone z is disabled" in plan.consequences[0]
+    assert not plan.refusals and " to h2" in plan.changes[-1] and "zone z is disabled" in plan.consequences[-1]
     assert yard.client().call(PlanPlacement("c", "small")).host == "h2"
     yard.door.become(Role.OPERATOR)
     assert [refusal.code for refusal in yard.client().call(request).plan.refusals] == ["permission_denied"]

@@ -26,7 +26,7 @@ DRIVES: tuple[Any, ...] = (
 )  # fmt: skip
 KEPT_FROM: tuple[Any, ...] = (
     DestroyVm(target="mine", dry_run=True), ResizeVm(target="mine", offering="small", dry_run=True), EditVm("mine", owners=(ME, "friend")),
-    CreateVm(target="another", cluster="c", offering="small", kernel="/k", owners=(ME,), dry_run=True),
+    CreateVm(target="another", cluster="c", offering="small", disk_mib=64, owners=(ME,), dry_run=True),
 )  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import select
 from fleet_tui.backend.errors import Busy, ConfirmationRequired, InUse, InvalidInput, PermissionDenied, WrongState
 from fleet_tui.backend.faults import Faults
 from fleet_tui.backend.hosts.rows import ClusterRow, HostRow, PodRow, ZoneRow
+from fleet_tui.backend.hypervisors import GuestSpec
 from fleet_tui.backend.hypervisors.fake import VOCABULARY
+from fleet_tui.backend.hypervisors.fake_host import FakeHypervisor
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.rows import UserRow
 from fleet_tui.backend.machines import CreateVm, DestroyVm, MigrateVm, RebootVm, ResizeVm, SetRatio, StartVm, StopVm
@@ -63,7 +65,7 @@ def test_a_vm_goes_through_its_life(fleet: Fleet, desk: Desk) -> None:
     assert fleet.world.running_on(vm.guest_id) == (vm.host_id,)
     guest = fleet.world.ledger.guest(vm.host_id, vm.guest_id)
     assert guest is not None and (guest.cores, guest.memory_bytes, guest.minimum_memory_bytes, guest.cpu_weight) == (2, 4 * GIB, 4 * GIB, 4000)
-    assert guest.disks[0]["path"] == "/images/web-1.qcow2" and guest.disks[0]["source"] == "/images/debian.qcow2"
+    assert guest.disks[0]["path"] == f"/images/web-1.{vm.id}.qcow2" and guest.disks[0]["source"] == "/images/debian.qcow2"
     ok(desk.do(RebootVm(target="web-1", confirmed=True)))
     moved = ok(desk.do(MigrateVm(target="web-1")))
     assert moved.result and moved.result["host"] == only(fleet).host_id != vm.host_id
@@ -98,10 +100,44 @@ def test_a_disk_may_be_empty(fleet: Fleet, desk: Desk, kernel: str) -> None:
     ok(desk.do(request))
     vm = only(fleet)
     guest = fleet.world.ledger.guest(vm.host_id, vm.guest_id)
-    assert guest is not None and [(d["path"], d["size_bytes"], d["source"]) for d in guest.disks] == [("/var/lib/libvirt/images/web-1.qcow2", 64 * MIB, "")]
+    assert guest is not None and [(d["path"], d["size_bytes"], d["source"]) for d in guest.disks] == [
+        (f"/var/lib/libvirt/images/web-1.{vm.id}.qcow2", 64 * MIB, "")
+    ]
     with pytest.raises(InvalidInput) as refused:
         desk.ask(CreateVm(target="web-2", cluster="c", offering="small"))
     assert [(problem.field, "empty disk" in problem.message) for problem in refused.value.problems] == [("image", True)]
+
+
+@pytest.mark.parametrize("image", ["/images/debian.qcow2", "/images/web-1.qcow2"])
+def test_a_file_of_its_name_is_left_alone(fleet: Fleet, desk: Desk, image: str) -> None:
+    """It may be the image itself, a data disk of an instance, or what nobody here knows: never written to, never erased."""
+    storage = fleet.links.hypervisor("h1").storage
+    storage.put("/images/web-1.qcow2", b"precious")
+    before = dict(fleet.world.ledger.files)
+    ok(desk.do(replace(NEW, image=image, destroy_protected=False)))
+    (disk,) = only(fleet).disks
+    assert disk["path"] != "/images/web-1.qcow2" and disk["source"] == image
+    ok(desk.do(DestroyVm(target="web-1", confirm="web-1")))
+    order(fleet, "guest:create:web-1")
+    assert desk.do(replace(NEW, image=image)).state.value == "failed"
+    assert fleet.world.ledger.files == before
+
+
+def test_a_disk_that_is_also_an_image_or_another_vms_is_not_erased(fleet: Fleet, desk: Desk) -> None:
+    """As VMs of before may have it, whose disks were called like them alone."""
+    itself = {"path": "/images/debian.qcow2", "source": "/images/debian.qcow2", "size_bytes": 0, "format": "qcow2", "is_local": False}
+    for name, disk in (("debian", itself), ("web", itself | {"path": "/images/web.qcow2"}), ("copy", itself | {"source": "/images/web.qcow2"})):
+        fleet.vm(name, "h1", S.STOPPED, disks=[disk | ({"path": "/images/copy.qcow2"} if name == "copy" else {})])
+    for name, users in (("debian", ["debian", "web"]), ("web", ["copy"])):
+        destroy = DestroyVm(target=name, confirm=name)
+        assert "in_use" in {refusal.code for refusal in desk.plan(replace(destroy, dry_run=True)).refusals}
+        assert not desk.plan(replace(destroy, keep_disks=True, dry_run=True)).refusals
+        with pytest.raises(InUse, match="it would be erased") as refused:
+            desk.ask(destroy)
+        assert refused.value.details["users"] == users[:1] and "--keep-disks" in refused.value.hint
+    ok(desk.do(DestroyVm(target="copy", confirm="copy")))
+    ok(desk.do(DestroyVm(target="web", confirm="web")))
+    ok(desk.do(DestroyVm(target="debian", confirm="debian", keep_disks=True)))
 
 
 def test_a_deaf_guest_is_switched_off_after_its_grace(fleet: Fleet, desk: Desk) -> None:
@@ -320,6 +356,17 @@ def test_a_creation_that_fails_before_its_start_leaves_nothing(fleet: Fleet, des
         assert not tx.scalars(select(VmRow)).all()
     assert not any(fleet.world.ledger.on_host.values()) and not fleet.world.ledger.files
     ok(desk.do(NEW))
+
+
+def test_a_disk_whose_guest_was_never_defined_goes_too(fleet: Fleet, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(hypervisor: FakeHypervisor, spec: GuestSpec) -> None:
+        for disk in spec.disks:
+            hypervisor.storage.make(disk)
+        raise WrongState("unsupported configuration", hint="look at its definition")
+
+    monkeypatch.setattr(FakeHypervisor, "create", refuses)
+    failed(desk.do(NEW), "wrong_state", "define")
+    assert not fleet.world.ledger.files
 
 
 def test_a_vm_that_does_not_start_is_kept_to_be_looked_at(fleet: Fleet, desk: Desk) -> None:

@@ -30,10 +30,10 @@ PLACEMENT = Placement(zone="z", guest_network="shop")
 class Yard:
     """A daemon's worth of it; :meth:`again` is the next daemon, on the same fleet."""
 
-    def __init__(self, store: Store, contents: Path | None = None, fleet: CabledFleet | None = None) -> None:
+    def __init__(self, store: Store, contents: Path | None = None, fleet: CabledFleet | None = None, workshop: Path | None = None) -> None:
         if shutil.which("xorriso") is None:
             pytest.skip("the seeds of machines are made with xorriso (Debian package)")
-        self.store = store
+        self.store, self.workshop = store, workshop
         self.said: list[str] = []
         self.checkpoint: Callable[[str], None] = nothing
         if fleet is None:
@@ -47,7 +47,8 @@ class Yard:
                 cloud_images.register(tx, RegisterCloudImage("debian", "z", IMAGE), START, "ada")
         self.fleet = fleet
         self.desk = CabledDesk(fleet, lambda point: self.checkpoint(point))
-        ground = Ground(store, self.desk.runner._resources[type(fleet.machines)], lambda: self, fleet.clock)  # type: ignore[arg-type]
+        ground = Ground(store, self.desk.runner._resources[type(fleet.machines)], lambda: self, fleet.clock, workshop)  # type: ignore[arg-type]
+        ground.tidy()
         self.provider = OwnHosts(ground)
         self.meanwhile: Callable[[], None] | None = None
         """What happens whenever the provider waits for something."""
@@ -64,7 +65,7 @@ class Yard:
     def again(self, *, and_go_on: bool = True) -> Yard:
         """After a crash: the next daemon goes on with what was under way."""
         self.fleet.links.forget()
-        yard = Yard(self.store, fleet=self.fleet)
+        yard = Yard(self.store, fleet=self.fleet, workshop=self.workshop)
         yard.desk.claim()
         if and_go_on:
             yard.go_on()

@@ -6,19 +6,22 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from fleet_tui.backend.errors import Busy, FleetError, InUse, InvalidInput, NoCapacity, NotFound, Unreachable, WrongState
+from fleet_tui.backend.errors import Busy, FleetError, InUse, InvalidInput, NoCapacity, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.hosts import DeleteBranch
 from fleet_tui.backend.hosts.hierarchy import delete_branch
-from fleet_tui.backend.hosts.rows import HostRow
+from fleet_tui.backend.hosts.rows import HostRow, ZoneRow
 from fleet_tui.backend.hypervisors import GuestState
+from fleet_tui.backend.identity import Role
+from fleet_tui.backend.identity.rows import UserRow
 from fleet_tui.backend.machines import DestroyVm, MigrateVm, StopVm
 from fleet_tui.backend.machines.rows import VmRow
 from fleet_tui.backend.networks.rows import NetworkRow, NicRow
+from fleet_tui.backend.operations.rows import LeaseRow, OperationRow
 from fleet_tui.backend.providers import (
     BootConfiguration,
     DiskSpec,
@@ -28,6 +31,7 @@ from fleet_tui.backend.providers import (
     RegisterCloudImage,
     RemoveCloudImage,
     cloud_images,
+    seeds,
 )
 from fleet_tui.backend.providers.rows import OwnDiskRow, OwnMachineRow, OwnSnapshotRow
 from fleet_tui.backend.store import Store, sqlite_url
@@ -81,13 +85,45 @@ def test_a_machine_is_a_vm_on_the_guest_network_beside_its_image(yard: Yard) -> 
     whole(yard)
     vm = yard.vm()
     assert (vm.state, vm.cluster_id, vm.ips, vm.offering_id) == ("running", "c", ["10.5.0.2"], "small")
-    assert [disk["path"] for disk in vm.disks] == ["/shared/images/m-1.qcow2", "/shared/images/d-1.qcow2", "/shared/images/m-1.seed.iso"]
+    assert [disk["path"] for disk in vm.disks] == [f"/shared/images/m-1.{vm.id}.qcow2", "/shared/images/d-1.qcow2", "/shared/images/m-1.seed.iso"]
     assert [disk["is_kept"] for disk in vm.disks] == [False, True, False] and vm.disks[1]["serial"] == "d-1"
     assert vm.disks[0]["source"] == IMAGE and yard.disks_of() == [disk["path"] for disk in vm.disks]
     info = yard.provider.find_machine("m-1")
     assert (info.state, info.private_ip, info.host) == (MachineState.ON, "10.5.0.2", yard.fleet.row(vm.id).host_id)
     (place,) = yard.runs()
     assert yard.fleet.wired(place), "its host has the network"
+
+
+def test_whoever_asks_for_the_instance_asks_for_its_vm(yard: Yard) -> None:
+    """Their role decides in a disabled zone (HST-3), not the daemon's own user, whatever that is called."""
+    with yard.store.write() as tx:
+        for uid, (name, role) in enumerate((("fleetd", Role.ROOT_ADMIN), ("ann", Role.ROOT_ADMIN), ("olga", Role.OPERATOR))):
+            tx.add(UserRow(name=name, role=role.value, uid=uid, display_name="", state="active", created_at=START))
+    asks(yard, "olga")
+    whole(yard)
+    assert yard.vm().owners == ["olga"]
+    yard.provider.shut_down("m-1", 5.0, yard.say)
+    yard.fleet.set(ZoneRow, "z", allocation="Disabled")
+    for user in ("olga", ""):
+        asks(yard, user)
+        with pytest.raises(PermissionDenied, match="zone z is disabled"):
+            boot(yard)
+    asks(yard, "ann")
+    boot(yard)
+    assert yard.runs() and yard.vm().owners == ["olga"]
+
+
+def asks(yard: Yard, user: str, instance: str = "i-m-1") -> None:
+    """An operation on that instance is under way, asked for by that user; none where there is no user."""
+    with yard.store.write() as tx:
+        tx.execute(delete(OperationRow).where(OperationRow.target_ref == f"instance:{instance}"))
+        if user:
+            tx.add(OperationRow(
+                id=f"o-{user}", kind="any", title="any", target="web", target_ref=f"instance:{instance}", state="running", user=user, rank=0.0,
+                submitted_at=START,
+            ))
+            tx.flush()
+            tx.add(LeaseRow(level="instance", name=instance, operation_id=f"o-{user}", shared=False))
 
 
 def test_each_machine_has_an_address_of_its_own_until_it_is_terminated(yard: Yard) -> None:
@@ -413,7 +449,35 @@ def test_what_a_virtual_network_lacks_is_said_all_at_once(yard: Yard) -> None:
     assert "no cloud image" in amiss[0].text and "range of addresses" in amiss[1].text and "Maintenance" in amiss[2].text
 
 
+def test_what_a_killed_daemon_left_of_a_seed_goes_when_the_next_begins(sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop = tmp_path / "seeds-1"
+    yard, build = Yard(sqlite_store, workshop=workshop), seeds._build
+
+    def killed(program: str, folder: Path, image: Path) -> None:
+        assert folder.parent.parent == workshop and (workshop.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+        copytree(folder.parent, workshop / "left")
+        build(program, folder, image)
+
+    monkeypatch.setattr(seeds, "_build", killed)
+    whole(yard)
+    (left,) = workshop.rglob("agent.json")
+    assert ORDERS.token in left.read_text() and left.is_relative_to(workshop / "left")
+    yard.again()
+    assert not list(tmp_path.rglob("agent.json"))
+
+
 # --- the register of images --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_a_disk_already_is_no_image(yard: Yard) -> None:
+    """What is on the register is for every operator to read."""
+    whole(yard)
+    yard.provider.snapshot_disk("d-1", "s-1", yard.say)
+    for path, holder in ((yard.vm().disks[0]["path"], "a disk of VM m-1"), ("/shared/images/d-1.qcow2", "data disk d-1"), (
+        "/shared/images/s-1.qcow2", "snapshot s-1"
+    )):
+        with pytest.raises(InvalidInput, match=f"path: is {holder}"), yard.store.write() as tx:
+            cloud_images.register(tx, RegisterCloudImage("mine", "z", path), START, "ada")
 
 
 def test_images_are_registered_once_and_the_last_of_a_zone_stays_while_it_is_needed(yard: Yard) -> None:
