@@ -18,7 +18,7 @@ from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
 from fleet_tui.actions.networks import MAP, PHYSNET, VLAN
 from fleet_tui.actions.profiles import LINEAGE, PROFILES, REGISTERS, SETUP, TEMPLATE, VNET
 from fleet_tui.actions.row import AIMED_AT, Action
-from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api import METHODS, method_of_kind
 from fleet_tui.backend.identity import OWNING, SessionRecord
 
 __all__ = ["ACTIONS", "AIMED_AT", "HINTS", "RESERVED", "ROOTS", "SCREENS", "SHADOWING", "Action"]
@@ -197,6 +197,8 @@ def forbidden(action: Action, session: SessionRecord | None, row: Any = None) ->
     return lacking or (may_set(action.method, action.needs, session) if action.needs else "")
 
 
+    if action.method == "operations.retry" and row is not None:
+        lacking = lacking or _lacking(session, method_of_kind(row.kind).permission.value)
 def may_set(method: str, field: str, session: SessionRecord | None) -> str:
     """Why this session may not set that field of a method's request, which asks for more rights; empty when it may."""
     more = METHODS[method].also.get(field)

@@ -209,7 +209,7 @@ class Daemon:
         of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
         tables = (answers, of_registers, of_certificates, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
         handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
-        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
+        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners, self.engine.asked)
 
     def stop(self) -> None:
         self.ground.leave()

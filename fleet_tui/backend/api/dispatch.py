@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
-from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api import METHODS, method_of_kind
 from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
 from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly, Unreachable
@@ -23,6 +24,7 @@ from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
 from fleet_tui.backend.identity.permissions import ROLES, allows
 from fleet_tui.backend.identity.users import Users
+from fleet_tui.backend.operations import RetryOperation
 from fleet_tui.backend.store import database_lost
 
 Handler = Callable[[Caller, Any], Any]
@@ -46,10 +48,12 @@ class Dispatcher:
         users: tells who is calling.
         audit: records before and after; a call that cannot be recorded is refused.
         owners: users that own a VM, by its name or id; nobody where there is none.
+        asked: kind and stored request of an operation, by its id; ``None`` where there is none.
     """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], users: Users, audit: Audit, owners: Callable[[str], Collection[str]] = lambda target: ()
+        self, handlers: Mapping[str, Handler], users: Users, audit: Audit, owners: Callable[[str], Collection[str]] = lambda target: (),
+        asked: Callable[[str], tuple[str, Mapping[str, Any]] | None] = lambda operation: None,
     ) -> None:
         unknown = sorted(set(handlers) - set(METHODS))
         if unknown:
@@ -58,6 +62,7 @@ class Dispatcher:
         self._users = users
         self._audit = audit
         self._owners = owners
+        self._asked = asked
         self._knocked: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -143,8 +148,7 @@ class Dispatcher:
 
     def _denial(self, method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
         """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
-        needed = {method.permission: method.name}
-        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if _is_set(request, name)})
+        needed = self._needed(method, request)
         for permission, deed in needed.items():
             if not allows(caller.role, permission) and not (permission is method.permission and self._owns(method, caller, request)):
                 able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
@@ -157,6 +161,16 @@ class Dispatcher:
                 f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
             )
         return None
+
+    def _needed(self, method: Method, request: Any) -> dict[Permission, str]:
+        """Every permission that a call takes, and what it is for: its method's, those of fields that are set, and all that is retried takes."""
+        needed = {method.permission: method.name}
+        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if _is_set(request, name)})
+        if isinstance(request, RetryOperation) and (asked := self._asked(request.id)) is not None:
+            kind, stored = asked
+            again = self._needed(method_of_kind(kind), SimpleNamespace(**stored))
+            needed.update({permission: f"{method.name} of {deed}" for permission, deed in again.items() if permission not in needed})
+        return needed
 
     def _owns(self, method: Method, caller: Caller, request: Any) -> bool:
         """USR-4: rights on that object only."""
