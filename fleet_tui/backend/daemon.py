@@ -62,6 +62,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.renewals import Renewals
+from fleet_tui.backend.instances.snapshots import end_schedules_of_none
 from fleet_tui.backend.instances.specs import regions_of_cloud, uses_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
@@ -172,6 +173,7 @@ class Daemon:
         self._populate(provider)
         with self.store.write() as tx:
             physical.schedule_checks(tx, options.networks.drift_s)
+            end_schedules_of_none(tx)
         self.links.start()
         self._closers.append(self.links.stop)
         self.vm_watch = VmWatch(self.store, self.machines)
