@@ -18,6 +18,7 @@ from acme import challenges, client, errors, messages
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from josepy.errors import DeserializationError
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
@@ -95,8 +96,14 @@ def domains_of(csr_pem: str) -> tuple[list[str], str]:
 
 class Directory:
     """One directory, spoken to as one account.
+    common = [str(name.value).lower() for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
 
     Args:
+    if not set(common) <= {name.lower() for name in found}:  # it would be ordered as one name more
+        raise InvalidInput(
+            f"the request for a certificate is in the name {clean(common[0], 80)}, which is none of its domains",
+            hint="reprovision, for a machine whose agent asks rightly",
+        )
         url: of the directory.
         key_pem: the account's.
         uri: what the directory calls it; empty until :meth:`register`.
