@@ -188,17 +188,20 @@ def owns(action: Action, session: SessionRecord, row: Any) -> bool:
 def forbidden(action: Action, session: SessionRecord | None, row: Any = None) -> str:
     """Why this session may not do it to anything, or not to this row; empty when it may."""
     if not action.mutates:
-        return _lacking(session, action.permission) if action.method and session is not None else ""
+        why = _lacking(session, action.permission) if action.method and session is not None else ""
+        if action.needs and session is not None and session.read_only:
+            why = why or "this console is read-only"
+        return why or (may_set(action.method, action.needs, session) if action.needs else "")
     if session is None:
         return "not connected to the daemon"
     if session.read_only:
         return "this console is read-only"
     lacking = "" if owns(action, session, row) else _lacking(session, action.permission)
+    if action.method == "operations.retry" and row is not None:
+        lacking = lacking or _lacking(session, method_of_kind(row.kind).permission.value)
     return lacking or (may_set(action.method, action.needs, session) if action.needs else "")
 
 
-    if action.method == "operations.retry" and row is not None:
-        lacking = lacking or _lacking(session, method_of_kind(row.kind).permission.value)
 def may_set(method: str, field: str, session: SessionRecord | None) -> str:
     """Why this session may not set that field of a method's request, which asks for more rights; empty when it may."""
     more = METHODS[method].also.get(field)

@@ -22,7 +22,7 @@ from fleet_tui.backend.errors import FleetError, InternalError, NotFound, Permis
 from fleet_tui.backend.identity import OWNING, Permission, Role
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
-from fleet_tui.backend.identity.permissions import ROLES, allows
+from fleet_tui.backend.identity.permissions import CHANGES, ROLES, allows
 from fleet_tui.backend.identity.users import Users
 from fleet_tui.backend.operations import RetryOperation
 from fleet_tui.backend.store import database_lost
@@ -156,7 +156,7 @@ class Dispatcher:
                     f"{caller.user} is {caller.role.value} here and may not call {deed}",
                     hint=f"it takes one of the roles {able}{', or to own it' if method.own else ''}", role=caller.role.value, needed=permission.value,
                 )
-        if caller.read_only and not method.read:
+        if caller.read_only and _changes(method, request):
             return "read-only session", ReadOnly(
                 f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
             )
@@ -225,11 +225,16 @@ def _is_set(request: Any, name: str) -> bool:
     return value is not None and value is not False and value != ""
 
 
+def _changes(method: Method, request: Any) -> bool:
+    """Whether a call acts: what reads does where a field asks for the right to, such as a certificate that is to be tested."""
+    return not method.read or any(permission in CHANGES and _is_set(request, name) for name, permission in method.also.items())
+
+
 def _is_recorded(method: Method, request: Any) -> bool:
     """Changes are, except dry runs, which change nothing; so are log-ins. What agents say has its own log."""
     if method.permission is Permission.AGENT:
         return False
-    if method.read:
+    if not _changes(method, request):
         return method.name in _LOG_INS
     return not getattr(request, "dry_run", False)
 
