@@ -11,13 +11,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
 
 from fleet_tui.backend.api import METHODS, method_of_kind
 from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
+from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly, Unreachable
 from fleet_tui.backend.identity import OWNING, Permission, Role
 from fleet_tui.backend.identity.audit import Audit
@@ -107,6 +108,8 @@ class Dispatcher:
             return handler(caller, request)
         seq = self._begin(caller, method, request)
         try:
+            if isinstance(request, RetryOperation):
+                self._rehearse(caller, request)
             reply = handler(caller, request)
         except FleetError as refusal:
             self._complete(caller, method, request, seq, f"{refusal.code}: {refusal.message}", None)
@@ -116,6 +119,20 @@ class Dispatcher:
             raise
         self._complete(caller, method, request, seq, "ok", _operation_id(reply))
         return reply
+
+    def _rehearse(self, caller: Caller, request: RetryOperation) -> None:
+        """What looks at a request more closely than the table can looks at its retry too: as at a dry run, of which a denial alone counts here."""
+        kind, stored = self._asked(request.id) or ("", {})
+        method, handler = METHODS.get(kind), self._handlers.get(kind)
+        if method is None or handler is None:
+            return
+        known = {field.name for field in fields(method.request)}
+        try:
+            handler(caller, parse(method, dump({**{name: value for name, value in stored.items() if name in known}, "dry_run": True})))
+        except PermissionDenied:
+            raise
+        except FleetError:
+            return  # the retry says what is the matter, in its own order
 
     def guarded(self, work: Callable[[], Any], name: str) -> Any:
         """Run ``work``; a bug in it becomes a reference for the caller and a trace in the log. A database that is away is no bug."""

@@ -17,11 +17,13 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.daemon import Daemon
 from fleet_tui.backend.errors import NotFound, PermissionDenied, ReadOnly, WrongState
 from fleet_tui.backend.identity import ListAudit, OpenSession, Permission, Role
-from fleet_tui.backend.identity.caller import Peer
+from fleet_tui.backend.identity.caller import Caller, Peer
 from fleet_tui.backend.identity.permissions import allows
 from fleet_tui.backend.identity.rows import UserRow
+from fleet_tui.backend.machines import CreateVm
 from fleet_tui.backend.operations import RetryOperation
 from fleet_tui.backend.operations.rows import OperationRow
+from fleet_tui.backend.operations.submission import storable
 from fleet_tui.backend.options import Options
 from fleet_tui.backend.store import new_id, sqlite_url
 from tests.doors import ROOT
@@ -43,7 +45,7 @@ class Site:
         name = next(method.name for method in METHODS.values() if method.request is type(request))
         return self.door.call(Peer(os.getuid(), "test", session=session), name, dump(request))
 
-    def ended(self, kind: str, state: str = "succeeded", **request: Any) -> str:
+    def ended(self, kind: str, state: str = "succeeded", /, **request: Any) -> str:
         """An operation that somebody else asked for; retried, one that succeeded is refused by the engine at once, so nothing is set off."""
         row = OperationRow(
             id=new_id("o"), kind=kind, title=kind, target="x", target_ref="thing:x", request={"target": "x", **request}, state=state, rank=0.0,
@@ -109,6 +111,25 @@ def test_what_was_a_root_admins_alone_is_not_set_off_by_an_operator(site: Site) 
         site.call(RetryOperation(site.ended("host.maintain", "failed", allow_stop=True)))
     newest = site.daemon.audit.find(ListAudit(limit=2), ROOT)
     assert [record.decision for record in newest] == ["denied: role operator has no hosts.force", "denied: role operator has no site.admin"]
+
+
+def test_a_handler_that_denies_a_request_denies_its_retry(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def denies(caller: Caller, request: CreateVm) -> Any:
+        seen.append(request)
+        raise PermissionDenied("not from that image") if caller.role is Role.OPERATOR else NotFound("the cluster is gone")
+
+    monkeypatch.setitem(site.door._handlers, "vm.create", denies)
+    stored = storable(CreateVm(target="spy", cluster="c", offering="small", image="/etc/shadow", owners=("ann",), start=True))
+    failed = site.ended("vm.create", **stored)
+    site.become(Role.OPERATOR)
+    with pytest.raises(PermissionDenied, match="not from that image"):
+        site.call(RetryOperation(failed))
+    assert seen == [CreateVm(target="spy", cluster="c", offering="small", image="/etc/shadow", owners=("ann",), start=True, dry_run=True)]
+    site.become(Role.ADMIN)
+    with pytest.raises(WrongState, match="only a failed or cancelled"):
+        site.call(RetryOperation(failed))
 
 
 def test_a_read_only_session_retries_nothing(site: Site) -> None:

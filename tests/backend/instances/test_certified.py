@@ -314,7 +314,7 @@ def test_an_instance_is_looked_at_where_people_are_sent_and_inside_when_that_doe
 
 
 def test_those_that_serve_nothing_over_https_keep_no_other_from_being_looked_at(fleet: Store, drivers: Drivers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks_of, "_AT_ONCE", 3)
+    monkeypatch.setattr(looks_of, "_AT_ONCE", 1)
     with fleet.write() as tx:
         for number, label in enumerate(("gone", "ten", "twenty", "long", "plain", "six")):
             row = tx.query(InstanceRow).filter_by(label=label).one()
