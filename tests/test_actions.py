@@ -144,6 +144,26 @@ def test_rights_that_a_field_needs_dim_it() -> None:
     assert forced.request is not None and forced.request(ROWS["host"], "r").force
 
 
+def test_to_test_a_certificate_is_to_act() -> None:
+    row, test = ROWS["instance"], ACTIONS["ssl.test"]
+    served = dataclasses.replace(row, https_strategy="letsencrypt")  # type: ignore[type-var]
+    assert not actions.why_not(test, served, StubSession(Role.OPERATOR).record)
+    assert actions.why_not(test, served, StubSession(Role.AUDITOR).record) == "the role auditor may not"
+    assert actions.why_not(test, served, StubSession(Role.OPERATOR, read_only=True).record) == "this console is read-only"
+    assert not actions.why_not(ACTIONS["ssl.chain"], served, StubSession(Role.MONITOR).record)
+
+
+def test_a_retry_is_dimmed_for_who_may_not_do_what_it_repeats() -> None:
+    retry = ACTIONS["operation.retry"]
+    for kind, least in {
+        "instance.provision": Role.OPERATOR, "instance.delete": Role.ADMIN, "cluster.ratio": Role.ROOT_ADMIN, "site.retention": Role.ROOT_ADMIN,
+    }.items():
+        row, ranks = operation("o-1", "web", kind=kind, state="failed"), [Role.OPERATOR, Role.ADMIN, Role.ROOT_ADMIN]
+        for role in ranks:
+            why = actions.why_not(retry, row, StubSession(role).record)
+            assert why == ("" if ranks.index(role) >= ranks.index(least) else f"the role {role.value} may not"), (kind, role)
+
+
 def test_what_is_for_root_alone_is_not_shown_to_others() -> None:
     for id_ in ("branch.ratio", "branch.password"):
         assert actions.is_hidden(ACTIONS[id_], StubSession(Role.ADMIN).record)

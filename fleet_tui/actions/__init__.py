@@ -18,7 +18,7 @@ from fleet_tui.actions.maintenance import EVACUEE, MAINTENANCE
 from fleet_tui.actions.networks import MAP, PHYSNET, VLAN
 from fleet_tui.actions.profiles import LINEAGE, PROFILES, REGISTERS, SETUP, TEMPLATE, VNET
 from fleet_tui.actions.row import AIMED_AT, Action
-from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api import METHODS, method_of_kind
 from fleet_tui.backend.identity import OWNING, SessionRecord
 
 __all__ = ["ACTIONS", "AIMED_AT", "HINTS", "RESERVED", "ROOTS", "SCREENS", "SHADOWING", "Action"]
@@ -188,12 +188,17 @@ def owns(action: Action, session: SessionRecord, row: Any) -> bool:
 def forbidden(action: Action, session: SessionRecord | None, row: Any = None) -> str:
     """Why this session may not do it to anything, or not to this row; empty when it may."""
     if not action.mutates:
-        return _lacking(session, action.permission) if action.method and session is not None else ""
+        why = _lacking(session, action.permission) if action.method and session is not None else ""
+        if action.needs and session is not None and session.read_only:
+            why = why or "this console is read-only"
+        return why or (may_set(action.method, action.needs, session) if action.needs else "")
     if session is None:
         return "not connected to the daemon"
     if session.read_only:
         return "this console is read-only"
     lacking = "" if owns(action, session, row) else _lacking(session, action.permission)
+    if action.method == "operations.retry" and row is not None:
+        lacking = lacking or _lacking(session, method_of_kind(row.kind).permission.value)
     return lacking or (may_set(action.method, action.needs, session) if action.needs else "")
 
 

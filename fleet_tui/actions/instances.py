@@ -103,7 +103,7 @@ SNAPSHOT = (
 ON_SSL = "instance/ssl"
 SSL = (
     Action("ssl.test", "Test certificate", ON_SSL, ("T",), "view", "instances.ssl", tooltip="look at what it serves now, and check everything anew",
-           reason=_certified, words=("test-certificate",), aims="instance"),
+           reason=_certified, words=("test-certificate",), aims="instance", needs="test"),
     Action("ssl.renew", "Renew certificate", ON_SSL, ("r",), "verb", "instance.renew-certificate", tooltip="have it issued anew now",
            reason=_instance, aims="instance", also=("instance.renew-certificate",)),
     Action("ssl.chain", "Certificate in full", ON_SSL, ("V",), "view", "instances.ssl", tooltip="every field of it, its chain, and its PEM",

@@ -10,7 +10,7 @@ import hashlib
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Sequence
 
 from fleet_tui.agent.failures import DoorRefused, Failure, Stopped
 from fleet_tui.agent.layout import write
@@ -22,6 +22,7 @@ _PHASE = "certificate"
 _LIMIT_S = 300.0
 """Longest issue; directories take seconds."""
 _SOON_S = 30 * 86400.0
+_COMMON_NAME = 64
 
 
 def settle(machine: Machine, wanted: Mapping[str, Any]) -> Pair:
@@ -105,21 +106,27 @@ def _request(pair: Pair, domains: List[str]) -> tuple[Path, str]:
     key, csr = pair.key.with_name("letsencrypt-next.key"), pair.key.with_name("letsencrypt-next.csr")
     if key.exists() and pair.key.exists() and key.read_bytes() == pair.key.read_bytes():
         key.unlink()  # its certificate is in place already; we were killed before this was tidied up
-    wanted = ",".join(sorted(normalised(domains)))
+    common = _common_name(domains)
+    wanted = f"{common}:{','.join(sorted(normalised(domains)))}"
     if key.exists() and csr.exists():
         text = csr.read_text(encoding="ascii")
         if text.partition("\n")[0] == f"# {wanted}":
             return key, text.partition("\n")[2]
     settings = pair.key.with_name(".letsencrypt.conf")
-    write(settings, request_text(domains[0], sorted(normalised(domains)), "req_extensions"))
+    write(settings, request_text(common, sorted(normalised(domains)), "req_extensions"))
     request = openssl(
         "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-sha256", "-utf8", "-config", str(settings),
-        "-keyout", str(key),
+        "-keyout", str(key), "-subj", f"/CN={common}" if common else "/",
     )
     settings.unlink()
     key.chmod(0o600)
     write(csr, f"# {wanted}\n{request}")
     return key, request
+
+
+def _common_name(domains: Sequence[str]) -> str:
+    """One of the domains that fits into a common name (64 characters, X.520), or none: a directory takes it for one more name to certify."""
+    return next((name for domain in domains if len(name := domain.strip().lower()) <= _COMMON_NAME), "")
 
 
 def _order(machine: Machine, listener: Listener, csr: str, account: Path, domains: List[str]) -> str:

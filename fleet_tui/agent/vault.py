@@ -75,17 +75,22 @@ def fetch_bundle(wanted: Mapping[str, Any], folder: Path) -> Tuple[str, str]:
 def _unpacked(data: bytes, password: bytes, folder: Path, secret: str) -> bytes:
     """PKCS#12 as PEM. The password goes through a pipe, the file lies where only we can read."""
     place = folder / ".bundle.p12"
+    command = ["openssl", "pkcs12", "-in", str(place), "-nodes", "-passin", "stdin"]
     try:
         write(place, "")
         place.write_bytes(data if data[:1] == b"\x30" else base64.b64decode(data))
-        done = subprocess.run(
-            ["openssl", "pkcs12", "-in", str(place), "-nodes", "-passin", "stdin"], input=password + b"\n", capture_output=True, timeout=60,
-            check=False,
-        )
+        done = subprocess.run(command, input=password + b"\n", capture_output=True, timeout=60, check=False)
+        if is_old := b"unsupported" in done.stderr:  # what OpenSSL 3 says of RC2, with which older programs wrote by default
+            done = subprocess.run([*command, "-legacy"], input=password + b"\n", capture_output=True, timeout=60, check=False)
     except ValueError:
         raise Failure(f"the bundle {secret} is neither PEM nor PKCS#12") from None
     finally:
         place.unlink()
+    if done.returncode != 0 and is_old:
+        raise Failure(
+            f"the bundle {secret} cannot be unpacked: it is encrypted in an old way that the openssl of this machine does not read; write it "
+            "anew with `openssl pkcs12 -export` of version 3, or store it as PEM"
+        )
     if done.returncode != 0:
         raise Failure(f"the bundle {secret} cannot be unpacked: it is no PKCS#12 file, or its password is not the one in the password secret")
     return done.stdout

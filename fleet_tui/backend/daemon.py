@@ -62,6 +62,7 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
 from fleet_tui.backend.instances.queries import stream_of
 from fleet_tui.backend.instances.renewals import Renewals
+from fleet_tui.backend.instances.snapshots import end_schedules_of_none
 from fleet_tui.backend.instances.specs import regions_of_cloud, uses_of_cloud
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.machines import operations as machine_operations
@@ -174,6 +175,7 @@ class Daemon:
         self._populate(provider)
         with self.store.write() as tx:
             physical.schedule_checks(tx, options.networks.drift_s)
+            end_schedules_of_none(tx)
         self.links.start()
         self._closers.append(self.links.stop)
         self.vm_watch = VmWatch(self.store, self.machines)
@@ -211,7 +213,7 @@ class Daemon:
         of_cloud = CloudAnswers(self.account, self.engine, self.options.simulate)
         tables = (answers, of_registers, of_certificates, of_hierarchy, of_machines, of_images, of_work, of_networks, of_cloud)
         handlers = {name: handler for answering in tables for name, handler in answering.table().items()}
-        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners)
+        return Dispatcher({**handlers, **people.handlers()}, users, audit, of_machines.owners, self.engine.asked)
 
     def stop(self) -> None:
         self.ground.leave()

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from fleet_tui.agent import issuance
+from fleet_tui.agent.pairs import Pair
+from fleet_tui.backend.certificates import acme
 from fleet_tui.backend.providers import MachineState
 from tests.agent.conftest import Rig, free_port
 from tests.agent.test_startup import served_certificate
@@ -314,6 +318,22 @@ def test_killed_before_it_had_tidied_up_it_asks_for_a_new_one_next_time(rig: Rig
     rig.start()
     folder = rig.disk / "certificates"
     (folder / "letsencrypt-next.key").write_bytes((folder / "letsencrypt.key").read_bytes())
-    (folder / "letsencrypt-next.csr").write_text(f"# web.example\n{ordered.orders[0]}")
+    (folder / "letsencrypt-next.csr").write_text(f"# web.example:web.example\n{ordered.orders[0]}")
     assert rig.do("renew-certificate")["state"] == "done"
     assert len(ordered.orders) == 2 and ordered.orders[0] != ordered.orders[1]
+
+
+LONG = "a-rather-long-name-of-a-customer-environment.emea.production.example.org"
+
+
+@pytest.mark.parametrize(("domains", "common"), [
+    ((LONG,), []), ((LONG, "Short.example.org"), ["short.example.org"]), (("Short.example.org", LONG), ["short.example.org"]),
+])
+def test_a_request_is_for_its_domains_however_long_they_are(tmp_path: Path, domains: tuple[str, ...], common: list[str]) -> None:
+    """A common name of 64 characters is all there may be; whatever stands there is ordered as one more name."""
+    assert len(LONG) > 64
+    _, csr = issuance._request(Pair(tmp_path, "letsencrypt"), list(domains))
+    found = x509.load_pem_x509_csr(csr.encode())
+    assert [name.value for name in found.subject] == common
+    assert acme.domains_of(csr)[0] == sorted(name.lower() for name in domains)
+    assert issuance._request(Pair(tmp_path, "letsencrypt"), list(domains))[1] == csr, "one that was broken off goes on"

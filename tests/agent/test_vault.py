@@ -206,3 +206,22 @@ def test_a_bundle_that_is_none(cloud: Cloud, tmp_path: Path, content: str) -> No
     with pytest.raises(Failure, match="bundle web/key"):
         vault.fetch_bundle(wanted(cloud), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_that_an_older_program_wrote(cloud: Cloud, ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = ca.issue("old", ca.key("old"), "web.example", sans="DNS:web.example")
+    bundle = tmp_path / "old.p12"
+    openssl("pkcs12", "-export", "-legacy", "-in", certificate, "-inkey", ca.folder / "old.key", "-passout", "pass:geheim", "-out", bundle)
+    cloud.secrets["web/key"] = {"SecretBinary": base64.b64encode(bundle.read_bytes()).decode()}
+    cloud.secrets["web/password"] = {"SecretString": "geheim"}
+    pem, _ = vault.fetch_bundle(wanted(cloud, password_secret_id="web/password"), tmp_path)
+    assert pem.split() == certificate.read_text().split()
+    cloud.secrets["web/password"] = {"SecretString": "wrong"}
+    with pytest.raises(Failure, match="its password is not the one"):
+        vault.fetch_bundle(wanted(cloud, password_secret_id="web/password"), tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/openssl").write_text("#!/bin/sh\necho 'Algorithm (RC2-40-CBC : 0): unsupported' >&2\nexit 1\n")
+    (tmp_path / "bin/openssl").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    with pytest.raises(Failure, match=r"encrypted in an old way .* pkcs12 -export"):
+        vault.fetch_bundle(wanted(cloud, password_secret_id="web/password"), tmp_path)

@@ -183,6 +183,11 @@ METHODS: Mapping[str, Method] = {
 _BY_REQUEST: Mapping[str, Method] = {m.takes: m for m in METHODS.values() if not m.stream}
 
 
+def method_of_kind(kind: str) -> Method:
+    """What somebody must be allowed who sets off an operation of that kind. What no method asks for, the daemon asks for itself."""
+    return METHODS.get(kind) or Method(kind, "operations.OperationRequest", "operations.Submitted", P.SITE_ADMIN, False, danger="changes")
+
+
 def method_of(request: Any) -> Method:
     """The method a request record belongs to (streams share records with their reads)."""
     return _BY_REQUEST[named(type(request))]

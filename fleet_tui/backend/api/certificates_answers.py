@@ -10,7 +10,9 @@ from datetime import timedelta
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.certificates import BoardEntry, ListBoard
 from fleet_tui.backend.errors import FleetError, Problem, WrongState
+from fleet_tui.backend.identity import Permission
 from fleet_tui.backend.identity.caller import Caller
+from fleet_tui.backend.identity.permissions import allows
 from fleet_tui.backend.instances import ShowSsl, SslRecord, certified, vault_looks
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks
@@ -36,6 +38,10 @@ class CertificateAnswers:
         }
 
     def _show(self, caller: Caller, request: ShowSsl) -> SslRecord:
+        record = self._found(request)
+        return record if allows(caller.role, Permission.SETTINGS_READ) else replace(record, key_storage="", key="", secret_id="")
+
+    def _found(self, request: ShowSsl) -> SslRecord:
         if not request.test:
             with self._store.read() as tx:
                 return certified.show(tx, request.target, self._drivers)

@@ -11,18 +11,21 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
-from fleet_tui.backend.api import METHODS
+from fleet_tui.backend.api import METHODS, method_of_kind
 from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
+from fleet_tui.backend.api.wire import dump
 from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly, Unreachable
 from fleet_tui.backend.identity import OWNING, Permission, Role
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
-from fleet_tui.backend.identity.permissions import ROLES, allows
+from fleet_tui.backend.identity.permissions import CHANGES, ROLES, allows
 from fleet_tui.backend.identity.users import Users
+from fleet_tui.backend.operations import RetryOperation
 from fleet_tui.backend.store import database_lost
 
 Handler = Callable[[Caller, Any], Any]
@@ -46,10 +49,12 @@ class Dispatcher:
         users: tells who is calling.
         audit: records before and after; a call that cannot be recorded is refused.
         owners: users that own a VM, by its name or id; nobody where there is none.
+        asked: kind and stored request of an operation, by its id; ``None`` where there is none.
     """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], users: Users, audit: Audit, owners: Callable[[str], Collection[str]] = lambda target: ()
+        self, handlers: Mapping[str, Handler], users: Users, audit: Audit, owners: Callable[[str], Collection[str]] = lambda target: (),
+        asked: Callable[[str], tuple[str, Mapping[str, Any]] | None] = lambda operation: None,
     ) -> None:
         unknown = sorted(set(handlers) - set(METHODS))
         if unknown:
@@ -58,6 +63,7 @@ class Dispatcher:
         self._users = users
         self._audit = audit
         self._owners = owners
+        self._asked = asked
         self._knocked: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -102,6 +108,8 @@ class Dispatcher:
             return handler(caller, request)
         seq = self._begin(caller, method, request)
         try:
+            if isinstance(request, RetryOperation):
+                self._rehearse(caller, request)
             reply = handler(caller, request)
         except FleetError as refusal:
             self._complete(caller, method, request, seq, f"{refusal.code}: {refusal.message}", None)
@@ -111,6 +119,20 @@ class Dispatcher:
             raise
         self._complete(caller, method, request, seq, "ok", _operation_id(reply))
         return reply
+
+    def _rehearse(self, caller: Caller, request: RetryOperation) -> None:
+        """What looks at a request more closely than the table can looks at its retry too: as at a dry run, of which a denial alone counts here."""
+        kind, stored = self._asked(request.id) or ("", {})
+        method, handler = METHODS.get(kind), self._handlers.get(kind)
+        if method is None or handler is None:
+            return
+        known = {field.name for field in fields(method.request)}
+        try:
+            handler(caller, parse(method, dump({**{name: value for name, value in stored.items() if name in known}, "dry_run": True})))
+        except PermissionDenied:
+            raise
+        except FleetError:
+            return  # the retry says what is the matter, in its own order
 
     def guarded(self, work: Callable[[], Any], name: str) -> Any:
         """Run ``work``; a bug in it becomes a reference for the caller and a trace in the log. A database that is away is no bug."""
@@ -143,8 +165,7 @@ class Dispatcher:
 
     def _denial(self, method: Method, caller: Caller, request: Any = None) -> tuple[str, FleetError] | None:
         """The rule that refuses this caller this method, and how it is said; ``None`` when nothing does."""
-        needed = {method.permission: method.name}
-        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if _is_set(request, name)})
+        needed = self._needed(method, request)
         for permission, deed in needed.items():
             if not allows(caller.role, permission) and not (permission is method.permission and self._owns(method, caller, request)):
                 able = ", ".join(sorted(role.value for role in ROLES if allows(role, permission)))
@@ -152,11 +173,21 @@ class Dispatcher:
                     f"{caller.user} is {caller.role.value} here and may not call {deed}",
                     hint=f"it takes one of the roles {able}{', or to own it' if method.own else ''}", role=caller.role.value, needed=permission.value,
                 )
-        if caller.read_only and not method.read:
+        if caller.read_only and _changes(method, request):
             return "read-only session", ReadOnly(
                 f"this session is read-only, {method.name} was refused", hint="to leave read-only mode, start a new session without it"
             )
         return None
+
+    def _needed(self, method: Method, request: Any) -> dict[Permission, str]:
+        """Every permission that a call takes, and what it is for: its method's, those of fields that are set, and all that is retried takes."""
+        needed = {method.permission: method.name}
+        needed.update({permission: f"{method.name} with {name}" for name, permission in method.also.items() if _is_set(request, name)})
+        if isinstance(request, RetryOperation) and (asked := self._asked(request.id)) is not None:
+            kind, stored = asked
+            again = self._needed(method_of_kind(kind), SimpleNamespace(**stored))
+            needed.update({permission: f"{method.name} of {deed}" for permission, deed in again.items() if permission not in needed})
+        return needed
 
     def _owns(self, method: Method, caller: Caller, request: Any) -> bool:
         """USR-4: rights on that object only."""
@@ -211,11 +242,16 @@ def _is_set(request: Any, name: str) -> bool:
     return value is not None and value is not False and value != ""
 
 
+def _changes(method: Method, request: Any) -> bool:
+    """Whether a call acts: what reads does where a field asks for the right to, such as a certificate that is to be tested."""
+    return not method.read or any(permission in CHANGES and _is_set(request, name) for name, permission in method.also.items())
+
+
 def _is_recorded(method: Method, request: Any) -> bool:
     """Changes are, except dry runs, which change nothing; so are log-ins. What agents say has its own log."""
     if method.permission is Permission.AGENT:
         return False
-    if method.read:
+    if not _changes(method, request):
         return method.name in _LOG_INS
     return not getattr(request, "dry_run", False)
 

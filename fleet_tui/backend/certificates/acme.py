@@ -18,6 +18,7 @@ from acme import challenges, client, errors, messages
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from josepy.errors import DeserializationError
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
@@ -30,6 +31,8 @@ ANSWER_S = 20
 FOLLOW_S = 12.0
 """How long one call follows an order."""
 _LOOK_S = 0.5
+_OF_THE_KEY = frozenset({"badPublicKey", "badSignatureAlgorithm", "malformed", "unauthorized"})
+"""What directories say of an account that cannot be made, however often it is tried (RFC 8555 6.7, 7.3.6)."""
 
 
 class RateLimited(FleetError):
@@ -44,6 +47,10 @@ class RateLimited(FleetError):
 
 class UnknownAccount(AuthFailed):
     """The directory does not know the account."""
+
+
+class KeyRefused(AuthFailed):
+    """The directory will have no account with that key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,8 @@ def new_key() -> str:
 def is_key(pem: str) -> bool:
     """Whether it is one that :func:`new_key` could have made."""
     try:
-        return isinstance(serialization.load_pem_private_key(pem.encode(), None), ec.EllipticCurvePrivateKey)
+        key = serialization.load_pem_private_key(pem.encode(), None)
+        return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
     except (ValueError, TypeError):
         return False
 
@@ -88,8 +96,14 @@ def domains_of(csr_pem: str) -> tuple[list[str], str]:
         raise InvalidInput("the request for a certificate cannot be read", hint="retry the start-up") from problem
     digest = hashes.Hash(hashes.SHA256())
     digest.update(csr.public_bytes(serialization.Encoding.DER))
+    common = [str(name.value).lower() for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if len(names) != len(found := names.get_values_for_type(x509.DNSName)):
         raise InvalidInput("the request for a certificate names more than domains", hint="retry the start-up")
+    if not set(common) <= {name.lower() for name in found}:  # it would be ordered as one name more
+        raise InvalidInput(
+            f"the request for a certificate is in the name {clean(common[0], 80)}, which is none of its domains",
+            hint="reprovision, for a machine whose agent asks rightly",
+        )
     return found, digest.finalize().hex()
 
 
@@ -115,6 +129,7 @@ class Directory:
         """Have the account, new or found by its key, with that contact; gives what the directory calls it.
 
         Raises:
+            KeyRefused: it is no key for an account, or that of one that was closed.
             FleetError: kinds of :meth:`_told`.
         """
         with self._told():
@@ -122,6 +137,11 @@ class Directory:
             try:
                 made = acme.new_account(messages.NewRegistration.from_data(email=mail or None, terms_of_service_agreed=True))
                 self._uri = str(made.uri)
+            except messages.Error as problem:
+                if problem.code not in _OF_THE_KEY:
+                    raise
+                why = clean(str(problem.detail or problem.typ), 400)
+                raise KeyRefused(f"the directory {self._url} wants no account with the key it was shown: {why}", hint="retry") from problem
             except errors.ConflictError as known:
                 self._uri = known.location
                 if mail:

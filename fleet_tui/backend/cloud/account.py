@@ -156,7 +156,7 @@ class Account:
 
         Raises:
             InvalidInput: every field at fault at once, or a key of the wrong kind.
-            InUse: it is another account, or no key any more, while there are things in it.
+            InUse: it is another account, or no key any more, while there are things in it, or under its key.
             WrongState: saved by somebody else meanwhile.
             FleetError: AWS refuses, or does not answer.
         """
@@ -265,7 +265,14 @@ class Account:
                 f"the {moved[0]} of the cloud account cannot change while it is used: {_some(users)}",
                 hint="delete them first, or give their virtual network a region of its own", users=list(users[:20]),
             )
-        if kept.cmk_arn and not wanted.cmk_arn and (lost := _keyed(secrets_kept.count(tx, self.columns))):
+        keyed = _keyed(secrets_kept.count(tx, self.columns))
+        if kept.account != wanted.account and (lost := {key: number for key, number in keyed.items() if _account_of(key) != wanted.account}):
+            raise InUse(
+                f"{sum(lost.values())} secrets are sealed under a key that is not of account {wanted.account}, which may not open them",
+                hint=f"first choose a key of {wanted.account} here, and let them move to it; or take those secrets out of the settings",
+                users=sorted(lost),
+            )
+        if kept.cmk_arn and not wanted.cmk_arn and (lost := keyed):
             raise InUse(
                 f"{sum(lost.values())} secrets are sealed under a cloud's key", hint="choose another key instead; they are moved to it",
                 users=sorted(lost),
@@ -365,6 +372,10 @@ def _problems(values: dict[str, str], has_secret: bool) -> list[Problem]:
     check("aws_cmk_id", len(values["aws_cmk_id"]) <= 2048 and not re.search(r"\s", values["aws_cmk_id"]), "a key's id, ARN or alias")
     return found
 
+
+def _account_of(key: str) -> str:
+    """The number in ``arn:aws:kms:<region>:<number>:key/<id>``."""
+    return (key.split(":") + [""] * 5)[4]
 
 
 def _keyed(counted: Mapping[str, int]) -> dict[str, int]:

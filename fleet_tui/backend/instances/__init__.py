@@ -151,7 +151,9 @@ class EditInstance:
 
 @dataclass(frozen=True, slots=True)
 class ShowSsl:
-    """The certificate of an instance. With ``test`` it is looked at now, and its domains are asked for, before it is told."""
+    """The certificate of an instance. With ``test``, which takes the right to operate, it is looked at now, and its domains are asked for,
+    before it is told.
+    """
 
     target: str
     test: bool = False
@@ -168,7 +170,7 @@ class SslRecord:
     http_mode: str
     """``redirect`` or ``disabled``; empty where there is plain HTTP only."""
     key_storage: str
-    """Of the strategy ``per_instance``; empty otherwise."""
+    """Of the strategy ``per_instance``; empty otherwise, and with ``key`` and ``secret_id`` for who may not read settings."""
     key: str
     """SHA-256 of the public half of the key on record; empty where there is none."""
     secret_id: str

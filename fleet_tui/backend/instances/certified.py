@@ -53,12 +53,15 @@ def note(tx: Session, instance: InstanceRow, facts: Mapping[str, Any]) -> None:
     strategy = tx.scalar(select(NetworkRow.https_strategy).where(NetworkRow.id == instance.network_id)) or "none"
     if pem == row.pem and row.kind == strategy:
         return
+    before, is_new = row.not_after, pem != row.pem
     row.kind, row.pem, row.not_after = strategy, pem, instance.certificate_not_after if pem else None
     row.served_at, row.mismatch = None, False  # look again soon
     if strategy != "letsencrypt" or not pem or row.not_after is None:
         row.renew_at = row.retry_at = None
         row.renewal_problem = ""
         return
+    if is_new and (before is None or row.not_after > before):  # however it was come by, it is what the renewal that failed was for
+        row.renewal_problem, row.retry_at = "", None
     begins = facts.get("certificate_not_before")
     life = row.not_after.timestamp() - float(begins) if isinstance(begins, int | float) else 3 * SOON.total_seconds()
     row.renew_at = renewal_moment(row.ref, row.not_after, life)

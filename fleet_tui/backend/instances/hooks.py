@@ -16,6 +16,7 @@ from fleet_tui.backend.instances.links import pending_of
 from fleet_tui.backend.instances.refusals import of_state
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.settings import forget_unused_keys
+from fleet_tui.backend.instances.snapshots import end_schedule
 from fleet_tui.backend.instances.states import MOVES, Health, InstanceState, Move
 from fleet_tui.backend.instances.steps import STARTUP_STEPS, changed, instance_of
 from fleet_tui.backend.operations import ErrorRecord
@@ -198,5 +199,6 @@ def deleted(tx: Session, row: InstanceRow, op: OperationFacts, results: Results)
         for snapshot in tx.query(SnapshotRow).filter_by(instance_id=row.id, automatic=True):
             tx.delete(snapshot)
     forget_certificates(tx, f"instance:{row.id}")
+    end_schedule(tx, row.id)
     tx.delete(row)
     append(tx, type="instance.deleted", ref=f"instance:{row.id}", operation_id=op.id, text=f"instance {op.target} deleted")

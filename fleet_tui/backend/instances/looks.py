@@ -91,6 +91,9 @@ class Looks:
                 select(InstanceRow).join(CertificateRow, CertificateRow.ref == "instance:" + InstanceRow.id)
                 .where(InstanceRow.state == InstanceState.RUNNING.value, CertificateRow.pem != "")
                 .where(CertificateRow.served_at.is_(None) | (CertificateRow.served_at < due))
+                # What place_of asks for, or those without a place would be the longest not looked at, for ever, and keep the rest from it.
+                .join(NetworkRow, InstanceRow.network_id == NetworkRow.id).where(NetworkRow.https_strategy != "none")
+                .where((InstanceRow.public_ip != "") | (InstanceRow.private_ip != ""), InstanceRow.port.is_not(None))
                 .order_by(CertificateRow.served_at).limit(_AT_ONCE)
             )  # fmt: skip
             places = [place for row in tx.scalars(query) if (place := place_of(tx, row)) is not None]

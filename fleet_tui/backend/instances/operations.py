@@ -261,7 +261,8 @@ OPERATIONS: tuple[OperationKind, ...] = (
         _kind("renew-certificate", "renew certificate", (
                   Step("renew", s.tell_agent("renew-certificate", lambda d: RENEWAL_S)), Step("look", renewals.look_for_it)),
               face.RenewCertificate,
-              _prepare("renew-certificate", _says("{} has a new certificate issued, and serves with it"), rule=renewals.refusals),
+              renewals.remembering(
+                  _prepare("renew-certificate", _says("{} has a new certificate issued, and serves with it"), rule=renewals.refusals)),
               renewals.renewed),
         failed=renewals.failed,
     ),

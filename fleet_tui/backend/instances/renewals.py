@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -17,9 +18,9 @@ from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.looks import Looks, place_of
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow
 from fleet_tui.backend.instances.states import InstanceState
-from fleet_tui.backend.instances.steps import Result, instance_of
+from fleet_tui.backend.instances.steps import Result, changed, instance_of
 from fleet_tui.backend.operations import ErrorRecord, OperationRequest, Submitted
-from fleet_tui.backend.operations.catalogue import OperationFacts, StepContext
+from fleet_tui.backend.operations.catalogue import OperationFacts, Prepared, StepContext
 from fleet_tui.backend.store import Store
 
 log = logging.getLogger("fleetd.certificates")
@@ -68,6 +69,17 @@ def refusals(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetError
         )
 
 
+def remembering(prepare: Callable[[Session, Any, str], Prepared]) -> Callable[[Session, Any, str], Prepared]:
+    """Has the operation know which certificate it replaces, so that its failure can tell whether that was done."""
+
+    def prepared(tx: Session, request: Any, user: str) -> Prepared:
+        found = prepare(tx, request, user)
+        instance = tx.get_one(InstanceRow, found.target_ref.removeprefix("instance:"))
+        return replace(found, parameters={**found.parameters, "replaces": instance.certificate_fingerprint or ""})
+
+    return prepared
+
+
 def look_for_it(ctx: StepContext) -> Result:
     """Whether the application serves the new certificate; if not, that is told, and the look goes on by itself later."""
     looks = ctx.use(Looks)
@@ -97,8 +109,14 @@ def renewed(tx: Session, row: InstanceRow, op: OperationFacts, results: Mapping[
 
 
 def failed(tx: Session, op: OperationFacts, error: ErrorRecord, failed_step: str) -> None:
-    """The present certificate goes on serving; why there is no new one is on record, and in the attention list once it matters."""
-    if tx.get(InstanceRow, op.target_ref.removeprefix("instance:")) is not None:
+    """The present certificate goes on serving; why there is no new one is on record, and in the attention list once it matters.
+
+    Where there is a new one and the application failed to take it up, the renewal is done: the look at what it serves tells the rest.
+    """
+    instance = tx.get(InstanceRow, op.target_ref.removeprefix("instance:"))
+    if instance is not None and (instance.certificate_fingerprint or "") != op.parameters.get("replaces", instance.certificate_fingerprint or ""):
+        changed(tx, instance, f"the new certificate of {instance.label} is in place, but not taken up: {error.message}", "warn", op.id)
+    elif instance is not None:
         row = certificate_of(tx, op.target_ref)
         row.renewal_problem = error.message
         if row.renew_at is not None and row.retry_at is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from fleet_tui.backend.errors import InternalError, InvalidInput, Problem, WrongState
 from fleet_tui.backend.instances import SetupAction
@@ -168,11 +169,22 @@ def _with_pairs(kind: ActionKind, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(action: SetupAction, before: SetupAction | None) -> dict[tuple[str, ...], Any]:
-    """Secrets that are to stay as they are, by place: what is on record for them, or ``None`` where nothing is."""
+    """Secrets that are to stay as they are, by place: what is on record for them, or ``None`` where nothing is.
+
+    Those that were entered for one host are not on record for another: whoever changes where they go, or sends a file that does, has to know them.
+    """
+    if before is not None and _sent_to(before) != _sent_to(action):
+        before = None
     return {
         place: _at(before.parameters, place) if before is not None else None
         for place in secret_places(action.kind, action.parameters) if _at(action.parameters, place) == KEPT
     }
+
+
+def _sent_to(action: SetupAction) -> tuple[str, str]:
+    """Scheme and host that an action sends its secrets to; empty for one that keeps them on its machine."""
+    place = urlsplit(str(action.parameters.get("url") or "") if action.kind == "install_db_driver" else "")
+    return place.scheme.lower(), place.netloc.lower()
 
 
 def _parameters(kind: ActionKind, given: Mapping[str, Any], kept: Mapping[tuple[str, ...], Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -188,7 +200,8 @@ def _parameters(kind: ActionKind, given: Mapping[str, Any], kept: Mapping[tuple[
         parsed["tasks"], complaint = _listed_tasks(tasks)
         problems += [Problem("tasks", complaint)] if complaint else []
     missing = [place for place, found in kept.items() if found is None]
-    problems += [Problem(".".join(place), "is not on record; enter it") for place in missing]
+    where = " for that host" if kind.name == "install_db_driver" else ""
+    problems += [Problem(".".join(place), f"is not on record{where}; enter it") for place in missing]
     wrong = {problem.field for problem in problems}
     problems += [problem for problem in _deeper(kind.name, parsed) if problem.field not in wrong]
     return parsed, problems

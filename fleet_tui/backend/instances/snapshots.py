@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock
@@ -17,15 +17,18 @@ from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
 from fleet_tui.backend.instances.stillness import Still, moving_machine
 from fleet_tui.backend.instances.virtual_networks import find_network
+from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.catalogue import LEFT, Lease, OperationFacts, Prepared, StepContext, planned
 from fleet_tui.backend.operations.queries import ACTIVE
 from fleet_tui.backend.operations.rows import OperationRow, ScheduleRow
-from fleet_tui.backend.operations.schedule import ensure, remove
 from fleet_tui.backend.providers import Provider
 from fleet_tui.backend.text import clean
 
 AUTOMATIC = "automatic"
-"""Reason given by the schedule; such snapshots are pruned to the number kept."""
+"""Reason given by the schedule. Snapshots that it took for that are pruned to the number kept; a person's stay, whatever their reason."""
+
+_SCHEDULE = "snapshot:"
+"""Before the instance's id, in the name of its schedule."""
 
 thaw = tell_agent("thaw", lambda drivers: 30.0, needed=False, lasting=True)
 """Also the undo of freezing: the application goes on whatever failed."""
@@ -63,7 +66,8 @@ def copy_disk(ctx: StepContext) -> Result:
             row = instance_of(tx, ctx.operation.target_ref)
             tx.add(SnapshotRow(
                 id=snapshot_id, instance_id=row.id, instance_label=label, disk_id=disk_id, provider=provider.name, reason=reason,
-                automatic=reason == AUTOMATIC, size_bytes=info.size_bytes, region=info.region, created_at=ctx.use(Drivers).clock.now(),
+                automatic=reason == AUTOMATIC and ctx.operation.user == schedule.USER, size_bytes=info.size_bytes, region=info.region,
+                created_at=ctx.use(Drivers).clock.now(),
             ))
     ctx.say(f"snapshot {snapshot_id}: {info.size_bytes / 1024**2:.1f} MiB")
     return {"snapshot": snapshot_id, "size_bytes": info.size_bytes}
@@ -247,11 +251,27 @@ def chosen_deleted(tx: Session, op: OperationFacts, results: Mapping[str, Mappin
 def follow_schedule(tx: Session, row: InstanceRow, clock: Clock) -> None:
     """Make the schedule of automatic snapshots agree with the settings."""
     settings: Mapping[str, Any] = row.settings
-    name = f"snapshot:{row.id}"
+    name = _schedule_of(row.id)
     if settings.get("auto_snapshot.enabled"):
-        ensure(
+        schedule.ensure(
             tx, name=name, kind="instance.snapshot", target_ref=f"instance:{row.id}", every_s=int(settings["auto_snapshot.period_h"]) * 3600,
             request=SnapshotDisk(target=f"instance:{row.id}", reason=AUTOMATIC), now=clock.now(),
         )
-    elif tx.get(ScheduleRow, name) is not None:
-        remove(tx, name)
+    else:
+        end_schedule(tx, row.id)
+
+
+def end_schedule(tx: Session, instance_id: str) -> None:
+    """No more automatic snapshots of it, whether there were any or not."""
+    if tx.get(ScheduleRow, _schedule_of(instance_id)) is not None:
+        schedule.remove(tx, _schedule_of(instance_id))
+
+
+def end_schedules_of_none(tx: Session) -> None:
+    """Earlier programs left an instance's schedule behind when it was deleted; it would be refused, and warn of that, for ever."""
+    ids = select(_SCHEDULE + InstanceRow.id)
+    tx.execute(delete(ScheduleRow).where(ScheduleRow.name.startswith(_SCHEDULE), ScheduleRow.name.not_in(ids)))
+
+
+def _schedule_of(instance_id: str) -> str:
+    return f"{_SCHEDULE}{instance_id}"

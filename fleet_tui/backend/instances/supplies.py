@@ -135,7 +135,7 @@ class Supplies:
         directory = acme.Directory(errand.directory, key, uri, rules.acme_ca)
         try:
             if not uri:
-                self._note_account(errand, directory.register(errand.mail))
+                self._register(errand, directory)
             elif mail != errand.mail and not request.ready:
                 self._tell_contact(errand, directory)
             if request.ready and errand.order_url:
@@ -151,6 +151,19 @@ class Supplies:
             if order.state == "issued":
                 row.untrusted, row.retry_at = rules.is_untrusted(errand.directory), None
         return OrderStanding(order.state, order.proofs, key, order.certificate_pem, order.problem, 0.5)
+
+    def _register(self, errand: _Errand, directory: Directory) -> None:
+        """A key that the directory will not have makes room for one of our own: the first machine may have brought it, for the whole network."""
+        from fleet_tui.backend.certificates import acme
+
+        try:
+            self._note_account(errand, directory.register(errand.mail))
+        except acme.KeyRefused:
+            with self._store.write() as tx:
+                row = tx.get(AcmeAccountRow, (errand.network_id, errand.directory))
+                if row is not None and not row.uri:
+                    row.key_sealed = self._drivers.sealer.seal(acme.new_key().encode(), _account_context(errand))
+            raise
 
     def _tell_contact(self, errand: _Errand, directory: Directory) -> None:
         """The network's contact is another one now. A directory that does not take it is told again with the next order, which goes on."""
@@ -175,7 +188,7 @@ class Supplies:
         """
         from fleet_tui.backend.certificates import acme
 
-        context = f"acme-account:{errand.network_id}:{errand.directory}"
+        context = _account_context(errand)
         for _ in range(2):
             try:
                 with self._store.write() as tx:
@@ -198,3 +211,7 @@ class Supplies:
             row = tx.get(AcmeAccountRow, (errand.network_id, errand.directory))
             if row is not None:
                 row.uri, row.mail = uri, errand.mail
+
+
+def _account_context(errand: _Errand) -> str:
+    return f"acme-account:{errand.network_id}:{errand.directory}"

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
@@ -99,6 +100,12 @@ class Engine:
         submitted = self._submission.retry(operation_id, request_id, user)
         self._dispatcher.wake()
         return submitted
+
+    def asked(self, operation_id: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Kind of an operation and the request as it is kept, secrets left out; neither ever changes. ``None`` where there is none."""
+        with self._store.read() as tx:
+            row = tx.execute(select(OperationRow.kind, OperationRow.request).where(OperationRow.id == operation_id)).one_or_none()
+        return None if row is None else (row.kind, row.request)
 
     def show(self, operation_id: str) -> OperationRecord:
         with self._store.read() as tx:

@@ -22,6 +22,8 @@ from fleet_tui.backend.operations.rows import ScheduleRow
 from fleet_tui.backend.operations.submission import rebuild, storable
 from fleet_tui.backend.store import Store, in_turn
 
+USER = "schedule"
+"""Under whose name the clock submits."""
 _LOOK_S = 30.0
 _SKEW = timedelta(minutes=5)
 """Clocks of daemons may differ by so much."""
@@ -31,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 def ensure(
     tx: Session, *, name: str, kind: str, target_ref: str, every_s: int, now: datetime,
-    request: OperationRequest | None = None, user: str = "schedule", enabled: bool = True,
+    request: OperationRequest | None = None, user: str = USER, enabled: bool = True,
 ) -> None:
     """Have this schedule. One that is there keeps its next moment, unless its interval changes.
 

@@ -94,6 +94,7 @@ class Submission:
 
         Raises:
             WrongState: it succeeded, or has not ended.
+            InvalidInput: it was asked for with a secret, which is not kept.
         """
         with self._store.read() as tx:
             row = queries.get(tx, operation_id)
@@ -175,7 +176,17 @@ def active_on(tx: Session, kind: str, target_ref: str) -> OperationRow | None:
 
 
 def rebuild(kind: OperationKind, stored: Mapping[str, Any], request_id: str) -> OperationRequest:
-    """A stored request as it was, under another request id."""
+    """A stored request as it was, under another request id.
+
+    Raises:
+        InvalidInput: a secret that it cannot be without was not kept.
+    """
+    lost = [field.name for field in dataclasses.fields(kind.request) if not field.repr and field.default is dataclasses.MISSING]
+    if lost:
+        raise InvalidInput(
+            f"{kind.title} cannot be repeated from what is on record: its {lost[0]} is a secret and was not kept.",
+            hint="Ask for it anew.", problems=[Problem(lost[0], "is not kept")],
+        )
     known = {field.name for field in dataclasses.fields(kind.request)}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known

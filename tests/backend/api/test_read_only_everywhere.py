@@ -111,3 +111,20 @@ def test_nothing_said_in_a_read_only_session_makes_it_writable(guarded: tuple[Do
     for id_ in (session, opened.id):
         assert ask(door, "/v1/instances.create", dump(example(METHODS["instances.create"].request)), Fleet_Session=id_) == (403, "read_only")
     assert reached == []
+
+
+def test_a_read_that_is_asked_to_act_takes_the_right_to(door: Door) -> None:
+    """Testing a certificate calls hosts, name servers and the cloud, and keeps what it finds."""
+    acting = {method.name for method in METHODS.values() if method.read and set(method.also.values()) & CHANGES}
+    assert acting == {"instances.ssl"}
+    looks, tests = (dump({"target": "web", "test": test}) for test in (False, True))
+    for role in Role:
+        door.become(role)
+        may = "busy" if Permission.INSTANCES_OPERATE in ROLES[role] else "permission_denied"
+        assert ask(door, "/v1/instances.ssl", looks)[1] == "busy" and ask(door, "/v1/instances.ssl", tests)[1] == may, role
+    door.become(Role.ROOT_ADMIN)
+    before = len(door.records())
+    assert ask(door, "/v1/instances.ssl", tests)[1] == "busy" and len(door.records()) == before + 2, "what acts is on record"
+    session = door.client(read_only=True).record.id
+    assert ask(door, "/v1/instances.ssl", looks, Fleet_Session=session)[1] == "busy"
+    assert ask(door, "/v1/instances.ssl", tests, Fleet_Session=session) == (403, "read_only")

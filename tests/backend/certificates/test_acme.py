@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fleet_tui.backend.certificates import acme
 from fleet_tui.backend.certificates.acme import Directory, RateLimited
@@ -192,6 +194,39 @@ def test_requests_are_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         acme.domains_of("no request")
     assert acme.is_key(acme.new_key()) and not acme.is_key("no key")
+
+
+def test_a_request_in_the_name_of_something_else_is_refused(tmp_path: Path) -> None:
+    """The directory would be asked for that name too."""
+    for subject, sans, good in (("/", "a.example.org", True), ("/CN=A.example.org", "a.example.org", True), ("/CN=a.exam", "a.example.org", False)):
+        csr = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "k", "-subj", subject,
+                      "-addext", f"subjectAltName=DNS:{sans}").decode()  # fmt: skip
+        if good:
+            assert acme.domains_of(csr)[0] == [sans]
+        else:
+            with pytest.raises(InvalidInput, match=r"in the name a\.exam, which is none of its domains"):
+                acme.domains_of(csr)
+
+
+_CURVES: tuple[tuple[ec.EllipticCurve, bool], ...] = (
+    (ec.SECP256R1(), True), (ec.SECP384R1(), False), (ec.SECP521R1(), False), (ec.SECP256K1(), False),
+)  # fmt: skip
+
+
+def _key(curve: ec.EllipticCurve) -> str:
+    key = ec.generate_private_key(curve)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+def test_keys_of_another_curve_are_none_of_an_account() -> None:
+    """Requests are signed with ES256, for which P-256 alone is made; any other signs what no directory reads."""
+    for curve, good in _CURVES:
+        assert acme.is_key(_key(curve)) is good, curve.name
+
+
+def test_a_key_that_is_none_of_an_account_is_told_from_other_refusals(ca: Pebble) -> None:
+    with pytest.raises(acme.KeyRefused, match="wants no account with the key"):
+        Directory(ca.url, _key(ec.SECP384R1()), ca_file=str(ca.ca)).register("")
 
 
 def test_where_domains_lead(ca: Pebble) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,8 @@ from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.requests import parameters_of
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.cloud import DEFAULT_MACHINE_TYPE, RemoveCloud, RewrapKeys, SetUpCloud, operations
-from fleet_tui.backend.cloud.account import REWRAP, Account
+from fleet_tui.backend.cloud.account import AWS, REWRAP, Account
+from fleet_tui.backend.cloud.rows import CloudAccountRow
 from fleet_tui.backend.cloud.sealed import MASTER, columns
 from fleet_tui.backend.errors import AuthFailed, ConfirmationRequired, InUse, InvalidInput, NotFound, PermissionDenied, Unreachable, WrongState
 from fleet_tui.backend.identity import Role
@@ -222,6 +224,24 @@ def test_an_account_whose_key_alone_opens_secrets_stays(account: Account, aws: C
     with store.write() as tx:
         tx.delete(tx.get_one(TemplateRow, "t-cloud"))
     account.remove(RemoveCloud(ACCOUNT, ACCOUNT))
+
+
+def test_another_account_is_refused_while_secrets_are_under_a_key_of_this_one(account: Account, aws: CloudAccount, store: Store) -> None:
+    """Its key could not be used with the other's credentials, and nobody's secrets opened; keys that are the other's are no hindrance."""
+    account.set_up(wanted(aws))
+    with store.write() as tx:
+        tx.get_one(CloudAccountRow, AWS).account = "999999999999"  # so that the one of these tests is another one
+        for name, owner in (("theirs", "999999999999"), ("ours", ACCOUNT)):
+            parts = (f"arn:aws:kms:{REGION}:{owner}:key/k1", f"{name}:license", "what the key service made of it")
+            sealed = ".".join(("k1", *(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)))
+            tx.add(TemplateRow(id=name, label=name, application="x", setup_actions=[], version=1, license_sealed=sealed))
+    with pytest.raises(InUse, match=f"1 secrets are sealed under a key that is not of account {ACCOUNT}") as refused:
+        account.set_up(wanted(aws))
+    assert refused.value.details["users"] == [f"arn:aws:kms:{REGION}:999999999999:key/k1"] and account.show().account == "999999999999"
+    with store.write() as tx:
+        tx.delete(tx.get_one(TemplateRow, "theirs"))
+    account.set_up(wanted(aws))
+    assert account.show().account == ACCOUNT
 
 
 def test_an_account_whose_secrets_are_moving_stays(account: Account, aws: CloudAccount, store: Store) -> None:

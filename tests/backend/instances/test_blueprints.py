@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -193,6 +194,24 @@ def test_a_replaced_template_keeps_the_secrets_it_has(store: Store) -> None:
     assert came.template is not None and (came.template.version, came.missing, came.template.values["license_override"]) == (2, (), KEPT)
     assert in_clear(store)[0] | {"paths": []} == in_clear(store)[0]
     assert (in_clear(store)[0]["url"], in_clear(store)[0]["password"]) == ("https://drivers.example.com/b.zip", SECRET)
+
+
+@pytest.mark.parametrize("url", ["https://drivers.example.org/a.zip", "https://drivers.example.com:8443/a.zip", "s3://drivers.example.com/a.zip"])
+def test_a_secret_does_not_follow_an_address_to_another_host(store: Store, url: str) -> None:
+    """Who writes a blueprint would be sent the site's password at the next provision; who edits the address has to know it."""
+    one = template(store, "web", {}, (driver(),))
+    text = blueprints.write(one, None).text.replace("https://drivers.example.com/a.zip", url)
+    came = take_in(store, text, replace=True)
+    assert came.template is not None
+    assert came.missing == ("headers.Authorization of the action driver", "password of the action driver")
+    assert SECRET not in str([dict(action.parameters) for action in came.template.setup_actions])
+    action = template(store, "kept", {}, (driver(),)).setup_actions[0]
+    moved = replace(action, parameters={**action.parameters, "url": url})
+    with pytest.raises(InvalidInput) as refused, store.write() as tx:
+        templates.edit_template(tx, EditTemplate("kept", 1, {}, (moved,)), SEALER)
+    assert {problem.field.rpartition(".")[2]: problem.message for problem in refused.value.problems} == {
+        "Authorization": "driver: is not on record for that host; enter it", "password": "driver: is not on record for that host; enter it",
+    }
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------

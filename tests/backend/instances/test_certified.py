@@ -8,19 +8,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from fleet_tui.backend.certificates import ListBoard
+from fleet_tui.backend.certificates import ListBoard, made_up
 from fleet_tui.backend.certificates.rows import CertificateRow
 from fleet_tui.backend.errors import FleetError, WrongState
-from fleet_tui.backend.instances import CreateInstance, certified
+from fleet_tui.backend.events.rows import EventRow
+from fleet_tui.backend.instances import CreateInstance, RenewCertificate, certified
+from fleet_tui.backend.instances import looks as looks_of
 from fleet_tui.backend.instances import settings as saved
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.links import NETWORK_COPY
 from fleet_tui.backend.instances.looks import Looks
-from fleet_tui.backend.instances.renewals import Renewals
+from fleet_tui.backend.instances.operations import OPERATIONS
+from fleet_tui.backend.instances.renewals import KIND, Renewals
 from fleet_tui.backend.instances.rows import InstanceRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.serving import url_of
-from fleet_tui.backend.operations import OperationRequest
+from fleet_tui.backend.operations import ErrorRecord, OperationRequest
+from fleet_tui.backend.operations.catalogue import OperationFacts
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store, new_id
 
@@ -181,6 +187,63 @@ def test_a_rate_limit_moves_the_next_attempt(fleet: Store, drivers: Drivers) -> 
         assert row is not None and row.renew_at == NOW + 5 * DAY
 
 
+def issued(fleet: Store, label: str, starts: datetime, ends: datetime) -> None:
+    """What an agent tells once it has another certificate."""
+    facts = made_up.facts_of(made_up.issue(label, [f"{label}.example.org"], starts, ends, "somebody").pem)
+    with fleet.write() as tx:
+        row = tx.query(InstanceRow).filter_by(label=label).one()
+        row.certificate_not_after, row.certificate_fingerprint = ends, str(facts["certificate_fingerprint"])
+        certified.note(tx, row, facts)
+
+
+def on_record(fleet: Store, label: str) -> CertificateRow:
+    with fleet.read() as tx:
+        return tx.get_one(CertificateRow, f"instance:{_id_in(tx, label)}")
+
+
+def renewal(fleet: Store, label: str) -> OperationFacts:
+    """A renewal as it is when it was accepted."""
+    kind = next(kind for kind in OPERATIONS if kind.kind == KIND)
+    with fleet.write() as tx:
+        tx.query(InstanceRow).filter_by(label=label).one().machine = "m-1"
+        prepared = kind.prepare(tx, RenewCertificate(target=label), "tester")
+        return OperationFacts("o-1", KIND, label, prepared.target_ref, prepared.parameters, "tester")
+
+
+def fails(fleet: Store, op: OperationFacts, why: str) -> None:
+    kind = next(kind for kind in OPERATIONS if kind.kind == KIND)
+    assert kind.failed is not None
+    with fleet.write() as tx:
+        kind.failed(tx, op, ErrorRecord("unreachable", why), "renew")
+
+
+def test_a_renewal_that_failed_is_forgotten_once_there_is_a_new_certificate(fleet: Store) -> None:
+    issued(fleet, "ten", NOW - 80 * DAY, NOW + 10 * DAY)
+    fails(fleet, renewal(fleet, "ten"), "ten.example.org: no A record")
+    with fleet.write() as tx:
+        tx.get_one(CertificateRow, f"instance:{_id_in(tx, 'ten')}").retry_at = NOW + DAY
+    assert on_record(fleet, "ten").renewal_problem == "ten.example.org: no A record"
+    issued(fleet, "ten", NOW - 80 * DAY, NOW + 9 * DAY)
+    assert on_record(fleet, "ten").renewal_problem, "an older one that was put back is no renewal"
+    issued(fleet, "ten", NOW, NOW + 90 * DAY)
+    assert (on_record(fleet, "ten").renewal_problem, on_record(fleet, "ten").retry_at) == ("", None)
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_certificate_that_is_in_place_is_renewed_whatever_fails_after_it(fleet: Store, told_first: bool) -> None:
+    issued(fleet, "ten", NOW - 80 * DAY, NOW + 10 * DAY)
+    op = renewal(fleet, "ten")
+    if told_first:
+        issued(fleet, "ten", NOW, NOW + 90 * DAY)
+    fails(fleet, op, "reloading the application failed")
+    with fleet.read() as tx:
+        said = [event.text for event in tx.scalars(select(EventRow)) if "in place" in event.text]
+    assert said == (["the new certificate of ten is in place, but not taken up: reloading the application failed"] if told_first else [])
+    if not told_first:
+        issued(fleet, "ten", NOW, NOW + 90 * DAY)
+    assert on_record(fleet, "ten").renewal_problem == ""
+
+
 # --- looks -----------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +313,23 @@ def test_an_instance_is_looked_at_where_people_are_sent_and_inside_when_that_doe
         assert seen == ["192.0.2.7", "10.0.0.7"] and "no answer within" in noted.served_problem, "what people would see is told"
 
 
+def test_those_that_serve_nothing_over_https_keep_no_other_from_being_looked_at(fleet: Store, drivers: Drivers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks_of, "_AT_ONCE", 1)
+    with fleet.write() as tx:
+        for number, label in enumerate(("gone", "ten", "twenty", "long", "plain", "six")):
+            row = tx.query(InstanceRow).filter_by(label=label).one()
+            row.private_ip, row.port = "10.0.0.7", 20000 + number
+            certified.certificate_of(tx, f"instance:{row.id}").pem = "x"
+        tx.query(NetworkRow).filter_by(label="letsencrypt").one().https_strategy = "none"  # allowed; it waits for a reprovision
+        for label, nothing in (("gone", {"private_ip": None}), ("long", {"port": None})):
+            tx.query(InstanceRow).filter_by(label=label).update(nothing)
+        for row in tx.query(CertificateRow):
+            row.served_at = NOW - 2 * DAY if row.ref == f"instance:{_id_in(tx, 'six')}" else None
+    looks = Looks(fleet, drivers, lambda address, port, name: b"nonsense")
+    assert (looks.sweep(), looks.sweep()) == (1, 0)
+    looks.stop()
+
+
 @pytest.mark.parametrize(("network", "row", "url"), [
     ({}, {"public_ip": "192.0.2.7"}, "https://192.0.2.7:443/"), ({}, {}, "https://10.0.0.7:443/"), ({"https_strategy": "none"}, {}, "http://10.0.0.7:443/"),
     ({"dns_strategy": "cloud_dns", "public_zone_id": "Z1"}, {"public_ip": "192.0.2.7"}, "https://web.example.org:443/"),
@@ -264,6 +344,10 @@ def test_people_are_sent_where_the_instance_can_be_reached_by_the_name_it_was_gi
     place = {"https_strategy": "self_signed", "dns_strategy": "none", "public_zone_id": "", "private_zone_id": "", **network}
     told = {"private_ip": "10.0.0.7", "host_name": "web.example.org", "port": 443, **row}
     assert url_of(InstanceRow(**told), {"domains": ["app.example.org"], NETWORK_COPY: place}) == url
+
+
+def _id_in(tx: Session, label: str) -> str:
+    return tx.query(InstanceRow).filter_by(label=label).one().id
 
 
 def _id(fleet: Store, label: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from josepy.jwk import JWKEC
 
 from fleet_tui.backend.certificates import AskMaterial, AskOrder, keys
 from fleet_tui.backend.certificates.rows import AcmeAccountRow, CertificateKeyRow
@@ -68,7 +70,7 @@ def csr(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def request(folder: Path, sans: str) -> str:
-    made = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "k", "-subj", "/CN=x", "-addext", f"subjectAltName={sans}")
+    made = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "k", "-subj", "/", "-addext", f"subjectAltName={sans}")
     return made.decode()
 
 
@@ -174,6 +176,25 @@ def test_the_key_of_a_data_disk_is_taken_back_where_there_is_none(desk: Desk, cs
     desk.supplies.order(AskOrder("vm-1", "boot-1", key, csr, account_key_pem=acme.new_key()))
     with desk.store.read() as tx:
         assert SEALER.open(tx.query(AcmeAccountRow).one().key_sealed, f"acme-account:n-1:{NOWHERE}").decode() == kept, "the one on record counts"
+
+
+def test_a_key_that_the_directory_refuses_is_not_the_networks_for_ever(desk: Desk, csr: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fleet_tui.backend.certificates import acme
+
+    def register(self: acme.Directory, mail: str) -> str:
+        if self._key == JWKEC(key=serialization.load_pem_private_key(bad.encode(), None)):
+            raise acme.KeyRefused("the directory wants no account with the key it was shown: it was closed")
+        return f"{NOWHERE}/account/1"
+
+    monkeypatch.setattr(acme.Directory, "register", register)
+    monkeypatch.setattr(acme.Directory, "begin", lambda self, csr_pem, order_url="": acme.Order(f"{NOWHERE}/order/1", "challenge"))
+    key, bad = desk.welcome(strategy="letsencrypt", domains=["web.example.org"], directory=NOWHERE), acme.new_key()
+    asked = AskOrder("vm-1", "boot-1", key, csr, account_key_pem=bad)
+    first, second = desk.supplies.order(asked), desk.supplies.order(asked)
+    assert first.state == "refused" and "it was closed" in first.problem
+    assert second.state == "challenge" and second.account_key_pem != bad, "its data disk has the new one from now on"
+    with desk.store.read() as tx:
+        assert tx.query(AcmeAccountRow).one().uri.endswith("/account/1")
 
 
 @pytest.mark.parametrize("offered", ["nonsense", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])

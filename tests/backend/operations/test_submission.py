@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -221,3 +222,18 @@ def test_only_what_failed_or_was_cancelled_can_be_retried(store: Store) -> None:
     bench.run(operation.id)
     with pytest.raises(WrongState):
         bench.submission.retry(operation.id, "", "ada")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Locked(Work):
+    key: str = dataclasses.field(repr=False)
+
+
+def test_what_cannot_be_without_its_secret_is_asked_for_anew(store: Store) -> None:
+    bench = Bench(store, dataclasses.replace(kind(), request=Locked))
+    first = bench.submission.submit(bench.default, Locked(target="web-1", key="hunter2"), "ada").operation
+    assert first is not None
+    bench.cancel(first.id)
+    with pytest.raises(InvalidInput, match="its key is a secret and was not kept") as refused:
+        bench.submission.retry(first.id, "", "ada")
+    assert refused.value.hint == "Ask for it anew."

@@ -21,8 +21,8 @@ from fleet_tui.backend.instances import (
 )
 from fleet_tui.backend.instances.rows import SnapshotRow
 from fleet_tui.backend.instances.settings import find_row
-from fleet_tui.backend.instances.snapshots import AUTOMATIC
-from fleet_tui.backend.operations import OperationRecord, OperationRequest, OperationState
+from fleet_tui.backend.instances.snapshots import AUTOMATIC, end_schedules_of_none, follow_schedule
+from fleet_tui.backend.operations import OperationRecord, OperationRequest, OperationState, schedule
 from tests.backend.providers.yard import Yard
 
 
@@ -33,9 +33,10 @@ def running(yard: Yard, label: str) -> str:
     return disk
 
 
-def taken(yard: Yard, label: str, reason: str = "") -> str:
-    """Id of a new snapshot."""
-    ended = yard.run("instance.snapshot", SnapshotDisk(target=label, reason=reason))
+def taken(yard: Yard, label: str, reason: str = "", user: str = "") -> str:
+    """Id of a new snapshot; the schedule takes what is for its reason, unless somebody else does."""
+    user = user or (schedule.USER if reason == AUTOMATIC else "tester")
+    ended = yard.run("instance.snapshot", SnapshotDisk(target=label, reason=reason), user=user)
     assert ended.state is OperationState.SUCCEEDED, ended.error
     return f"s-{ended.id.removeprefix('o-')}"
 
@@ -65,7 +66,7 @@ def test_a_whole_copy_stays_whatever_fails_after_it(yard: Yard) -> None:
         row.settings = {**row.settings, "auto_snapshot.keep": 1}
     first = taken(yard, "whole-copy", AUTOMATIC)
     yard.provider.faults.fail("delete_snapshot", first)
-    ended = yard.run("instance.snapshot", SnapshotDisk(target="whole-copy", reason=AUTOMATIC))
+    ended = yard.run("instance.snapshot", SnapshotDisk(target="whole-copy", reason=AUTOMATIC), user=schedule.USER)
     assert (ended.state, ended.failed_step) == (OperationState.FAILED, "prune")
     assert {record.id for record in listed(yard, "whole-copy")} == {first, f"s-{ended.id.removeprefix('o-')}"} <= kept(yard)
 
@@ -90,7 +91,7 @@ def held(yard: Yard, verb: str, kind: str, request: OperationRequest, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(yard.provider, verb, wait)
-        submitted = yard.engine.submit(kind, request, "tester").operation
+        submitted = yard.engine.submit(kind, request, schedule.USER if getattr(request, "reason", "") == AUTOMATIC else "tester").operation
         assert submitted is not None
         try:
             assert entered.wait(60.0)
@@ -210,3 +211,49 @@ def test_it_is_deleted_in_the_region_where_it_was_made(yard: Yard, monkeypatch: 
     monkeypatch.setattr(yard.provider, "delete_snapshot", lambda *given: asked.append(given))
     assert deleted(yard, snapshot).state is OperationState.SUCCEEDED
     assert asked == [(snapshot, "eu-west-3")]
+
+
+# --- automatic ones ------------------------------------------------------------------------------------------------------
+
+
+def schedules(yard: Yard) -> set[str]:
+    with yard.store.read() as tx:
+        return {record.name for record in schedule.find(tx)}
+
+
+def scheduled(yard: Yard, label: str) -> str:
+    """Name of the schedule of a new instance that wants automatic snapshots."""
+    yard.create(label)
+    with yard.store.write() as tx:
+        row = find_row(tx, label)
+        row.settings = {**row.settings, "auto_snapshot.enabled": True, "auto_snapshot.period_h": 1}
+        follow_schedule(tx, row, yard.clock)
+        return f"snapshot:{row.id}"
+
+
+def test_the_schedule_goes_with_its_instance(yard: Yard) -> None:
+    gone, stays = scheduled(yard, "scheduled-1"), scheduled(yard, "scheduled-2")
+    assert {gone, stays} <= schedules(yard)
+    assert yard.run("instance.delete", DeleteInstance(target="scheduled-1", confirm="scheduled-1")).state is OperationState.SUCCEEDED
+    assert gone not in schedules(yard) and stays in schedules(yard)
+
+
+def test_what_a_person_took_is_not_pruned_whatever_they_call_it(yard: Yard) -> None:
+    running(yard, "named")
+    with yard.store.write() as tx:
+        row = find_row(tx, "named")
+        row.settings = {**row.settings, "auto_snapshot.keep": 1}
+    theirs, old = taken(yard, "named", AUTOMATIC, "ada"), taken(yard, "named", AUTOMATIC)
+    new = taken(yard, "named", AUTOMATIC)
+    assert {record.id: record.automatic for record in listed(yard, "named")} == {theirs: False, new: True} and old not in kept(yard)
+
+
+def test_schedules_that_were_left_behind_go_at_the_start(yard: Yard) -> None:
+    stays = scheduled(yard, "scheduled-3")
+    with yard.store.write() as tx:
+        for name in ("snapshot:i-gone", "snapshots", "retention"):
+            schedule.ensure(tx, name=name, kind="instance.snapshot", target_ref="instance:i-gone", every_s=3600, now=yard.clock.now())
+        before = {record.name for record in schedule.find(tx)}
+        end_schedules_of_none(tx)
+        end_schedules_of_none(tx)
+    assert before - schedules(yard) == {"snapshot:i-gone"} and stays in schedules(yard)

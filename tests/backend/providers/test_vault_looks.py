@@ -6,13 +6,13 @@ The account is moto's, the machines are simulated.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from fleet_tui.backend.api.answers import Answers
 from fleet_tui.backend.api.certificates_answers import CertificateAnswers
 from fleet_tui.backend.cloud.keys import AwsSecrets
+from fleet_tui.backend.identity import Role
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import (
     CreateInstance,
@@ -33,7 +33,7 @@ from tests.backend.certificates.authority import Authority
 from tests.backend.providers.yard import Yard
 from tests.cloud.account import REGION, CloudAccount, cloud_account
 
-CALLER: Any = Caller
+CALLER = Caller("tester", Role.ROOT_ADMIN, 0)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,9 @@ def test_a_missing_one_is_worth_a_word_at_save_and_stops_before_a_machine_is_mad
     assert seeing.instance("vault-1").machine is None
     tested = CertificateAnswers(seeing.store, seeing.drivers, Looks(seeing.store, seeing.drivers), seeing.sealer).table()["instances.ssl"]
     assert [p.field for p in tested(CALLER, ShowSsl("vault-1", test=True)).refusals] == ["ssl.secret_id"]
+    for role, told in ((Role.OPERATOR, ("secret_manager", "vault-1/key")), (Role.AUDITOR, ("secret_manager", "vault-1/key")), (Role.MONITOR, ("", ""))):
+        record = tested(Caller("tester", role, 0), ShowSsl("vault-1"))
+        assert (record.key_storage, record.secret_id) == told and record.instance == "vault-1" and record.saved is not None, role
     account.sdk("secretsmanager").create_secret(Name="vault-1/key", SecretString="PEM")
     assert not tested(CALLER, ShowSsl("vault-1", test=True)).refusals
     seeing.run("instance.deprovision", DeprovisionInstance(target="vault-1", confirmed=True))

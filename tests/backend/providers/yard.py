@@ -69,9 +69,9 @@ class Yard:
         with self.store.read() as tx:
             return queries.describe(tx, label)
 
-    def run(self, kind: str, request: OperationRequest, timeout: float = 60.0) -> OperationRecord:
+    def run(self, kind: str, request: OperationRequest, timeout: float = 60.0, user: str = "tester") -> OperationRecord:
         """Submit and wait for the end."""
-        submitted = self.engine.submit(kind, request, "tester")
+        submitted = self.engine.submit(kind, request, user)
         assert submitted.operation is not None
         return self.finish(submitted.operation.id, timeout)
 
