@@ -30,7 +30,7 @@ def _prune_operations(ctx: StepContext) -> dict[str, Any]:
 
 
 def _prune_lines(ctx: StepContext) -> dict[str, Any]:
-    return {"lines": ctx.use(Lines).prune(LINE_DAYS)}
+    return {"lines": ctx.use(Lines).prune(LINE_DAYS, ctx.check)}
 
 
 def _prune_events(ctx: StepContext) -> dict[str, Any]:

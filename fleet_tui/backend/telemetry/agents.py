@@ -14,7 +14,7 @@ import secrets as random_secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -34,6 +34,8 @@ CLOCK_SKEW_S = 300.0
 MOST_LINES = 2000
 """Lines taken from one report."""
 _BOOTS_KEPT = 20
+_LONGEST_SPOOLED = timedelta(days=30)
+"""A machine may be off so long before the lines of its last boot are sent; then they are past retention anyway."""
 _AT_ONCE = 2000
 """Agents touched in one statement."""
 _LAST_MOMENT = 253_402_300_799.0
@@ -349,8 +351,11 @@ def _hash(secret: str) -> str:
 
 
 def _time(unix: float, now: datetime) -> datetime:
+    """When the line was written over there; when it came, if that cannot be: an agent may claim anything, or have no clock."""
     try:
         told = datetime.fromtimestamp(unix, timezone.utc)
     except (OverflowError, ValueError, OSError):
+        return now
+    if not now - _LONGEST_SPOOLED <= told <= now + timedelta(seconds=CLOCK_SKEW_S):
         return now
     return told.replace(microsecond=told.microsecond // 1000 * 1000)
