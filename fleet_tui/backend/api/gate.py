@@ -13,18 +13,22 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fleet_tui.backend.errors import Busy
 
 log = logging.getLogger("fleetd.gate")
 
-_KNOWN_FAILURES = 10_000
-"""Addresses whose failures are remembered at most."""
+_KNOWN_CALLERS = 10_000
+"""Machines at addresses whose failures are remembered at most; and whose proofs."""
+_PROVEN_S = 600.0
+"""Who has proven to be a machine is known for so long as one of its address; agents report every 30 s."""
 _LONGEST_NAME = 100
 _QUIET_S = 60.0
 """That connections are turned away is logged once in so many seconds."""
+_Caller = tuple[str, str]
+"""Address, and the machine that is said to call; empty for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Limits:
     failures: int = 30
     """Calls of one address for one machine with a wrong token or key, and ten times as many for any; after that it is not listened to ..."""
     silence_s: float = 60.0
-    """... for so long. One agent that was forgotten does not silence the others behind its address."""
+    """... for so long. One agent that was forgotten does not silence the others behind its address: it counts there for a few calls only, and
+    whoever has proven itself from there lately is listened to all the same."""
 
 
 class Gate:
@@ -61,7 +66,9 @@ class Gate:
         self._places: Counter[str] = Counter()
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         """Connections that have not asked anything yet, with what ends their patience."""
-        self._failed: dict[tuple[str, str], list[float]] = {}
+        self._failed: dict[_Caller, list[float]] = {}
+        self._proven: dict[_Caller, float] = {}
+        """When they last were believed, the longest ago first."""
         self._shaking: set[asyncio.Task[None]] = set()
         self._told = -_QUIET_S
 
@@ -134,13 +141,27 @@ class Gate:
         """A call from there, said to be of that machine, came with a wrong token or key."""
         now = time.monotonic()
         for caller, most in self._callers(address, machine):
-            if caller not in self._failed and len(self._failed) >= _KNOWN_FAILURES:
+            if caller not in self._failed and len(self._failed) >= _KNOWN_CALLERS:
                 del self._failed[min(self._failed, key=lambda known: self._failed[known][-1])]
             failed = self._failed.setdefault(caller, [])
             failed[:] = [*[at for at in failed if now - at < self.limits.silence_s][-most:], now]
+            if caller[1] and len(failed) > max(1, self.limits.failures // 10):
+                return  # its address has heard of it
 
-    def _callers(self, address: str, machine: str) -> tuple[tuple[tuple[str, str], int], ...]:
-        return ((address, machine[:_LONGEST_NAME]), self.limits.failures), ((address, ""), 10 * self.limits.failures)
+    def note_proof(self, address: str, machine: str) -> None:
+        """A call from there, said to be of that machine, came with the right token or key."""
+        caller = (address, machine[:_LONGEST_NAME])
+        if self._proven.pop(caller, None) is None and len(self._proven) >= _KNOWN_CALLERS:
+            del self._proven[next(iter(self._proven))]
+        self._proven[caller] = time.monotonic()
+
+    def _callers(self, address: str, machine: str) -> Iterator[tuple[_Caller, int]]:
+        """Whose failures count, and how many may: of the machine, and of the address for one that has not proven itself there lately."""
+        caller = (address, machine[:_LONGEST_NAME])
+        if machine:
+            yield caller, self.limits.failures
+        if not machine or time.monotonic() - self._proven.get(caller, -_PROVEN_S) >= _PROVEN_S:
+            yield (address, ""), 10 * self.limits.failures
 
     def _lose_patience(self, transport: asyncio.Transport) -> None:
         self._waiting.pop(transport, None)

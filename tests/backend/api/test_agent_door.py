@@ -366,6 +366,44 @@ def test_one_who_guesses_under_many_names_silences_the_address(site: Site) -> No
         assert ask(link, "agent.hello", json.dumps(hello("guess")).encode(), machine="m-20")[0] == 409
 
 
+def test_failures_of_others_behind_its_address_silence_no_agent_that_was_believed(site: Site) -> None:
+    site.open(failures=3, silence_s=60.0)
+    token, late = site.expect("vm-9"), site.expect("vm-10")
+    agent = site.agent("vm-9")
+    welcome = agent.call("agent.hello", hello(token, machine="vm-9"))
+    guess = json.dumps(hello("guess")).encode()
+    with site.shake() as link:
+        while ask(link, "agent.hello", guess, machine=f"m-{time.monotonic()}")[0] == 401:
+            pass
+        assert ask(link, "agent.hello", json.dumps(hello(late, machine="vm-10")).encode(), machine="vm-10")[0] == 409
+        assert agent.call("agent.report", {"machine": "vm-9", "boot": "b-1", "key": welcome["key"]})["seq"] == 0
+        for _ in range(3):  # believed once is no licence to guess
+            assert ask(link, "agent.hello", guess, machine="vm-9")[0] == 401
+        assert ask(link, "agent.hello", guess, machine="vm-9")[0] == 409
+    agent.close()
+
+
+def test_machines_that_were_forgotten_keep_no_new_one_out(site: Site) -> None:
+    site.open(failures=10, silence_s=60.0)
+    guess = json.dumps(hello("forgotten")).encode()
+    with site.shake() as link:
+        for number in range(15):
+            while ask(link, "agent.hello", guess, machine=f"old-{number}")[0] == 401:
+                pass
+    token = site.expect("vm-11")
+    assert site.agent("vm-11").call("agent.hello", hello(token, machine="vm-11"))["key"]
+
+
+def test_a_program_that_does_not_say_whose_it_is_counts_once(site: Site) -> None:
+    """As the first ones did: all of an address are one to us."""
+    site.open(failures=3, silence_s=60.0)
+    guess = json.dumps(hello("guess")).encode()
+    with site.shake() as link:
+        for _ in range(30):
+            assert ask(link, "agent.hello", guess, machine="")[0] == 401
+        assert ask(link, "agent.hello", guess, machine="")[0] == 409
+
+
 def test_a_crowd_of_slow_strangers_keeps_no_agent_waiting(site: Site) -> None:
     site.open(handshake_s=30.0, request_s=30.0)
     token = site.expect("vm-7")
