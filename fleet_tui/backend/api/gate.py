@@ -37,10 +37,12 @@ class Limits:
 
     bodies: Mapping[str, int] = field(default_factory=dict)
     """Methods that can be called there, and how many bytes a request of each may have."""
-    most: int = 1024
-    """Connections at once, those in their handshake included."""
-    most_each: int = 256
-    """Of one address."""
+    most: int = 4096
+    """Connections at once, those in their handshake included; half as many of strangers, on which no call was believed yet."""
+    most_each: int = 2048
+    """Of one address: a whole site may be behind one, and an agent has two."""
+    strangers_each: int = 256
+    """Of one address, of strangers."""
     handshake_s: float = 10.0
     request_s: float = 15.0
     """From the handshake to the end of the first request's headers; and for the body of each; and for taking each answer."""
@@ -64,6 +66,9 @@ class Gate:
         self.limits = limits
         self._tls = tls
         self._places: Counter[str] = Counter()
+        self._strangers: Counter[str] = Counter()
+        """Those of them whose connections have proven nothing yet."""
+        self._believed: set[asyncio.BaseTransport] = set()
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         """Connections that have not asked anything yet, with what ends their patience."""
         self._failed: dict[_Caller, list[float]] = {}
@@ -95,14 +100,25 @@ class Gate:
                 task.cancel()
 
     def _let_in(self, link: socket.socket, address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
-        if self.taken >= self.limits.most or self._places[address] >= self.limits.most_each:
+        if not self._has_place(address):
             link.close()
-            self._say(f"{self.taken} connections, {self._places[address]} of them from {address}: no more are taken")
+            self._say(
+                f"{self.taken} connections, {self._places[address]} of them from {address}; of strangers {self._strangers.total()}, "
+                f"{self._strangers[address]} from there: it gets no more (--agent-limits)"
+            )
             return
         self._places[address] += 1
+        self._strangers[address] += 1
         task = asyncio.get_running_loop().create_task(self._shake(link, address, protocol))
         self._shaking.add(task)
         task.add_done_callback(self._shaking.discard)
+
+    def _has_place(self, address: str) -> bool:
+        limits = self.limits
+        return (
+            self.taken < limits.most and self._places[address] < limits.most_each
+            and self._strangers.total() < max(1, limits.most // 2) and self._strangers[address] < limits.strangers_each
+        )
 
     async def _shake(self, link: socket.socket, address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +130,7 @@ class Gate:
             )
         except (OSError, asyncio.CancelledError) as problem:  # ssl.SSLError is one: no TLS, or none that we speak
             if not watched.is_made:
-                self._give_back(address)
+                self._give_back(address, is_stranger=True)
             if isinstance(problem, asyncio.CancelledError):
                 raise
             log.debug("no handshake with %s: %s", address, problem)
@@ -148,8 +164,11 @@ class Gate:
             if caller[1] and len(failed) > max(1, self.limits.failures // 10):
                 return  # its address has heard of it
 
-    def note_proof(self, address: str, machine: str) -> None:
-        """A call from there, said to be of that machine, came with the right token or key."""
+    def note_proof(self, transport: asyncio.BaseTransport | None, address: str, machine: str) -> None:
+        """A call on that connection, said to be of that machine, came with the right token or key."""
+        if transport is not None and not transport.is_closing() and transport not in self._believed:
+            self._believed.add(transport)
+            _less(self._strangers, address)
         caller = (address, machine[:_LONGEST_NAME])
         if self._proven.pop(caller, None) is None and len(self._proven) >= _KNOWN_CALLERS:
             del self._proven[next(iter(self._proven))]
@@ -169,17 +188,24 @@ class Gate:
 
     def _left(self, transport: asyncio.BaseTransport, address: str) -> None:
         self.asked(transport)
-        self._give_back(address)
+        self._give_back(address, is_stranger=transport not in self._believed)
+        self._believed.discard(transport)
 
-    def _give_back(self, address: str) -> None:
-        self._places[address] -= 1
-        if self._places[address] <= 0:
-            del self._places[address]
+    def _give_back(self, address: str, is_stranger: bool) -> None:
+        _less(self._places, address)
+        if is_stranger:
+            _less(self._strangers, address)
 
     def _say(self, text: str) -> None:
         if (now := time.monotonic()) - self._told >= _QUIET_S:
             self._told = now
             log.warning("%s", text)
+
+
+def _less(places: Counter[str], address: str) -> None:
+    places[address] -= 1
+    if places[address] <= 0:
+        del places[address]
 
 
 class _Watched(asyncio.Protocol):

@@ -267,6 +267,14 @@ def works(site: Site) -> None:
         assert ask(link, "agent.hello", json.dumps(hello("wrong")).encode())[0] == 401
 
 
+def gets_in(site: Site) -> bool:
+    try:
+        works(site)
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_old_tls_is_refused(site: Site, version: ssl.TLSVersion) -> None:
     site.open()
@@ -329,17 +337,40 @@ def test_places_are_limited_for_all_and_for_each(site: Site) -> None:
     with socket.create_connection(site.place, 10.0) as more:
         assert closed(more)
     links.pop().close()
-
-    def gets_in() -> bool:
-        try:
-            works(site)
-        except OSError:
-            return False
-        return True
-
-    until(gets_in, 20.0, "a place that was left is given to the next")
+    until(lambda: gets_in(site), 20.0, "a place that was left is given to the next")
     for link in links:
         link.close()
+
+
+def test_places_of_agents_are_not_for_strangers(site: Site) -> None:
+    """Many agents behind one address, and beside them a crowd of it that proves nothing."""
+    site.open(most=40, most_each=40, strangers_each=5, request_s=30.0)
+    agents = []
+    for number in range(12):
+        token = site.expect(f"vm-p{number}")
+        agents.append((agent := site.agent(f"vm-p{number}"), agent.call("agent.hello", hello(token, machine=f"vm-p{number}"))["key"]))
+    crowd = [socket.create_connection(site.place, 10.0) for _ in range(5)]
+    with socket.create_connection(site.place, 10.0) as more:
+        assert closed(more)
+    for number, (agent, key) in enumerate(agents):
+        assert agent.call("agent.report", {"machine": f"vm-p{number}", "boot": "b-1", "key": key})["seq"] == 0
+        agent.close()
+    for link in crowd:
+        link.close()
+
+
+def test_strangers_of_many_addresses_take_half_of_all_places(site: Site) -> None:
+    site.open(most=8, request_s=30.0)
+    token = site.expect("vm-12")
+    agent = site.agent("vm-12")
+    agent.call("agent.hello", hello(token, machine="vm-12"))
+    crowd = [socket.create_connection(site.place, 10.0, source_address=(f"127.0.0.{number}", 0)) for number in range(2, 6)]
+    with socket.create_connection(site.place, 10.0) as more:
+        assert closed(more)
+    for link in crowd:
+        link.close()
+    until(lambda: gets_in(site), 20.0, "places that were left are given to the next")
+    agent.close()
 
 
 def test_one_who_guesses_is_not_listened_to_for_a_while(site: Site) -> None:
