@@ -93,7 +93,7 @@ class Agents:
         if row is not None and row.expected_by == expected_by and row.token_sealed:
             return self._envelope.open(row.token_sealed, context).decode()
         token = random_secrets.token_urlsafe(32)
-        self._lines.masker.learn(token)
+        self._lines.masker.learn_of(context, token)
         if row is None:
             row = AgentRow(
                 machine=machine, ref=ref, token_hash="", document="", acknowledged=0, earlier={}, standing=0, phases=[], facts={}, version=""
@@ -149,6 +149,7 @@ class Agents:
 
     def forget(self, tx: Session, machine: str) -> None:
         """The machine is gone. Its lines stay."""
+        self._lines.masker.learn_of(f"agent-token:{machine}")
         tx.execute(delete(CommandRow).where(CommandRow.machine == machine))
         tx.execute(delete(AgentRow).where(AgentRow.machine == machine))
 
@@ -182,7 +183,7 @@ class Agents:
                 )
             # The key follows from the token, so a repeated hello of the same boot gets the same one.
             key = hashlib.sha256(f"key:{request.token}:{request.boot}".encode()).hexdigest()
-            self._lines.masker.learn(key)
+            self._lines.masker.learn_of(f"agent-token:{request.machine}", request.token, key)
             row.boot, row.key_hash, row.pid = request.boot, _hash(key), request.pid
             row.hello_at = row.hello_at or self._clock.now()
             row.last_seen = self._clock.now()

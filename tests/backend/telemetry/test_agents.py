@@ -15,6 +15,7 @@ from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry import AgentLine, CommandResult, Hello, PhaseReport, ReadLines, Report
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
+from fleet_tui.backend.telemetry.masking import MASK
 
 MACHINE = "vm-1"
 
@@ -161,3 +162,16 @@ def test_a_line_of_a_machine_without_a_clock_is_of_when_it_came(agents: Agents, 
     first, second = Lines(store, Feed(store)).read(ReadLines(target="instance:i-1")).lines
     assert began <= first.time.timestamp() <= time.time() + 1.0
     assert abs(second.time.timestamp() - (began - 86400.0)) < 0.01
+
+
+def test_tokens_and_keys_that_are_used_up_are_not_searched_for(agents: Agents, store: Store) -> None:
+    """Every line of the site is searched for each of them."""
+    masker, used = agents._lines.masker, []
+    for boot in range(5):
+        token = expect(agents, store, by=f"o-{boot}:boot")
+        used += [token, agents.hello(hello(token, boot=f"b{boot}")).key]
+        assert masker.mask(" ".join(used[-2:])) == f"{MASK} {MASK}"
+        assert masker.mask(" ".join(used[:-2])) == " ".join(used[:-2])
+    with store.write() as tx:
+        agents.forget(tx, MACHINE)
+    assert masker.mask(" ".join(used)) == " ".join(used)
