@@ -98,7 +98,7 @@ def ask(orders, part, offset):
     for link in connections(orders):
         try:
             body = json.dumps({"machine": orders["machine"], "token": orders["token"], "part": part, "offset": offset})
-            link.request("POST", "/v1/agent.fetch", body, {"Content-Type": "application/json"})
+            link.request("POST", "/v1/agent.fetch", body, {"Content-Type": "application/json", "Fleet-Agent": orders["machine"]})
             answer = link.getresponse()
             reply = json.loads(answer.read().decode())
             if answer.status == 200:
@@ -114,37 +114,41 @@ def ask(orders, part, offset):
 
 
 def fetch(orders, part, target):
-    """All of it, checked, or nothing; tried for a while, for the door may come up after us."""
+    """All of it, checked, or nothing; tried for a while, for the door may come up after us. What has come is not asked for again."""
     deadline, pause = time.monotonic() + PATIENCE_S, 1.0
-    while True:
-        name = ""
-        try:
-            handle, name = tempfile.mkstemp(prefix=".arriving.", dir=PLACE)
-            with os.fdopen(handle, "wb") as file:
-                digest, offset, size = hashlib.sha256(), 0, 1
-                while offset < size:
+    handle, name = tempfile.mkstemp(prefix=".arriving.", dir=PLACE)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            digest, offset = hashlib.sha256(), 0
+            while True:
+                try:
                     told = ask(orders, part, offset)
                     content, size = base64.b64decode(told["content"]), told["size"]
                     if not content and offset < size:
                         raise OSError("a part of it is empty")
-                    digest.update(content)
+                    file.seek(offset)
                     file.write(content)
+                    digest.update(content)
                     offset += len(content)
-                file.flush()
-                os.fsync(handle)
-            if size and digest.hexdigest() != told["sha256"]:
-                raise OSError("what came is not what was sent")
-            os.rename(name, target)
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                sys.exit("fleet: %s did not arrive: %s" % (part, error))
-            say("%s did not arrive yet (%s); next try in %.0f s" % (part, error, pause))
-            time.sleep(pause)
-            pause = min(15.0, pause * 2)
-        finally:
-            if os.path.exists(name):
-                os.unlink(name)
+                    if offset < size:
+                        continue
+                    if size and digest.hexdigest() != told["sha256"]:
+                        digest, offset = hashlib.sha256(), 0
+                        raise OSError("what came is not what was sent")
+                    file.truncate(offset)
+                    file.flush()
+                    os.fsync(handle)
+                    break
+                except OSError as error:
+                    if time.monotonic() > deadline:
+                        sys.exit("fleet: %s did not arrive: %s" % (part, error))
+                    say("%s did not arrive yet (%s); next try in %.0f s" % (part, error, pause))
+                    time.sleep(pause)
+                    pause = min(15.0, pause * 2)
+        os.rename(name, target)
+    finally:
+        if os.path.exists(name):
+            os.unlink(name)
 
 
 def settle(text):

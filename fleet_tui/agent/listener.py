@@ -6,8 +6,10 @@ import contextlib
 import re
 import socket
 import threading
+import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Dict, Optional
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Optional, Tuple
 
 if TYPE_CHECKING:
     from fleet_tui.agent.machine import Machine
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 _CHALLENGE = "/.well-known/acme-challenge/"
 _TARGET = re.compile(r"/[\x21-\x7e]*\Z")
 _ANSWER_S = 10.0
+"""What a visitor gets for all of its request, however it comes in pieces."""
+MOST_VISITORS = 64
+"""At once. Whoever asks is answered within moments, so a longer list is of those who only hold a place."""
+_LONGEST_REQUEST = 16 * 1024
+"""Bytes of it that are read; what we look at stands at its beginning."""
 
 
 class Listener:
@@ -62,26 +69,99 @@ class Listener:
 
 
 class _Server(ThreadingHTTPServer):
+    """Anybody may come, and the agent has more to do than to listen to them: they are few at a time, and none stays long."""
+
     daemon_threads = True
     allow_reuse_address = True
-    request_queue_size = 32
+    request_queue_size = 256
 
     def __init__(self, place: tuple[str, int], listener: Listener) -> None:
         self.listener = listener
+        self._room = threading.Condition()
+        self._visitors: Dict[socket.socket, Tuple[str, float]] = {}
+        """Who is here, the longest first, from where and until when."""
         super().__init__(place, _Visit)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        connection, address = super().get_request()
+        try:
+            connection, address = super().get_request()
+        except OSError:
+            time.sleep(0.2)  # no descriptors left: asking in a circle would take what time the others have
+            raise
         connection.settimeout(_ANSWER_S)
         return connection, address
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._room:
+            if not self._has_room():
+                self._hang_up_on_one()
+            if has_room := self._room.wait_for(self._has_room, 1.0):
+                self._visitors[request] = (str(client_address[0]), time.monotonic() + _ANSWER_S)
+        if has_room:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._room:
+            self._visitors.pop(request, None)
+            super().shutdown_request(request)
+            self._room.notify()
+
+    def service_actions(self) -> None:
+        """Called between visitors, and five times a second when there are none."""
+        now = time.monotonic()
+        with self._room:
+            for visitor, (_, until) in self._visitors.items():
+                if until <= now:
+                    _hang_up(visitor)
+
+    def server_close(self) -> None:
+        super().server_close()
+        with self._room:
+            for visitor in self._visitors:
+                _hang_up(visitor)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A visitor that breaks off is no news."""
+
+    def _has_room(self) -> bool:
+        return len(self._visitors) < MOST_VISITORS
+
+    def _hang_up_on_one(self) -> None:
+        """On the longest of the address with most: one that takes all places loses its own, and others are answered."""
+        fullest = Counter(address for address, _ in self._visitors.values()).most_common(1)[0][0]
+        _hang_up(next(visitor for visitor, (address, _) in self._visitors.items() if address == fullest))
+
+
+def _hang_up(visitor: socket.socket) -> None:
+    """Its thread reads an end, and clears away."""
+    with contextlib.suppress(OSError):
+        visitor.shutdown(socket.SHUT_RDWR)
+
+
+class _Beginning:
+    """The first bytes of a request; behind them it ends."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, _LONGEST_REQUEST
+
+    def readline(self, size: int) -> bytes:
+        line = self._file.readline(min(size, self._left))
+        self._left -= len(line)
+        return line
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Visit(BaseHTTPRequestHandler):
     server: _Server
     server_version, sys_version = "fleet", ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile: Any = _Beginning(self.rfile)
 
     def do_GET(self) -> None:
         listener = self.server.listener

@@ -20,6 +20,9 @@ FRESH_S = 1.0
 """What a reply asks for that took longer is asked about once more before it is done."""
 LONGEST_PAUSE_S = 5.0
 """Between tries while the door does not answer: lines come soon after it is back."""
+UNKNOWN_PAUSE_S = 300.0
+"""Between tries of one whom the door has not known so many times:"""
+UNKNOWN_TIMES = 20
 
 
 class Reporter:
@@ -55,7 +58,7 @@ class Reporter:
 
     def _send_all(self) -> None:
         door = self._identity.way()
-        beat, pause = 0.0, 0.25
+        beat, pause, patience = 0.0, 0.25, _Patience()
         while True:
             if not self._has_news():
                 if self._ending.is_set():
@@ -73,8 +76,9 @@ class Reporter:
                 progress = False
             except DoorRefused as error:
                 notice(f"report refused: {error.message} [{error.code}]")
-                progress, pause = False, LONGEST_PAUSE_S
+                progress, pause = False, patience.after(error)
             if progress:
+                patience.restore()
                 beat, pause = time.monotonic() + self._identity.heartbeat_s, 0.25
             else:
                 if self._ending.wait(pause):
@@ -102,18 +106,22 @@ class Reporter:
 
     def _poll(self) -> None:
         door = self._identity.way()
-        pause = 0.5
+        pause, patience = 0.5, _Patience()
         while not self._ending.is_set():
             asked = time.monotonic()
             try:
                 fields, _ = self._standing.take()
                 held = {"health": fields["health"], "health_detail": fields["health_detail"], "standing": fields["standing"], "wait_s": POLL_S}
                 reply = door.call("agent.report", {**self._who(), **held}, wait_s=POLL_S)
-            except (DoorUnreachable, DoorRefused):
+            except DoorUnreachable:
                 self._ending.wait(pause)
                 pause = min(LONGEST_PAUSE_S, pause * 2)
                 continue
+            except DoorRefused as error:
+                self._ending.wait(patience.after(error))
+                continue
             pause = 0.5
+            patience.restore()
             commands = reply.get("commands") or ()
             if commands and time.monotonic() - asked > FRESH_S:
                 commands = self._still_wanted(door)
@@ -131,3 +139,18 @@ class Reporter:
 
     def _who(self) -> dict[str, Any]:
         return {"machine": self._identity.machine, "boot": self._identity.boot, "key": self._identity.key}
+
+
+class _Patience:
+    """With refusals in a row: one whom the door has not known for a while is hardly known a moment later, and costs others behind its address."""
+
+    def __init__(self) -> None:
+        self._unknown = 0
+
+    def after(self, refusal: DoorRefused) -> float:
+        """Seconds until the next try."""
+        self._unknown = self._unknown + 1 if refusal.code == "auth_failed" else 0
+        return UNKNOWN_PAUSE_S if self._unknown > UNKNOWN_TIMES else LONGEST_PAUSE_S
+
+    def restore(self) -> None:
+        self._unknown = 0

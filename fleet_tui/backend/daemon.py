@@ -28,8 +28,9 @@ from fleet_tui.backend.api.cloud_answers import CloudAnswers
 from fleet_tui.backend.api.cloud_images_answers import CloudImageAnswers
 from fleet_tui.backend.api.consoles import Consoles
 from fleet_tui.backend.api.dispatch import Dispatcher
+from fleet_tui.backend.api.gate import Limits
 from fleet_tui.backend.api.hosts_answers import HostAnswers
-from fleet_tui.backend.api.listeners import AgentListener
+from fleet_tui.backend.api.listeners import AGENT_BODIES, AgentListener
 from fleet_tui.backend.api.machines_answers import MachineAnswers
 from fleet_tui.backend.api.maintenance_answers import MaintenanceAnswers
 from fleet_tui.backend.api.networks_answers import NetworkAnswers
@@ -83,7 +84,7 @@ from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.operations.heartbeat import life_of
 from fleet_tui.backend.operations.runner import Checkpoint, nothing
 from fleet_tui.backend.options import Options, parse
-from fleet_tui.backend.process import configure_logs, hold, linked, reopen_logs
+from fleet_tui.backend.process import configure_logs, hold, linked, reopen_logs, take_descriptors
 from fleet_tui.backend.providers import Door, Provider, Providers
 from fleet_tui.backend.providers.aws_offer import Offer
 from fleet_tui.backend.providers.local import LocalProvider
@@ -248,7 +249,10 @@ class Daemon:
             return None
         authority = Authority(self.store, self.envelope, self.describe().name, clock=self.clock)
         self.ca_pem = authority.certificate_pem()
-        listener = AgentListener(wanted.host, wanted.port, lambda: authority.issue(*wanted.hosts), authority.is_due)
+        if wanted.most > (room := take_descriptors() // 2):
+            log.warning("%d connections of agents at most, not %d: this process may have no more than %d open files", room, wanted.most, 2 * room)
+        limits = Limits(AGENT_BODIES, most=min(wanted.most, room), most_each=wanted.each)
+        listener = AgentListener(wanted.host, wanted.port, lambda: authority.issue(*wanted.hosts), authority.is_due, limits)
         listener.bind()
         return listener
 

@@ -33,6 +33,10 @@ class AgentDoor:
     port: int
     names: tuple[str, ...]
     """What they may call it, ``host`` or ``host:port``, the best first. The certificate is made out to them."""
+    most: int = 4096
+    """Connections at once; an agent has two."""
+    each: int = 2048
+    """Of one address."""
 
     def address(self, port: int) -> str:
         """What agents are told, given the port that is listened on."""
@@ -118,6 +122,8 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
                         help=f"address[:port] where agents of other machines may call, with TLS; port {AGENT_PORT} when not told; nowhere when empty")
     parser.add_argument("--agent-names", default=env("FLEETD_AGENT_NAMES", ""),
                         help="name[:port],… by which those agents call this daemon, and others of its site; the address listened on when empty")
+    parser.add_argument("--agent-limits", default=env("FLEETD_AGENT_LIMITS", ""),
+                        help="most=connections,each=connections of one address; an agent has two")
     words = ", ".join(certificate_rules.RULES)
     parser.add_argument("--certificates", default=env("FLEETD_CERTIFICATES", ""), help="name=value,… of: " + words)
     given = parser.parse_args(arguments)
@@ -129,7 +135,7 @@ def parse(arguments: Sequence[str]) -> tuple[Options, argparse.Namespace]:
         instances=given.instances, hosts=given.hosts, seed=given.seed, faults=given.faults, heartbeat_s=given.heartbeat,
         dead_s=given.dead_after, socket_mode=int(given.socket_mode, 8), timeouts=_timeouts(given.timeouts),
         policy=policy_of(given.maintenance), mail=Mail(given.smtp_server, given.mail_from, given.mail_domain),
-        networks=rules_of(given.networks), agent_door=_agent_door(given.agent_listen, given.agent_names),
+        networks=rules_of(given.networks), agent_door=_agent_door(given.agent_listen, given.agent_names, given.agent_limits),
         certificates=certificate_rules.rules_of(given.certificates),
     )
     if options.slot != 1 and options.database.startswith("sqlite"):
@@ -147,16 +153,26 @@ def _timeouts(text: str) -> Timeouts:
     return replace(Timeouts(), **told)
 
 
-def _agent_door(listen: str, names: str) -> AgentDoor | None:
+def _agent_door(listen: str, names: str, limits: str) -> AgentDoor | None:
     if not listen:
-        if names:
-            raise UsageError("--agent-names says how agents call, but nothing says where to listen", hint="give --agent-listen too")
+        if names or limits:
+            raise UsageError("--agent-names and --agent-limits say how agents call, but nothing says where to listen", hint="give --agent-listen too")
         return None
     host, port = _host_and_port(listen)
     told = tuple(name.strip() for name in names.split(",") if name.strip())
     if not told and host in ("", "0.0.0.0", "::"):
         told = (socket.getfqdn(),)
-    return AgentDoor(host or "0.0.0.0", AGENT_PORT if port is None else port, told or (host,))
+    return replace(AgentDoor(host or "0.0.0.0", AGENT_PORT if port is None else port, told or (host,)), **_agent_limits(limits))  # type: ignore[arg-type]
+
+
+def _agent_limits(text: str) -> dict[str, int]:
+    told: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in ("most", "each") or not value.isdecimal() or int(value) < 2:
+            raise UsageError(f"{part!r} is no limit of agents", hint="as in most=4096,each=2048")
+        told[name] = int(value)
+    return told
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:

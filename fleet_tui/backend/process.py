@@ -6,6 +6,7 @@ import fcntl
 import logging
 import logging.handlers
 import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ def hold(lock: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def take_descriptors() -> int:
+    """Have as many open files as this process may have, not as few as one that uses ``select`` had better have; gives how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 2**20
 
 
 def configure_logs(file: Path, level: str, stderr: bool) -> None:

@@ -57,11 +57,11 @@ def _prune_operations(ctx: StepContext) -> dict[str, Any]:
 
 
 def _prune_lines(ctx: StepContext) -> dict[str, Any]:
-    return {"lines": ctx.use(Lines).prune(LINE_DAYS)}
+    return {"lines": ctx.use(Lines).prune(LINE_DAYS, ctx.check)}
 
 
 def _prune_events(ctx: StepContext) -> dict[str, Any]:
-    return {"events": ctx.use(Feed).prune(ctx.use(Site).clock.now() - timedelta(days=EVENT_DAYS))}
+    return {"events": ctx.use(Feed).prune(ctx.use(Site).clock.now() - timedelta(days=EVENT_DAYS), ctx.check)}
 
 
 def _prune_audit(ctx: StepContext) -> dict[str, Any]:

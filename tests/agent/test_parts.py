@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fleet_tui.agent import certificate, door, installation, ports, processes
+from fleet_tui.agent import certificate, door, installation, ports, processes, reporter
 from fleet_tui.agent.disk import used_bytes
 from fleet_tui.agent.door import Door
 from fleet_tui.agent.failures import DoorRefused, DoorUnreachable, Failure
@@ -205,3 +205,10 @@ def test_archive_is_the_same_bytes_and_runs_on_its_own(tmp_path: Path) -> None:
     (tmp_path / "agent.pyz").write_bytes(first)
     done = subprocess.run([sys.executable, "-I", "-S", str(tmp_path / "agent.pyz")], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 2 and "OS_FOLDER" in done.stderr
+
+
+def test_one_whom_the_door_does_not_know_any_more_asks_less_often() -> None:
+    patience, unknown, busy = reporter._Patience(), DoorRefused("auth_failed", "who?"), DoorRefused("invalid_input", "what?")
+    assert {patience.after(unknown) for _ in range(reporter.UNKNOWN_TIMES)} == {reporter.LONGEST_PAUSE_S}
+    assert patience.after(unknown) == reporter.UNKNOWN_PAUSE_S
+    assert patience.after(busy) == reporter.LONGEST_PAUSE_S == patience.after(unknown)

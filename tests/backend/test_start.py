@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.options import parse
 from fleet_tui.backend.secrets.envelope import Envelope
@@ -103,6 +104,16 @@ def test_a_door_for_agents_that_is_none(tmp_path: Path, flags: tuple[str, ...]) 
 def test_what_agents_of_other_machines_are_told(listen: str, names: str, told: str, hosts: tuple[str, ...]) -> None:
     door = parse(["--agent-listen", listen, "--agent-names", names])[0].agent_door
     assert door is not None and (door.address(door.port), door.hosts) == (told, hosts)
+
+
+def test_how_many_agents_may_call_can_be_said() -> None:
+    door = parse(["--agent-listen", "10.0.0.5", "--agent-limits", "most=9000"])[0].agent_door
+    assert door is not None and (door.most, door.each) == (9000, 2048)
+    for wrong in ("most=many", "all=1", "most", "each=0"):
+        with pytest.raises(UsageError, match="no limit"):
+            parse(["--agent-listen", "10.0.0.5", "--agent-limits", wrong])
+    with pytest.raises(UsageError):
+        parse(["--agent-limits", "most=9000"])
 
 
 def test_nobody_listens_on_the_network_unless_it_is_said() -> None:

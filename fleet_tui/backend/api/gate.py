@@ -13,18 +13,22 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fleet_tui.backend.errors import Busy
 
 log = logging.getLogger("fleetd.gate")
 
-_KNOWN_FAILURES = 10_000
-"""Addresses whose failures are remembered at most."""
+_KNOWN_CALLERS = 10_000
+"""Machines at addresses whose failures are remembered at most; and whose proofs."""
+_PROVEN_S = 600.0
+"""Who has proven to be a machine is known for so long as one of its address; agents report every 30 s."""
 _LONGEST_NAME = 100
 _QUIET_S = 60.0
 """That connections are turned away is logged once in so many seconds."""
+_Caller = tuple[str, str]
+"""Address, and the machine that is said to call; empty for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,12 @@ class Limits:
 
     bodies: Mapping[str, int] = field(default_factory=dict)
     """Methods that can be called there, and how many bytes a request of each may have."""
-    most: int = 1024
-    """Connections at once, those in their handshake included."""
-    most_each: int = 256
-    """Of one address."""
+    most: int = 4096
+    """Connections at once, those in their handshake included; half as many of strangers, on which no call was believed yet."""
+    most_each: int = 2048
+    """Of one address: a whole site may be behind one, and an agent has two."""
+    strangers_each: int = 256
+    """Of one address, of strangers."""
     handshake_s: float = 10.0
     request_s: float = 15.0
     """From the handshake to the end of the first request's headers; and for the body of each; and for taking each answer."""
@@ -45,7 +51,8 @@ class Limits:
     failures: int = 30
     """Calls of one address for one machine with a wrong token or key, and ten times as many for any; after that it is not listened to ..."""
     silence_s: float = 60.0
-    """... for so long. One agent that was forgotten does not silence the others behind its address."""
+    """... for so long. One agent that was forgotten does not silence the others behind its address: it counts there for a few calls only, and
+    whoever has proven itself from there lately is listened to all the same."""
 
 
 class Gate:
@@ -59,9 +66,14 @@ class Gate:
         self.limits = limits
         self._tls = tls
         self._places: Counter[str] = Counter()
+        self._strangers: Counter[str] = Counter()
+        """Those of them whose connections have proven nothing yet."""
+        self._believed: set[asyncio.BaseTransport] = set()
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         """Connections that have not asked anything yet, with what ends their patience."""
-        self._failed: dict[tuple[str, str], list[float]] = {}
+        self._failed: dict[_Caller, list[float]] = {}
+        self._proven: dict[_Caller, float] = {}
+        """When they last were believed, the longest ago first."""
         self._shaking: set[asyncio.Task[None]] = set()
         self._told = -_QUIET_S
 
@@ -88,14 +100,25 @@ class Gate:
                 task.cancel()
 
     def _let_in(self, link: socket.socket, address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
-        if self.taken >= self.limits.most or self._places[address] >= self.limits.most_each:
+        if not self._has_place(address):
             link.close()
-            self._say(f"{self.taken} connections, {self._places[address]} of them from {address}: no more are taken")
+            self._say(
+                f"{self.taken} connections, {self._places[address]} of them from {address}; of strangers {self._strangers.total()}, "
+                f"{self._strangers[address]} from there: it gets no more (--agent-limits)"
+            )
             return
         self._places[address] += 1
+        self._strangers[address] += 1
         task = asyncio.get_running_loop().create_task(self._shake(link, address, protocol))
         self._shaking.add(task)
         task.add_done_callback(self._shaking.discard)
+
+    def _has_place(self, address: str) -> bool:
+        limits = self.limits
+        return (
+            self.taken < limits.most and self._places[address] < limits.most_each
+            and self._strangers.total() < max(1, limits.most // 2) and self._strangers[address] < limits.strangers_each
+        )
 
     async def _shake(self, link: socket.socket, address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
@@ -107,7 +130,7 @@ class Gate:
             )
         except (OSError, asyncio.CancelledError) as problem:  # ssl.SSLError is one: no TLS, or none that we speak
             if not watched.is_made:
-                self._give_back(address)
+                self._give_back(address, is_stranger=True)
             if isinstance(problem, asyncio.CancelledError):
                 raise
             log.debug("no handshake with %s: %s", address, problem)
@@ -134,13 +157,30 @@ class Gate:
         """A call from there, said to be of that machine, came with a wrong token or key."""
         now = time.monotonic()
         for caller, most in self._callers(address, machine):
-            if caller not in self._failed and len(self._failed) >= _KNOWN_FAILURES:
+            if caller not in self._failed and len(self._failed) >= _KNOWN_CALLERS:
                 del self._failed[min(self._failed, key=lambda known: self._failed[known][-1])]
             failed = self._failed.setdefault(caller, [])
             failed[:] = [*[at for at in failed if now - at < self.limits.silence_s][-most:], now]
+            if caller[1] and len(failed) > max(1, self.limits.failures // 10):
+                return  # its address has heard of it
 
-    def _callers(self, address: str, machine: str) -> tuple[tuple[tuple[str, str], int], ...]:
-        return ((address, machine[:_LONGEST_NAME]), self.limits.failures), ((address, ""), 10 * self.limits.failures)
+    def note_proof(self, transport: asyncio.BaseTransport | None, address: str, machine: str) -> None:
+        """A call on that connection, said to be of that machine, came with the right token or key."""
+        if transport is not None and not transport.is_closing() and transport not in self._believed:
+            self._believed.add(transport)
+            _less(self._strangers, address)
+        caller = (address, machine[:_LONGEST_NAME])
+        if self._proven.pop(caller, None) is None and len(self._proven) >= _KNOWN_CALLERS:
+            del self._proven[next(iter(self._proven))]
+        self._proven[caller] = time.monotonic()
+
+    def _callers(self, address: str, machine: str) -> Iterator[tuple[_Caller, int]]:
+        """Whose failures count, and how many may: of the machine, and of the address for one that has not proven itself there lately."""
+        caller = (address, machine[:_LONGEST_NAME])
+        if machine:
+            yield caller, self.limits.failures
+        if not machine or time.monotonic() - self._proven.get(caller, -_PROVEN_S) >= _PROVEN_S:
+            yield (address, ""), 10 * self.limits.failures
 
     def _lose_patience(self, transport: asyncio.Transport) -> None:
         self._waiting.pop(transport, None)
@@ -148,17 +188,24 @@ class Gate:
 
     def _left(self, transport: asyncio.BaseTransport, address: str) -> None:
         self.asked(transport)
-        self._give_back(address)
+        self._give_back(address, is_stranger=transport not in self._believed)
+        self._believed.discard(transport)
 
-    def _give_back(self, address: str) -> None:
-        self._places[address] -= 1
-        if self._places[address] <= 0:
-            del self._places[address]
+    def _give_back(self, address: str, is_stranger: bool) -> None:
+        _less(self._places, address)
+        if is_stranger:
+            _less(self._strangers, address)
 
     def _say(self, text: str) -> None:
         if (now := time.monotonic()) - self._told >= _QUIET_S:
             self._told = now
             log.warning("%s", text)
+
+
+def _less(places: Counter[str], address: str) -> None:
+    places[address] -= 1
+    if places[address] <= 0:
+        del places[address]
 
 
 class _Watched(asyncio.Protocol):

@@ -193,6 +193,7 @@ class Server:
             async with asyncio.timeout(gate.limits.request_s):
                 body = await _bounded(request, most)
             reply = _reply(await self._held(Peer(uid, source), name, body) if name in _WAITING else await self._told(Peer(uid, source), name, body))
+            gate.note_proof(request.transport, address, machine)  # nothing that can be called here is answered without token or key
         except TimeoutError:
             reply = _refusal(TimedOut("the request did not come in time"))
             reply.force_close()

@@ -22,6 +22,9 @@ __all__ = ["Feed", "append"]
 _PENDING = "events.pending"
 _ORDER_LOCK = 0x666C656574  # "fleet": one advisory lock of the database, so that seq grows in commit order
 _LOOK_S = 0.25
+PRUNED_AT_ONCE = 10_000
+"""Events removed in one transaction: on SQLite every other writer waits for it."""
+_BREATH_S = 0.02
 _clock = SystemClock()
 
 log = logging.getLogger(__name__)
@@ -120,15 +123,28 @@ class Feed:
 
         return stop
 
-    def prune(self, before: datetime) -> int:
-        """Forget events older than that; returns how many. The newest one stays, so that cursors stay valid."""
-        with self._store.write() as tx:
-            newest = select(func.max(EventRow.seq)).scalar_subquery()
-            done = tx.execute(
-                delete(EventRow).where(EventRow.time < before, EventRow.seq < newest),
-                execution_options={"synchronize_session": False},
-            )
-            return int(getattr(done, "rowcount", 0))
+    def prune(self, before: datetime, check: Callable[[], None] = lambda: None) -> int:
+        """Forget events older than that; returns how many. The newest one stays, so that cursors stay valid.
+
+        ``check`` is called between transactions, each of which is short.
+        """
+        removed = 0
+        while True:
+            with self._store.read() as tx:
+                newest = select(func.max(EventRow.seq)).scalar_subquery()
+                query = select(EventRow.seq).where(EventRow.time < before, EventRow.seq < newest).order_by(EventRow.seq)
+                old = tx.scalars(query.limit(PRUNED_AT_ONCE)).all()
+            if old:
+                with self._store.write() as tx:
+                    done = tx.execute(
+                        delete(EventRow).where(EventRow.time < before, EventRow.seq.between(old[0], old[-1])),
+                        execution_options={"synchronize_session": False},
+                    )
+                    removed += int(getattr(done, "rowcount", 0))
+            if len(old) < PRUNED_AT_ONCE:
+                return removed
+            check()
+            time.sleep(_BREATH_S)
 
     def close(self) -> None:
         """Wake every waiter for the last time."""

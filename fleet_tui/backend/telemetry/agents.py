@@ -14,7 +14,7 @@ import secrets as random_secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -34,6 +34,8 @@ CLOCK_SKEW_S = 300.0
 MOST_LINES = 2000
 """Lines taken from one report."""
 _BOOTS_KEPT = 20
+_LONGEST_SPOOLED = timedelta(days=30)
+"""A machine may be off so long before the lines of its last boot are sent; then they are past retention anyway."""
 _AT_ONCE = 2000
 """Agents touched in one statement."""
 _LAST_MOMENT = 253_402_300_799.0
@@ -93,7 +95,7 @@ class Agents:
             return self._envelope.open(row.token_sealed, context).decode()
         self.withdraw(tx, machine)
         token = random_secrets.token_urlsafe(32)
-        self._lines.masker.learn(token)
+        self._lines.masker.learn_of(context, token)
         if row is None:
             row = AgentRow(
                 machine=machine, ref=ref, token_hash="", document="", acknowledged=0, earlier={}, standing=0, phases=[], facts={}, version=""
@@ -159,6 +161,7 @@ class Agents:
 
     def forget(self, tx: Session, machine: str) -> None:
         """The machine is gone. Its lines stay."""
+        self._lines.masker.learn_of(f"agent-token:{machine}")
         tx.execute(delete(CommandRow).where(CommandRow.machine == machine))
         tx.execute(delete(AgentRow).where(AgentRow.machine == machine))
 
@@ -192,7 +195,7 @@ class Agents:
                 )
             # The key follows from the token, so a repeated hello of the same boot gets the same one.
             key = hashlib.sha256(f"key:{request.token}:{request.boot}".encode()).hexdigest()
-            self._lines.masker.learn(key)
+            self._lines.masker.learn_of(f"agent-token:{request.machine}", request.token, key)
             row.boot, row.key_hash, row.pid = request.boot, _hash(key), request.pid
             row.hello_at = row.hello_at or self._clock.now()
             row.last_seen = self._clock.now()
@@ -361,8 +364,11 @@ def _hash(secret: str) -> str:
 
 
 def _time(unix: float, now: datetime) -> datetime:
+    """When the line was written over there; when it came, if that cannot be: an agent may claim anything, or have no clock."""
     try:
         told = datetime.fromtimestamp(unix, timezone.utc)
     except (OverflowError, ValueError, OSError):
+        return now
+    if not now - _LONGEST_SPOOLED <= told <= now + timedelta(seconds=CLOCK_SKEW_S):
         return now
     return told.replace(microsecond=told.microsecond // 1000 * 1000)

@@ -25,6 +25,9 @@ LEVELS = ("debug", "info", "warn", "error")
 _ORDER_LOCK = 0x6C696E6573  # "lines": an advisory lock of the database
 LIMIT = 5000
 """Most lines in one answer."""
+PRUNED_AT_ONCE = 10_000
+"""Lines removed in one transaction: a day's worth in one would keep every other writer of SQLite waiting for it."""
+_BREATH_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +151,38 @@ class Lines:
 
     # --- retention ---------------------------------------------------------------------------------------------
 
-    def prune(self, days: int) -> int:
-        """Remove lines older than ``days``; readers are told by ``dropped``. Gives how many."""
+    def prune(self, days: int, check: Callable[[], None] = lambda: None) -> int:
+        """Remove lines older than ``days``; readers are told by ``dropped``. Gives how many.
+
+        A stream loses its oldest numbers only, up to its first line that is young enough: what is younger stays, whatever time a line behind it
+        claims. ``check`` is called between transactions, each of which is short.
+        """
         before = self._clock.now() - timedelta(days=days)
         removed = 0
         with self._store.read() as tx:
-            last = tx.execute(select(LineRow.stream, func.max(LineRow.seq)).where(LineRow.time < before).group_by(LineRow.stream)).all()
-        for stream, seq in last:
-            with self._store.write() as tx:
-                gone = tx.execute(delete(LineRow).where(LineRow.stream == stream, LineRow.seq <= seq))
-                removed += int(getattr(gone, "rowcount", 0))
-                row = tx.get(StreamRow, stream)
-                if row is not None:
-                    row.pruned_seq = max(row.pruned_seq, seq)
+            streams = tx.scalars(select(LineRow.stream).where(LineRow.time < before).distinct()).all()
+        for stream in streams:
+            while gone := self._prune_some(stream, before):
+                removed += gone
+                check()
+                self._clock.sleep(_BREATH_S)
         return removed
+
+    def _prune_some(self, stream: str, before: datetime) -> int:
+        with self._store.write() as tx:
+            row = tx.get(StreamRow, stream)
+            oldest = tx.scalar(select(func.min(LineRow.seq)).where(LineRow.stream == stream))
+            if row is None or oldest is None:
+                return 0
+            last = min(row.last_seq, oldest + PRUNED_AT_ONCE - 1)
+            # A time yet to come says nothing about a line's age: one such line would keep all that follow.
+            young = LineRow.time.between(before, self._clock.now() + timedelta(days=1))
+            query = select(LineRow.seq).where(LineRow.stream == stream, LineRow.seq <= last, young).order_by(LineRow.seq).limit(1)
+            if (first_young := tx.scalar(query)) is not None:
+                last = first_young - 1
+            gone = tx.execute(delete(LineRow).where(LineRow.stream == stream, LineRow.seq <= last))
+            row.pruned_seq = max(row.pruned_seq, last)
+            return int(getattr(gone, "rowcount", 0))
 
 
 def _line(row: LineRow, label: str, by_id: bool) -> LogLine:

@@ -267,6 +267,14 @@ def works(site: Site) -> None:
         assert ask(link, "agent.hello", json.dumps(hello("wrong")).encode())[0] == 401
 
 
+def gets_in(site: Site) -> bool:
+    try:
+        works(site)
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_old_tls_is_refused(site: Site, version: ssl.TLSVersion) -> None:
     site.open()
@@ -329,17 +337,40 @@ def test_places_are_limited_for_all_and_for_each(site: Site) -> None:
     with socket.create_connection(site.place, 10.0) as more:
         assert closed(more)
     links.pop().close()
-
-    def gets_in() -> bool:
-        try:
-            works(site)
-        except OSError:
-            return False
-        return True
-
-    until(gets_in, 20.0, "a place that was left is given to the next")
+    until(lambda: gets_in(site), 20.0, "a place that was left is given to the next")
     for link in links:
         link.close()
+
+
+def test_places_of_agents_are_not_for_strangers(site: Site) -> None:
+    """Many agents behind one address, and beside them a crowd of it that proves nothing."""
+    site.open(most=40, most_each=40, strangers_each=5, request_s=30.0)
+    agents = []
+    for number in range(12):
+        token = site.expect(f"vm-p{number}")
+        agents.append((agent := site.agent(f"vm-p{number}"), agent.call("agent.hello", hello(token, machine=f"vm-p{number}"))["key"]))
+    crowd = [socket.create_connection(site.place, 10.0) for _ in range(5)]
+    with socket.create_connection(site.place, 10.0) as more:
+        assert closed(more)
+    for number, (agent, key) in enumerate(agents):
+        assert agent.call("agent.report", {"machine": f"vm-p{number}", "boot": "b-1", "key": key})["seq"] == 0
+        agent.close()
+    for link in crowd:
+        link.close()
+
+
+def test_strangers_of_many_addresses_take_half_of_all_places(site: Site) -> None:
+    site.open(most=8, request_s=30.0)
+    token = site.expect("vm-12")
+    agent = site.agent("vm-12")
+    agent.call("agent.hello", hello(token, machine="vm-12"))
+    crowd = [socket.create_connection(site.place, 10.0, source_address=(f"127.0.0.{number}", 0)) for number in range(2, 6)]
+    with socket.create_connection(site.place, 10.0) as more:
+        assert closed(more)
+    for link in crowd:
+        link.close()
+    until(lambda: gets_in(site), 20.0, "places that were left are given to the next")
+    agent.close()
 
 
 def test_one_who_guesses_is_not_listened_to_for_a_while(site: Site) -> None:
@@ -364,6 +395,44 @@ def test_one_who_guesses_under_many_names_silences_the_address(site: Site) -> No
         for number in range(20):
             assert ask(link, "agent.hello", json.dumps(hello("guess")).encode(), machine=f"m-{number}")[0] == 401
         assert ask(link, "agent.hello", json.dumps(hello("guess")).encode(), machine="m-20")[0] == 409
+
+
+def test_failures_of_others_behind_its_address_silence_no_agent_that_was_believed(site: Site) -> None:
+    site.open(failures=3, silence_s=60.0)
+    token, late = site.expect("vm-9"), site.expect("vm-10")
+    agent = site.agent("vm-9")
+    welcome = agent.call("agent.hello", hello(token, machine="vm-9"))
+    guess = json.dumps(hello("guess")).encode()
+    with site.shake() as link:
+        while ask(link, "agent.hello", guess, machine=f"m-{time.monotonic()}")[0] == 401:
+            pass
+        assert ask(link, "agent.hello", json.dumps(hello(late, machine="vm-10")).encode(), machine="vm-10")[0] == 409
+        assert agent.call("agent.report", {"machine": "vm-9", "boot": "b-1", "key": welcome["key"]})["seq"] == 0
+        for _ in range(3):  # believed once is no licence to guess
+            assert ask(link, "agent.hello", guess, machine="vm-9")[0] == 401
+        assert ask(link, "agent.hello", guess, machine="vm-9")[0] == 409
+    agent.close()
+
+
+def test_machines_that_were_forgotten_keep_no_new_one_out(site: Site) -> None:
+    site.open(failures=10, silence_s=60.0)
+    guess = json.dumps(hello("forgotten")).encode()
+    with site.shake() as link:
+        for number in range(15):
+            while ask(link, "agent.hello", guess, machine=f"old-{number}")[0] == 401:
+                pass
+    token = site.expect("vm-11")
+    assert site.agent("vm-11").call("agent.hello", hello(token, machine="vm-11"))["key"]
+
+
+def test_a_program_that_does_not_say_whose_it_is_counts_once(site: Site) -> None:
+    """As the first ones did: all of an address are one to us."""
+    site.open(failures=3, silence_s=60.0)
+    guess = json.dumps(hello("guess")).encode()
+    with site.shake() as link:
+        for _ in range(30):
+            assert ask(link, "agent.hello", guess, machine="")[0] == 401
+        assert ask(link, "agent.hello", guess, machine="")[0] == 409
 
 
 def test_a_crowd_of_slow_strangers_keeps_no_agent_waiting(site: Site) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet_tui.agent import processes
+from fleet_tui.agent import arrival, processes
 from fleet_tui.backend.api import arrivals
 from fleet_tui.backend.api.arrivals import fetch
 from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound
@@ -65,6 +65,37 @@ def test_it_brings_agent_and_bundle_and_the_agent_says_hello(arriving: Site, tmp
         program.kill()
         program.wait(timeout=10)
     assert not [name for name in os.listdir(folder) if name.startswith(".")], "nothing half is left"
+
+
+def test_what_has_come_is_not_asked_for_again(arriving: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A door that is busy for a while, a piece that never comes, and at the first go a bundle that is another's."""
+    asked: list[int] = []
+    told = iter(["", "busy", "", "busy", "", "another", "", "", "", ""])
+
+    def ask(orders: dict[str, str], part: str, offset: int) -> dict[str, object]:
+        asked.append(offset)
+        given = fetch(arriving.agents, tmp_path, Fetch("vm-a5", token, part, offset))
+        if (fault := next(told)) == "busy":
+            raise OSError(fault)
+        return {"content": given.content, "size": given.size, "sha256": fault or given.sha256}
+
+    token = expected(arriving, "vm-a5")
+    monkeypatch.setattr(arrival, "ask", ask)
+    monkeypatch.setattr(arrival, "PLACE", str(tmp_path))
+    monkeypatch.setattr(arrival.time, "sleep", lambda seconds: None)
+    arrival.fetch({}, "bundle", str(tmp_path / "bundle.tar"))
+    piece = arrivals.PIECE
+    assert asked == [0, piece, piece, 2 * piece, 2 * piece, 3 * piece, 0, piece, 2 * piece, 3 * piece]
+    assert (tmp_path / "bundle.tar").read_bytes() == BUNDLE and not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_it_says_whose_it_is_so_that_its_failures_are_its_own(site: Site, tmp_path: Path) -> None:  # noqa: F811
+    site.fetching = lambda caller, request: fetch(site.agents, tmp_path, request)
+    site.open(failures=1)
+    expected(site, "vm-a6")
+    assert "refuses" in run(site, tmp_path / "machine", "vm-a6", "guessed").stderr
+    assert "too many calls" in run(site, tmp_path / "machine", "vm-a6", "guessed").stderr
+    assert "refuses" in run(site, tmp_path / "other", "vm-a7", "guessed").stderr
 
 
 def test_a_token_that_is_not_the_machines_brings_nothing(arriving: Site, tmp_path: Path) -> None:

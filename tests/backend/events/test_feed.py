@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.events import Event, EventsAfter, ListEvents
+from fleet_tui.backend.events import feed as of_feed
 from fleet_tui.backend.events.feed import Feed, append
 from fleet_tui.backend.store import Store
 from tests.waiting import until
@@ -160,6 +161,22 @@ def test_pruning_keeps_the_newest_so_that_cursors_stay_valid(store: Store, feed:
     assert feed.head() == 3
     say(store, "a:4")
     assert refs(feed.after(EventsAfter(cursor=3)).events) == ["a:4"]
+
+
+def test_pruning_lets_others_write_and_may_be_broken_off(store: Store, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_feed, "PRUNED_AT_ONCE", 3)
+    say(store, *(f"a:{n}" for n in range(8)))
+    later = SystemClock().now() + timedelta(hours=1)
+
+    def broken_off() -> None:
+        say(store, "b:1")
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        feed.prune(later, broken_off)
+    assert refs(feed.after(EventsAfter(cursor=0)).events) == ["a:3", "a:4", "a:5", "a:6", "a:7", "b:1"]
+    assert feed.prune(later) == 5
+    assert refs(feed.after(EventsAfter(cursor=0)).events) == ["b:1"]
 
 
 def test_concurrent_writers_never_show_a_smaller_number_later(store: Store, feed: Feed) -> None:

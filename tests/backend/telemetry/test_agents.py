@@ -15,6 +15,7 @@ from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry import AgentLine, CommandResult, Hello, PhaseReport, ReadLines, Report
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
+from fleet_tui.backend.telemetry.masking import MASK
 
 MACHINE = "vm-1"
 
@@ -175,3 +176,27 @@ def test_lines_of_an_earlier_boot_keep_their_numbers_and_are_stored_once(agents:
     agents.salvage("vm-unknown", "b0", batch[:1])
     texts = [line.text for line in agents._lines.read(ReadLines(target="instance:i-1")).lines]
     assert texts == [f"line {n}" for n in (1, 2, 3, 4, 5, 6, 1, 7, 8, 2, 1)]
+
+
+@pytest.mark.parametrize("claimed", [0.0, -1e300, 1e300, float("nan"), 253_402_300_000.0])
+def test_a_line_of_a_machine_without_a_clock_is_of_when_it_came(agents: Agents, store: Store, claimed: float) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    began = time.time() - 1.0
+    lines = (AgentLine(1, claimed, "start", "info", "no clock"), AgentLine(2, began - 86400.0, "start", "info", "of a day ago"))
+    agents.report(Report(machine=MACHINE, boot="b1", key=key, lines=lines))
+    first, second = Lines(store, Feed(store)).read(ReadLines(target="instance:i-1")).lines
+    assert began <= first.time.timestamp() <= time.time() + 1.0
+    assert abs(second.time.timestamp() - (began - 86400.0)) < 0.01
+
+
+def test_tokens_and_keys_that_are_used_up_are_not_searched_for(agents: Agents, store: Store) -> None:
+    """Every line of the site is searched for each of them."""
+    masker, used = agents._lines.masker, []
+    for boot in range(5):
+        token = expect(agents, store, by=f"o-{boot}:boot")
+        used += [token, agents.hello(hello(token, boot=f"b{boot}")).key]
+        assert masker.mask(" ".join(used[-2:])) == f"{MASK} {MASK}"
+        assert masker.mask(" ".join(used[:-2])) == " ".join(used[:-2])
+    with store.write() as tx:
+        agents.forget(tx, MACHINE)
+    assert masker.mask(" ".join(used)) == " ".join(used)

@@ -10,6 +10,7 @@ import pytest
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry import ReadLines
+from fleet_tui.backend.telemetry import lines as of_lines
 from fleet_tui.backend.telemetry.lines import Lines, NewLine
 
 
@@ -103,6 +104,44 @@ def test_retention_tells_readers_what_it_removed(lines: Lines, store: Store) -> 
     assert lines.prune(30) == 5
     batch = lines.read(ReadLines(target="instance:i-1", after=2))
     assert [line.seq for line in batch.lines] == [6] and batch.dropped == 3
+
+
+def test_one_line_dated_in_the_past_takes_none_with_it(lines: Lines, store: Store) -> None:
+    say(lines, store, "young", "young too")
+    with store.write() as tx:
+        lines.add(tx, "instance:i-1", "instance-agent", [NewLine(datetime(1970, 1, 1, tzinfo=timezone.utc), "", "info", "no clock")])
+    assert lines.prune(30) == 0
+    assert [line.seq for line in lines.read(ReadLines(target="instance:i-1")).lines] == [1, 2, 3]
+
+
+def test_one_line_dated_ahead_keeps_none_that_follow(lines: Lines, store: Store) -> None:
+    old = datetime.now(timezone.utc) - timedelta(days=40)
+    with store.write() as tx:
+        times = [datetime(9999, 1, 1, tzinfo=timezone.utc), old, old]
+        lines.add(tx, "instance:i-1", "instance-agent", [NewLine(at, "", "info", "x") for at in times])
+    say(lines, store, "young")
+    assert lines.prune(30) == 3
+    assert [line.text for line in lines.read(ReadLines(target="instance:i-1")).lines] == ["young"]
+
+
+def test_retention_lets_others_write_and_may_be_broken_off(lines: Lines, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_lines, "PRUNED_AT_ONCE", 10)
+    old = datetime.now(timezone.utc) - timedelta(days=40)
+    with store.write() as tx:
+        lines.add(tx, "instance:i-1", "worker", [NewLine(old, "", "info", str(n)) for n in range(25)])
+    looks: list[int] = []
+
+    def broken_off() -> None:
+        say(lines, store, "written meanwhile", stream="instance:i-2")
+        if len(looks) == 1:
+            raise InterruptedError
+        looks.append(lines.read(ReadLines(target="instance:i-1")).dropped)
+
+    with pytest.raises(InterruptedError):
+        lines.prune(30, broken_off)
+    assert looks == [10] and lines.read(ReadLines(target="instance:i-1")).dropped == 20
+    assert lines.prune(30) == 5
+    assert lines.read(ReadLines(target="instance:i-1")).dropped == 25
 
 
 def test_what_is_named_once_is_kept_once_whoever_says_it(lines: Lines, store: Store) -> None:

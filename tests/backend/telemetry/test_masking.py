@@ -26,3 +26,16 @@ def test_a_long_line_is_searched_in_one_pass(part: str) -> None:
     """Once 32 KB of ``a-`` held the store for most of a minute."""
     line = part * (200_000 // len(part)) + " token"
     assert len(Masker().mask(line)) > 1000
+
+
+def test_what_one_owner_had_before_is_forgotten_and_nothing_of_others() -> None:
+    masker = Masker()
+    masker.learn("for-everybody")
+    masker.learn_of("a", "first-of-a", "second-of-a")
+    masker.learn_of("b", "only-of-b")
+    assert masker.mask("first-of-a second-of-a only-of-b for-everybody") == " ".join([MASK] * 4)
+    masker.learn_of("a", "third-of-a")
+    assert masker.mask("first-of-a third-of-a only-of-b for-everybody") == f"first-of-a {MASK} {MASK} {MASK}"
+    masker.learn_of("a")
+    masker.learn_of("b")
+    assert masker.mask("third-of-a only-of-b for-everybody") == f"third-of-a only-of-b {MASK}"
