@@ -181,7 +181,7 @@ def own(settings: Wanted) -> Directories:
     if settings.site:
         home = _place(settings.site)
         if not isinstance(home, Directories):
-            raise UsageError(f"{settings.site!r} is no home directory of a site", hint="name that: a socket does not say where its daemon keeps its things")
+            raise UsageError(f"{settings.site!r} is no home directory of a site", hint="a daemon is known by its home, not by its socket")
         return home
     if not settings.isolated and answers(SYSTEM_SOCKET):
         raise WrongState(

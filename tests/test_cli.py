@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -447,3 +448,16 @@ def test_the_fixed_forms_parse() -> None:
     given = parser.parse_args(["--output", "json", "instance", "logs", "x", "--follow", "--since", "4", "--timestamps"])
     assert (given.output, given.since, given.follow) == ("json", 4, True)
     assert parser.parse_args(["daemon", "start", "--", "--simulate", "--seed", "3"]).flags == ["--simulate", "--seed", "3"]
+
+
+def test_a_change_that_could_not_be_told_is_not_denied(fleet: Fleet) -> None:
+    """A full disk under a redirect: what was asked for is done, and who is told that nothing was would ask again."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fleet_tui", "instance", "create", "web-9"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert [request.label for request in fleet.asked] == ["web-9"]
+    assert done.returncode == 1
+    assert "the output could not be written: No space left on device" in done.stderr
+    assert "may have been done" in done.stderr
+    assert "Traceback" not in done.stderr and "fault" not in done.stderr

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.cli.console import open_console, open_pane
 from fleet_tui.cli.context import Context, Foretold
 from fleet_tui.cli.parser import build
+from fleet_tui.cli.streams import drop_output, written
 
 
 def run(words: Sequence[str]) -> int:
@@ -20,12 +20,10 @@ def run(words: Sequence[str]) -> int:
     if given.run not in (open_console, open_pane):  # those load more, and collect garbage again once they are seen
         gc.enable()
     try:
-        code: int = given.run(context)
-        sys.stdout.flush()
+        code = _do(given.run, context)
+        with written():
+            sys.stdout.flush()
         return code
-    except Foretold:
-        sys.stdout.flush()
-        return 0
     except FleetError as refusal:
         from fleet_tui.cli.printing import complain
 
@@ -34,9 +32,8 @@ def run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\nfleet: interrupted{context.farewell}", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has left. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has left
+        drop_output()
         return 141
     except Exception as bug:
         from fleet_tui import crash
@@ -46,3 +43,11 @@ def run(words: Sequence[str]) -> int:
         return 1
     finally:
         context.close()
+
+
+def _do(run: Callable[[Context], int], context: Context) -> int:
+    try:
+        return run(context)
+    except Foretold:
+        return 0
+
