@@ -461,3 +461,21 @@ def test_a_change_that_could_not_be_told_is_not_denied(fleet: Fleet) -> None:
     assert "the output could not be written: No space left on device" in done.stderr
     assert "may have been done" in done.stderr
     assert "Traceback" not in done.stderr and "fault" not in done.stderr
+
+
+def test_what_is_done_again_is_confirmed_again(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.ends = {"state": "failed", "kind": "instance.restart-app"}
+    assert run(capsys, "op", "retry", "o-1")[0] == 14
+    assert fleet.asked == []
+    fleet.ends = {"state": "failed", "kind": "instance.delete"}
+    for wrong in ([], ["--yes"], ["--confirm", "web-2"]):
+        code, _, said = run(capsys, "op", "retry", "o-1", *wrong)
+        assert code == 14
+        assert "--confirm web-1" in said
+    assert fleet.asked == []
+    assert run(capsys, "op", "retry", "o-1", "--confirm", "web-1", "--no-wait")[0] == 0
+    fleet.ends = {"state": "failed", "kind": "instance.restart-app"}
+    assert run(capsys, "op", "retry", "o-1", "--yes", "--no-wait")[0] == 0
+    fleet.ends = {"state": "failed", "kind": "instance.provision"}
+    assert run(capsys, "op", "retry", "o-1", "--no-wait")[0] == 0
+    assert [request.id for request in fleet.asked] == ["o-1"] * 3

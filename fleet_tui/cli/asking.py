@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fleet_tui.backend.api import method_of
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.operations import Plan
 from fleet_tui.backend.text import SECRET_NAME
@@ -29,13 +30,14 @@ def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
     return finish(context, context.session.submit(confirmed(context, request, name)))
 
 
-def change(context: Context, request: Any, name: str = "") -> Any:
-    """The reply of a change that is made at once, confirmed as its danger wants. A dry run says what would be asked for, and ends the command."""
-    method = method_of(request)
+def change(context: Context, request: Any, name: str = "", again: Method | None = None) -> Any:
+    """The reply of a change that is made at once, confirmed as its danger wants, or as that of what is done ``again`` wants. A dry run says what
+    would be asked for, and ends the command."""
+    method = again or method_of(request)
     if context.flag("dry_run", False):
         target = name or next((str(found) for key in _NAMES if (found := getattr(request, key, ""))), "")
         would(context, method.name, target, f"{method.name} {target}{_fields(request)}".rstrip(), method.danger)
-    return context.session.submit(confirmed(context, request, name))
+    return context.session.submit(confirmed(context, request, name, again))
 
 
 def would(context: Context, kind: str, target: str, text: str, danger: str = "changes") -> NoReturn:
