@@ -40,6 +40,8 @@ class Fleet:
         self.lines = [_line(seq) for seq in range(1, 6)]
         self.plan_refusals: tuple[ErrorRecord, ...] = ()
         self.settings_version = 3
+        self.named: dict[str, str] = {}
+        """Names by the ids they may be given by."""
         door.close()
         door.handlers.update(self.handlers())
         door.open()
@@ -52,7 +54,7 @@ class Fleet:
             "instances.show": self._show,
             "instances.create": self._keep(lambda request: instance(request.label, "new")),
             "instances.edit": self._keep(lambda request: instance(request.target, pending_changes=("image",))),
-            "instances.settings": lambda caller, request: i.InstanceSettings(request.target, self.settings_version, {}, {}, {}, {}),
+            "instances.settings": lambda caller, request: i.InstanceSettings(request.target, self.settings_version, {"machine_type": "small"}, {}, {}, {}),
             "operations.show": lambda caller, request: self.operation(request.id),
             "operations.list": lambda caller, request: (self.operation("o-1"),),
             "operations.cancel": self._keep(lambda request: self.operation(request.id)),
@@ -75,7 +77,7 @@ class Fleet:
 
     def _submit(self, _caller: Any, request: OperationRequest) -> Submitted:
         if request.dry_run:
-            plan = Plan("k", "stop", request.target, ("one", "two"), ("machine m-1",), ("users lose web-1",), self.plan_refusals)
+            plan = Plan("k", "stop", self.named.get(request.target, request.target), ("one", "two"), ("machine m-1",), ("users lose web-1",), self.plan_refusals)
             return Submitted(plan=plan)
         self.asked.append(request)
         return Submitted(operation("o-1", request.target))
@@ -479,3 +481,23 @@ def test_what_is_done_again_is_confirmed_again(fleet: Fleet, capsys: pytest.Capt
     fleet.ends = {"state": "failed", "kind": "instance.provision"}
     assert run(capsys, "op", "retry", "o-1", "--no-wait")[0] == 0
     assert [request.id for request in fleet.asked] == ["o-1"] * 3
+
+
+def test_the_name_is_asked_for_whatever_was_given(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.named = {"i-1": "web 1"}
+    code, _, said = run(capsys, "instance", "delete", "i-1")
+    assert code == 14
+    assert "--confirm 'web 1'" in said, "as a shell takes it"
+    for typed in ("web 1", "i-1"):
+        assert run(capsys, "instance", "delete", "i-1", "--confirm", typed, "--no-wait")[0] == 0
+    assert [(request.target, request.confirm) for request in fleet.asked] == [("i-1", "web 1")] * 2
+
+
+def test_what_can_be_set_can_be_read(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run(capsys, "instance", "show", "web-1", "--settings")[1])
+    assert (found["version"], found["values"]) == (3, {"machine_type": "small"})
+    assert "show NAME --settings" in run(capsys, "instance", "edit", "web-1")[2]
+
+
+def test_keys_are_changed_by_the_ids_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "instance.provision" in {row["id"] for row in json.loads(run(capsys, "keys", "--output", "json")[1])}

@@ -98,7 +98,7 @@ def _daemon(tree: Tree) -> None:
     verb("status", daemon.status, f"is it running; exit code {daemon.STOPPED_EXIT} when not")
     logs = verb("logs", daemon.logs, "the last lines of its log")
     logs.add_argument("--follow", "-f", action="store_true")
-    logs.add_argument("--lines", "-n", type=int, default=50, metavar="N", help="0 for all")
+    logs.add_argument("--lines", "-n", type=natural, default=50, metavar="N", help="0 for all")
 
 
 def _instance(tree: Tree) -> None:
@@ -116,7 +116,7 @@ def _instance(tree: Tree) -> None:
     found.add_argument("--state", default="")
     found.add_argument("--kind", default="")
     found.add_argument("--wide", action="store_true", help="every column")
-    named(verb("show", instances.show, "one instance"))
+    named(verb("show", instances.show, "one instance")).add_argument("--settings", action="store_true", help="its settings, field by field")
     edit = named(verb("edit", instances.edit, "change settings"))
     edit.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     edit.add_argument("--set-file", action="append", default=[], metavar="FIELD=FILE", help="what is in a file; - for standard input")
