@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +24,8 @@ _NAMES = ("target", "label", "id", "name", "path")
 """Fields that say what a request is about, the first one counts."""
 _LONG = 60
 _MASK = "••••"
+_TEXT_LIMIT = 16 * 1024 * 1024
+"""Characters of a file: the daemon takes less, a machine's memory more."""
 
 
 def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
@@ -45,7 +49,7 @@ def would(context: Context, kind: str, target: str, text: str, danger: str = "ch
     says so. Raises :class:`Foretold`."""
     consequences = ["nothing was checked: whether it is allowed and possible shows when it is done"]
     if danger in ("disruptive", "destructive"):
-        consequences.insert(0, f"it is {danger} and will want {'--yes' if danger == 'disruptive' else f'--confirm {target}'}")
+        consequences.insert(0, f"it is {danger} and will want {'--yes' if danger == 'disruptive' else f'--confirm {shlex.quote(target)}'}")
     show_plan(context, Plan(kind, kind.rpartition(".")[2], target, (), (text,), tuple(consequences)))
     raise Foretold
 
@@ -103,6 +107,10 @@ def password_of(what: str) -> str:
 def text_of(name: str) -> str:
     """What a file says; ``-`` is standard input. Raises :class:`UsageError`."""
     try:
-        return sys.stdin.read() if name == "-" else Path(name).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+        with nullcontext(sys.stdin) if name == "-" else Path(name).expanduser().open(encoding="utf-8") as file:
+            text = file.read(_TEXT_LIMIT + 1)
+    except (OSError, UnicodeDecodeError, RuntimeError) as problem:
         raise UsageError(f"{name} cannot be read: {problem}") from problem
+    if len(text) > _TEXT_LIMIT:
+        raise UsageError(f"{name} has more than {_TEXT_LIMIT:,} characters, which is the most that is taken")
+    return text

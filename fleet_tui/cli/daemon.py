@@ -12,7 +12,7 @@ from pathlib import Path
 from fleet_tui import session as sessions
 from fleet_tui.backend.api import DescribeSite, SiteRecord, embedded
 from fleet_tui.backend.api.sockets import answers
-from fleet_tui.backend.errors import NotFound, ReadOnly, Unreachable, WrongState
+from fleet_tui.backend.errors import NotFound, PermissionDenied, ReadOnly, Unreachable, WrongState
 from fleet_tui.cli.asking import would
 from fleet_tui.cli.context import Context
 
@@ -76,11 +76,14 @@ def status(context: Context) -> int:
 def logs(context: Context) -> int:
     """The last lines of its log file; text, unless JSON is asked for by name."""
     path, given = sessions.own(context.settings).daemon_log, context.given
-    if not path.exists():
-        raise NotFound(f"there is no log yet at {path}", hint="`fleet daemon start` starts the daemon")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        last = deque(file, maxlen=given.lines) if given.lines else deque(file)
-        end = file.tell()
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            last = deque(file, maxlen=given.lines) if given.lines else deque(file)
+            end = file.tell()
+    except FileNotFoundError:
+        raise NotFound(f"there is no log yet at {path}", hint="`fleet daemon start` starts the daemon") from None
+    except OSError as problem:
+        raise PermissionDenied(f"the log {path} cannot be read: {problem.strerror}", hint="ask whose daemon it is") from problem
     if context.wants_json and not given.follow:
         context.out.json([line.rstrip("\n") for line in last])
         return 0

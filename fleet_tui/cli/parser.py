@@ -10,7 +10,7 @@ from fleet_tui import __version__
 from fleet_tui.backend.identity import Role
 from fleet_tui.backend.text import clean
 from fleet_tui.cli import console
-from fleet_tui.cli.tree import Tree, count, named, natural, seconds
+from fleet_tui.cli.tree import Tree, count, days, named, natural, seconds
 
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
 _PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "events", "certificates", "logs")
@@ -208,7 +208,7 @@ def _registers(tree: Tree) -> None:
     from fleet_tui.cli import certificates, instances, registers
 
     board = tree.group("cert", "certificates of the fleet")("board", certificates.board, "every certificate, the one that ends first at the top")
-    board.add_argument("--within", type=natural, default=0, metavar="DAYS", help="only those that end so soon")
+    board.add_argument("--within", type=days, default=0, metavar="DAYS", help="only those that end so soon")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")

@@ -17,7 +17,7 @@ from typing import Any
 from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.text import LINE_LIMIT, clean
-from fleet_tui.cli.streams import written
+from fleet_tui.cli.streams import tell, written
 from fleet_tui.columns import ColumnSpec
 
 _CONTROLS = {code: "·" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r\x85"}
@@ -123,16 +123,16 @@ class Printer:
 def complain(refusal: FleetError, *, as_json: bool) -> None:
     """An error on stderr: one line and what to do next, or one JSON object."""
     if as_json:
-        print(_escaped(json.dumps({"error": encode(refusal.as_json())})), file=sys.stderr)
+        tell(_escaped(json.dumps({"error": encode(refusal.as_json())})))
         return
-    print(f"fleet: {_to_terminal(refusal.message)}", file=sys.stderr)
+    tell(f"fleet: {_to_terminal(refusal.message)}")
     problems = refusal.details.get("problems") or []
     for problem in problems:
-        print(f"  {_to_terminal(str(problem['field']))}: {_to_terminal(str(problem['message']))}", file=sys.stderr)
+        tell(f"  {_to_terminal(str(problem['field']))}: {_to_terminal(str(problem['message']))}")
     for line in refusal.details.get("log") or ():
-        print(f"  | {_to_terminal(str(line))}", file=sys.stderr)
+        tell(f"  | {_to_terminal(str(line))}")
     if refusal.hint:
-        print(f"  {_to_terminal(refusal.hint)}", file=sys.stderr)
+        tell(f"  {_to_terminal(refusal.hint)}")
 
 
 def _to_terminal(text: str) -> str:

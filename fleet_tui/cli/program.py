@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.cli.console import open_console, open_pane
 from fleet_tui.cli.context import Context, Foretold
 from fleet_tui.cli.parser import build
-from fleet_tui.cli.streams import drop_output, written
+from fleet_tui.cli.streams import drop_output, open_missing, tell, written
 
 
 def run(words: Sequence[str]) -> int:
     """Do what the command line ``words`` ask for."""
+    open_missing()
     given = build(words).parse_args(words)
     context = Context(given)
     if given.run not in (open_console, open_pane):  # those load more, and collect garbage again once they are seen
@@ -30,7 +32,7 @@ def run(words: Sequence[str]) -> int:
         complain(refusal, as_json=context.wants_json)
         return refusal.exit_code
     except KeyboardInterrupt:
-        print(f"\nfleet: interrupted{context.farewell}", file=sys.stderr)
+        tell(f"\nfleet: interrupted{context.farewell}")
         return 130
     except BrokenPipeError:  # whoever read our output has left
         drop_output()
@@ -39,7 +41,10 @@ def run(words: Sequence[str]) -> int:
         from fleet_tui import crash
         from fleet_tui.backend import directories
 
-        print(f"fleet: {crash.words(bug, crash.report(bug, directories.find().crashes))}", file=sys.stderr)
+        report = None
+        with suppress(FleetError):  # nobody knows where home is
+            report = crash.report(bug, directories.find().crashes)
+        tell(f"fleet: {crash.words(bug, report)}")
         return 1
     finally:
         context.close()
