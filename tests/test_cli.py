@@ -501,3 +501,28 @@ def test_what_can_be_set_can_be_read(fleet: Fleet, capsys: pytest.CaptureFixture
 
 def test_keys_are_changed_by_the_ids_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "instance.provision" in {row["id"] for row in json.loads(run(capsys, "keys", "--output", "json")[1])}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("op", "list", "--state", "runing"), ("instance", "list", "--state", "up"), ("instance", "list", "--kind", "x"), ("vm", "list", "--state", "up")],
+)
+def test_a_filter_that_can_find_nothing_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+
+
+def test_a_dry_run_says_what_to_do_about_a_refusal(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.plan_refusals = (ErrorRecord("wrong_state", "it is stopped already", "start it first"),)
+    assert "start it first" in run(capsys, "instance", "stop", "web-1", "--dry-run", "--output", "table")[1]
+
+
+def test_lines_that_could_not_be_read_are_no_empty_answer(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.door.close()
+    code, out, _ = run(capsys, "--no-start", "instance", "logs", "web-1", "--output", "json")
+    assert (code, out) == (9, "")
+
+
+def test_a_program_sees_whether_it_was_joined(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "instance", "start", "web-2", "--output", "json")[1])["deduplicated"] is False

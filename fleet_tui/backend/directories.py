@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.records import dataclass
 
 SYSTEM_SOCKET = Path("/run/fleetd/fleetd.sock")
@@ -92,15 +91,12 @@ class Directories:
 
 
 def find(environ: Mapping[str, str] | None = None) -> Directories:
-    """The directories of this user's own site. Raises :class:`UsageError` where nothing says whose home is meant."""
+    """The directories of this user's own site. Raises ``RuntimeError`` where nothing says whose home is meant."""
     env = os.environ if environ is None else environ
-    try:
-        if home := env.get("FLEET_HOME"):
-            root = Path(home).expanduser().absolute()
-            return Directories(state=root, runtime=root / "run", config=root / "config")
-        user = Path(env.get("HOME") or Path.home())
-    except RuntimeError as problem:
-        raise UsageError(f"this user's home directory is not known: {problem}", hint="set HOME, or FLEET_HOME to a directory") from problem
+    if home := env.get("FLEET_HOME"):
+        root = Path(home).expanduser().absolute()
+        return Directories(state=root, runtime=root / "run", config=root / "config")
+    user = Path(env.get("HOME") or Path.home())
     state = Path(env.get("XDG_STATE_HOME") or user / ".local/state") / "fleet"
     runtime = Path(env["XDG_RUNTIME_DIR"]) / "fleet" if env.get("XDG_RUNTIME_DIR") else state / "run"
     return Directories(state=state, runtime=runtime, config=Path(env.get("XDG_CONFIG_HOME") or user / ".config") / "fleet")

@@ -106,7 +106,8 @@ def find(context: Context) -> int:
 
 
 def logs(context: Context) -> int:
-    """Lines after ``--since``. Without ``--follow`` all there are; as JSON an array, followed one object a line."""
+    """Lines after ``--since``. Without ``--follow`` all there are; as JSON an array, also of what there is when somebody interrupts; followed one
+    object a line."""
     given = context.given
     after = given.since
     collected: list[Any] = []
@@ -124,9 +125,12 @@ def logs(context: Context) -> int:
             after = max(after, batch.cursor)
             if not given.follow and not batch.lines:
                 break
-    finally:
+    except KeyboardInterrupt:
         if context.out.is_json and not given.follow:
             context.out.json(collected)
+        raise
+    if context.out.is_json and not given.follow:
+        context.out.json(collected)
     return 0
 
 

@@ -42,7 +42,7 @@ def run(words: Sequence[str]) -> int:
         from fleet_tui.backend import directories
 
         report = None
-        with suppress(FleetError):  # nobody knows where home is
+        with suppress(RuntimeError):  # nobody knows where home is
             report = crash.report(bug, directories.find().crashes)
         tell(f"fleet: {crash.words(bug, report)}")
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from fleet_tui.cli.context import Context
@@ -42,6 +43,11 @@ def named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 _MOST = 2**31 - 1
 """What any database takes."""
+
+
+def one_of(parser: argparse.ArgumentParser, flag: str, states: type[Enum]) -> None:
+    """A flag that filters by state. A word that is none is refused: it would find nothing, for ever."""
+    parser.add_argument(flag, default="", choices=[state.value for state in states], metavar=flag.lstrip("-").upper())
 
 
 def count(word: str) -> int:
