@@ -321,7 +321,8 @@ class FleetApp(App[int], inherit_bindings=False):
 
         error = sys.exc_info()[1] or self._exception
         if error is not None:
-            said = crash.words(error, crash.report(error, self.settings.directories.crashes), "the console")
+            report = crash.report(error, self.settings.directories.crashes)
+            said = crash.words(error, report, "the console", "What runs in the daemon goes on. Start it again")
             self._exit_renderables.append(Segments([Segment(f"fleet: {said}")]))
         self._close_messages_no_wait()
 

@@ -37,15 +37,15 @@ def report(error: BaseException, folder: Path) -> Path | None:
     return None
 
 
-def words(error: BaseException, path: Path | None, what: str = "fleet") -> str:
-    """Two lines for the person whose program ended."""
+def words(error: BaseException, path: Path | None, what: str = "fleet", then: str = "What was asked for may have been done: look first") -> str:
+    """Two lines for the person whose program ended; ``then`` is what to make of it."""
     frames = traceback.extract_tb(error.__traceback__)
     own = next((frame for frame in reversed(frames) if Path(frame.filename).is_relative_to(_PACKAGE)), frames[-1] if frames else None)
     place = f" in {_short(own.filename)}, line {own.lineno}" if own is not None else ""
     told = f"where it happened is written, without any value, in {path}" if path is not None else "no report of it could be written"
     return (
         f"{what} ended by a fault of its own: {type(error).__name__}{place}\n"
-        f"  What runs in the daemon goes on, nothing there was changed by this. Start it again; {told}"
+        f"  {then}; {told}"
     )
 
 

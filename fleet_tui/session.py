@@ -16,7 +16,7 @@ from fleet_tui.backend.api import embedded
 from fleet_tui.backend.api.client import Client
 from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.directories import SYSTEM_SOCKET, Directories, find
-from fleet_tui.backend.errors import Unreachable, UsageError
+from fleet_tui.backend.errors import Unreachable, UsageError, WrongState
 from fleet_tui.backend.events import EventBatch, EventsAfter
 from fleet_tui.backend.identity import MakeReadOnly, SessionRecord
 from fleet_tui.backend.telemetry import LineBatch, ReadLines
@@ -160,27 +160,56 @@ def ensure(settings: Wanted, *, arguments: Sequence[str] = (), say: Callable[[st
         return _named(settings.site)
     if not settings.isolated and answers(SYSTEM_SOCKET):
         return SYSTEM_SOCKET
-    own = embedded.door(settings.directories)
-    if answers(own):
-        return own
+    socket = embedded.door(settings.directories)
+    if answers(socket):
+        return socket
     if not settings.start_daemon:
-        raise Unreachable(f"no fleetd answers at {own}", hint="`fleet daemon start` starts one", path=str(own))
+        raise Unreachable(f"no fleetd answers at {socket}", hint="`fleet daemon start` starts one", path=str(socket))
     pid = embedded.start(settings.directories, arguments, say=say or _say)
     if pid is not None:
         (say or _say)(f"started fleetd (pid {pid}), state in {settings.directories.state}")
     return embedded.door(settings.directories)
 
 
-def _named(site: str) -> Path:
-    """The socket a person named: itself, or the home directory of a site."""
-    path = Path(site).expanduser().absolute()
+def own(settings: Wanted) -> Directories:
+    """The directories of the daemon that a person may start, stop and read the log of: those of the home that ``--site`` names, else this user's own.
+
+    Raises:
+        UsageError: ``--site`` names no home directory.
+        WrongState: every command goes to the machine's own daemon, which is a service.
+    """
+    if settings.site:
+        home = _place(settings.site)
+        if not isinstance(home, Directories):
+            raise UsageError(f"{settings.site!r} is no home directory of a site", hint="a daemon is known by its home, not by its socket")
+        return home
+    if not settings.isolated and answers(SYSTEM_SOCKET):
+        raise WrongState(
+            f"commands go to this machine's own fleetd at {SYSTEM_SOCKET}, which is a service",
+            hint="`systemctl start|stop fleetd` and `journalctl -u fleetd` are for that one; another is meant by --site and its home directory",
+        )
+    return settings.directories
+
+
+def _place(site: str) -> Directories | Path:
+    """What a person named: the home directory of a site, or else a socket."""
     if "://" in site:
         raise UsageError(f"{site!r}: only sites on this machine can be reached", hint="name a socket, or the home directory of a site")
+    try:
+        path = Path(site).expanduser().absolute()
+    except RuntimeError as problem:
+        raise UsageError(f"{site!r}: {problem}") from problem
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError:
         is_folder = False
-    socket = embedded.door(find({**os.environ, "FLEET_HOME": str(path)})) if is_folder else path
+    return find({**os.environ, "FLEET_HOME": str(path)}) if is_folder else path
+
+
+def _named(site: str) -> Path:
+    """The socket a person named: itself, or the home directory of a site."""
+    place = _place(site)
+    socket = embedded.door(place) if isinstance(place, Directories) else place
     if not answers(socket):
         raise Unreachable(f"no fleetd answers at {socket}", hint="is the name of the site right, and its daemon running?", path=str(socket))
     return socket

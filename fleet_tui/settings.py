@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_tui.backend.directories import Directories, find
-from fleet_tui.backend.errors import InvalidInput, Problem
+from fleet_tui.backend.errors import InvalidInput, Problem, UsageError
 
 FILE = "fleet.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -50,10 +50,14 @@ def load(
 ) -> Settings:
     """Settings from all four sources. ``flags`` holds only those that were given.
 
-    Raises :class:`InvalidInput` for an unknown key (naming the nearest known one) or an unusable value, with its source.
+    Raises :class:`InvalidInput` for an unknown key (naming the nearest known one) or an unusable value, with its source;
+    :class:`UsageError` when no home directory is known.
     """
     env = os.environ if environ is None else environ
-    home = directories or find(env)
+    try:
+        home = directories or find(env)
+    except RuntimeError as problem:
+        raise UsageError(f"this user's home directory is not known: {problem}", hint="set HOME, or FLEET_HOME to a directory") from problem
     values = {**_from_file(home.config / FILE), **_from_environment(env), **_checked(flags or {}, "the command line")}
     if "ascii" not in values:
         values["ascii"] = locale.getencoding().lower().replace("-", "") != "utf8"

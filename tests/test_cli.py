@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -39,6 +40,8 @@ class Fleet:
         self.lines = [_line(seq) for seq in range(1, 6)]
         self.plan_refusals: tuple[ErrorRecord, ...] = ()
         self.settings_version = 3
+        self.named: dict[str, str] = {}
+        """Names by the ids they may be given by."""
         door.close()
         door.handlers.update(self.handlers())
         door.open()
@@ -51,7 +54,7 @@ class Fleet:
             "instances.show": self._show,
             "instances.create": self._keep(lambda request: instance(request.label, "new")),
             "instances.edit": self._keep(lambda request: instance(request.target, pending_changes=("image",))),
-            "instances.settings": lambda caller, request: i.InstanceSettings(request.target, self.settings_version, {}, {}, {}, {}),
+            "instances.settings": lambda caller, request: i.InstanceSettings(request.target, self.settings_version, {"machine_type": "small"}, {}, {}, {}),
             "operations.show": lambda caller, request: self.operation(request.id),
             "operations.list": lambda caller, request: (self.operation("o-1"),),
             "operations.cancel": self._keep(lambda request: self.operation(request.id)),
@@ -74,7 +77,7 @@ class Fleet:
 
     def _submit(self, _caller: Any, request: OperationRequest) -> Submitted:
         if request.dry_run:
-            plan = Plan("k", "stop", request.target, ("one", "two"), ("machine m-1",), ("users lose web-1",), self.plan_refusals)
+            plan = Plan("k", "stop", self.named.get(request.target, request.target), ("one", "two"), ("machine m-1",), ("users lose web-1",), self.plan_refusals)
             return Submitted(plan=plan)
         self.asked.append(request)
         return Submitted(operation("o-1", request.target))
@@ -447,3 +450,79 @@ def test_the_fixed_forms_parse() -> None:
     given = parser.parse_args(["--output", "json", "instance", "logs", "x", "--follow", "--since", "4", "--timestamps"])
     assert (given.output, given.since, given.follow) == ("json", 4, True)
     assert parser.parse_args(["daemon", "start", "--", "--simulate", "--seed", "3"]).flags == ["--simulate", "--seed", "3"]
+
+
+def test_a_change_that_could_not_be_told_is_not_denied(fleet: Fleet) -> None:
+    """A full disk under a redirect: what was asked for is done, and who is told that nothing was would ask again."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fleet_tui", "instance", "create", "web-9"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert [request.label for request in fleet.asked] == ["web-9"]
+    assert done.returncode == 1
+    assert "the output could not be written: No space left on device" in done.stderr
+    assert "may have been done" in done.stderr
+    assert "Traceback" not in done.stderr and "fault" not in done.stderr
+
+
+def test_what_is_done_again_is_confirmed_again(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.ends = {"state": "failed", "kind": "instance.restart-app"}
+    assert run(capsys, "op", "retry", "o-1")[0] == 14
+    assert fleet.asked == []
+    fleet.ends = {"state": "failed", "kind": "instance.delete"}
+    for wrong in ([], ["--yes"], ["--confirm", "web-2"]):
+        code, _, said = run(capsys, "op", "retry", "o-1", *wrong)
+        assert code == 14
+        assert "--confirm web-1" in said
+    assert fleet.asked == []
+    assert run(capsys, "op", "retry", "o-1", "--confirm", "web-1", "--no-wait")[0] == 0
+    fleet.ends = {"state": "failed", "kind": "instance.restart-app"}
+    assert run(capsys, "op", "retry", "o-1", "--yes", "--no-wait")[0] == 0
+    fleet.ends = {"state": "failed", "kind": "instance.provision"}
+    assert run(capsys, "op", "retry", "o-1", "--no-wait")[0] == 0
+    assert [request.id for request in fleet.asked] == ["o-1"] * 3
+
+
+def test_the_name_is_asked_for_whatever_was_given(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.named = {"i-1": "web 1"}
+    code, _, said = run(capsys, "instance", "delete", "i-1")
+    assert code == 14
+    assert "--confirm 'web 1'" in said, "as a shell takes it"
+    for typed in ("web 1", "i-1"):
+        assert run(capsys, "instance", "delete", "i-1", "--confirm", typed, "--no-wait")[0] == 0
+    assert [(request.target, request.confirm) for request in fleet.asked] == [("i-1", "web 1")] * 2
+
+
+def test_what_can_be_set_can_be_read(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run(capsys, "instance", "show", "web-1", "--settings")[1])
+    assert (found["version"], found["values"]) == (3, {"machine_type": "small"})
+    assert "show NAME --settings" in run(capsys, "instance", "edit", "web-1")[2]
+
+
+def test_keys_are_changed_by_the_ids_that_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "instance.provision" in {row["id"] for row in json.loads(run(capsys, "keys", "--output", "json")[1])}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("op", "list", "--state", "runing"), ("instance", "list", "--state", "up"), ("instance", "list", "--kind", "x"), ("vm", "list", "--state", "up")],
+)
+def test_a_filter_that_can_find_nothing_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+
+
+def test_a_dry_run_says_what_to_do_about_a_refusal(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.plan_refusals = (ErrorRecord("wrong_state", "it is stopped already", "start it first"),)
+    assert "start it first" in run(capsys, "instance", "stop", "web-1", "--dry-run", "--output", "table")[1]
+
+
+def test_lines_that_could_not_be_read_are_no_empty_answer(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet.door.close()
+    code, out, _ = run(capsys, "--no-start", "instance", "logs", "web-1", "--output", "json")
+    assert (code, out) == (9, "")
+
+
+def test_a_program_sees_whether_it_was_joined(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "instance", "start", "web-2", "--output", "json")[1])["deduplicated"] is False

@@ -25,6 +25,7 @@ from fleet_tui.backend.store.migrations.tables import every_table
 from fleet_tui.cli import console, main
 from fleet_tui.cli.parser import build
 from tests.doors import Door
+from tests.fleet_stub import operation
 
 ALSO = {
     "instance edit": ["--set", "a=b"], "host add": ["--ssh-key", "FILE", "--accept-fingerprint", "SHA256:x"], "host edit": ["--tags", "a"],
@@ -83,6 +84,8 @@ class Asked:
             "vlans.plan": lambda caller, request: n.RangeDiff("", "1", "1", "", 1, 0, False),
             "vlans.map": lambda caller, request: n.MapRecord(FABRIC, ()),
             "instances.settings": lambda caller, request: i.InstanceSettings(request.target, 1, {}, {}, {}, {}),
+            "operations.show": lambda caller, request: operation(request.id, "x", "failed"),
+            **dict.fromkeys(("zones.list", "pods.list", "clusters.list"), lambda caller, request: ()),
         }
         self.door.open()
 

@@ -282,10 +282,10 @@ def shown(key: str) -> str:
     return _SHOWN.get(key, key)
 
 
-def sheet(screens: Iterable[str] = tuple(SCREENS), keymap: Mapping[str, str] | None = None) -> list[tuple[str, str, str, str]]:
-    """(screen, keys, title, what it does) of everything, for ``fleet keys`` and ``?``."""
+def sheet(screens: Iterable[str] = tuple(SCREENS), keymap: Mapping[str, str] | None = None) -> list[tuple[str, str, str, str, str]]:
+    """(screen, keys, title, what it does, id) of everything, for ``fleet keys``."""
     return [
-        (screen, " ".join(shown(k) for k in keys_of(a, keymap)), a.title, a.tooltip)
+        (screen, " ".join(shown(k) for k in keys_of(a, keymap)), a.title, a.tooltip, a.id)
         for screen in screens
         for a in of_screen(screen)
         if not a.also or keys_of(a, keymap)

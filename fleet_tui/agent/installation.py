@@ -94,7 +94,7 @@ def _unpack(machine: Machine) -> None:
     try:
         digest = _digest(layout.bundle)
     except OSError as error:
-        raise Failure(f"the application bundle cannot be read: {error}; provision the instance again") from error
+        raise Failure(f"the application bundle cannot be read: {error}; reprovision the instance") from error
     if wanted and digest != wanted:
         raise Failure(f"the bundle on the machine is not the registered one (sha256 {digest[:12]}, not {wanted[:12]}); provision again")
     if layout.application.is_dir() and read_json(layout.unpacked).get("sha256") == digest:

@@ -97,7 +97,7 @@ class Directories:
 
 
 def find(environ: Mapping[str, str] | None = None) -> Directories:
-    """The directories of this user's own site."""
+    """The directories of this user's own site. Raises ``RuntimeError`` where nothing says whose home is meant."""
     env = os.environ if environ is None else environ
     if home := env.get("FLEET_HOME"):
         root = Path(home).expanduser().absolute()

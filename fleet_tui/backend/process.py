@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet_tui.backend.errors import Busy
+from fleet_tui.backend.errors import Busy, InternalError
 
 
 @contextmanager
@@ -21,9 +21,13 @@ def hold(lock: Path) -> Iterator[None]:
 
     Raises:
         Busy: another one is; names its pid.
+        InternalError: the directory cannot be written.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise _unusable(lock, problem) from problem
     try:
         for attempt in range(20):  # whoever only looks holds it shared for a moment
             try:
@@ -36,8 +40,11 @@ def hold(lock: Path) -> Iterator[None]:
                         f"a daemon already holds {lock.parent} (pid {pid})", hint="`fleet daemon status` tells about it", pid=pid
                     ) from None
                 time.sleep(0.02)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as problem:
+            raise _unusable(lock, problem) from problem
         yield
         os.ftruncate(descriptor, 0)
     finally:
@@ -49,6 +56,10 @@ def take_descriptors() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 2**20
+
+
+def _unusable(lock: Path, problem: OSError) -> InternalError:
+    return InternalError(f"fleetd cannot start: {lock} cannot be written: {problem.strerror}", hint="free, give or put back what is named there")
 
 
 def configure_logs(file: Path, level: str, stderr: bool) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fleet_tui.backend.api import method_of
+from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.errors import UsageError
 from fleet_tui.backend.operations import Plan
 from fleet_tui.backend.text import SECRET_NAME
@@ -21,6 +24,8 @@ _NAMES = ("target", "label", "id", "name", "path")
 """Fields that say what a request is about, the first one counts."""
 _LONG = 60
 _MASK = "••••"
+_TEXT_LIMIT = 16 * 1024 * 1024
+"""Characters of a file: the daemon takes less, a machine's memory more."""
 
 
 def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
@@ -29,13 +34,14 @@ def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
     return finish(context, context.session.submit(confirmed(context, request, name)))
 
 
-def change(context: Context, request: Any, name: str = "") -> Any:
-    """The reply of a change that is made at once, confirmed as its danger wants. A dry run says what would be asked for, and ends the command."""
-    method = method_of(request)
+def change(context: Context, request: Any, name: str = "", again: Method | None = None) -> Any:
+    """The reply of a change that is made at once, confirmed as its danger wants, or as that of what is done ``again`` wants. A dry run says what
+    would be asked for, and ends the command."""
+    method = again or method_of(request)
     if context.flag("dry_run", False):
         target = name or next((str(found) for key in _NAMES if (found := getattr(request, key, ""))), "")
         would(context, method.name, target, f"{method.name} {target}{_fields(request)}".rstrip(), method.danger)
-    return context.session.submit(confirmed(context, request, name))
+    return context.session.submit(confirmed(context, request, name, again))
 
 
 def would(context: Context, kind: str, target: str, text: str, danger: str = "changes") -> NoReturn:
@@ -43,7 +49,7 @@ def would(context: Context, kind: str, target: str, text: str, danger: str = "ch
     says so. Raises :class:`Foretold`."""
     consequences = ["nothing was checked: whether it is allowed and possible shows when it is done"]
     if danger in ("disruptive", "destructive"):
-        consequences.insert(0, f"it is {danger} and will want {'--yes' if danger == 'disruptive' else f'--confirm {target}'}")
+        consequences.insert(0, f"it is {danger} and will want {'--yes' if danger == 'disruptive' else f'--confirm {shlex.quote(target)}'}")
     show_plan(context, Plan(kind, kind.rpartition(".")[2], target, (), (text,), tuple(consequences)))
     raise Foretold
 
@@ -101,6 +107,10 @@ def password_of(what: str) -> str:
 def text_of(name: str) -> str:
     """What a file says; ``-`` is standard input. Raises :class:`UsageError`."""
     try:
-        return sys.stdin.read() if name == "-" else Path(name).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+        with nullcontext(sys.stdin) if name == "-" else Path(name).expanduser().open(encoding="utf-8") as file:
+            text = file.read(_TEXT_LIMIT + 1)
+    except (OSError, UnicodeDecodeError, RuntimeError) as problem:
         raise UsageError(f"{name} cannot be read: {problem}") from problem
+    if len(text) > _TEXT_LIMIT:
+        raise UsageError(f"{name} has more than {_TEXT_LIMIT:,} characters, which is the most that is taken")
+    return text

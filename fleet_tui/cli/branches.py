@@ -68,7 +68,11 @@ def allocate(context: Context) -> int:
 
 def delete(context: Context) -> int:
     given = context.given
-    return report(context, change(context, h.DeleteBranch(given.branch, given.name), given.name))
+    named = (row.name for row in _all(context, given.branch) if given.name in (row.id, _path(given.branch, row)))
+    name = next(named, given.name)  # what is to be typed where it was given by its id or path
+    if context.flag("confirm") == given.name:
+        given.confirm = name
+    return report(context, change(context, h.DeleteBranch(given.branch, given.name), name), given.name)
 
 
 def set_ratio(context: Context) -> int:

@@ -13,6 +13,7 @@ from fleet_tui import session as sessions
 from fleet_tui import settings as preferences
 from fleet_tui.backend.errors import TimedOut, Unreachable
 from fleet_tui.backend.text import clean
+from fleet_tui.cli.streams import tell
 from fleet_tui.session import Session
 from fleet_tui.settings import Settings
 
@@ -107,7 +108,7 @@ class Context:
 
     def say(self, text: str) -> None:
         """A word to a person."""
-        print(clean(text), file=sys.stderr, flush=True)
+        tell(clean(text))
 
     def close(self) -> None:
         if self._session is not None:

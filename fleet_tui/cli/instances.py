@@ -64,7 +64,8 @@ def edit(context: Context) -> int:
     given = context.given
     changes = values_given(given, "fields")
     if not changes:
-        raise UsageError("nothing to change", hint="give --set field=value or --set-file field=FILE; `fleet instance show` shows the fields")
+        hint = "give --set field=value or --set-file field=FILE; `fleet instance show NAME --settings` shows the fields"
+        raise UsageError("nothing to change", hint=hint)
     version = given.version or context.session.fetch(i.ShowSettings(given.name)).version
     record = change(context, i.EditInstance(target=given.name, version=version, changes=changes))
     return _saved(context, record, "saved")
@@ -82,7 +83,11 @@ def _saved(context: Context, record: i.InstanceRecord, verb: str) -> int:
 
 
 def show(context: Context) -> int:
-    context.out.record(context.session.fetch(i.ShowInstance(context.given.name)))
+    if not context.given.settings:
+        context.out.record(context.session.fetch(i.ShowInstance(context.given.name)))
+        return 0
+    saved = context.session.fetch(i.ShowSettings(context.given.name))
+    context.out.record({"version": saved.version, "values": saved.values, "locked": saved.locked, "pending": saved.reasons})
     return 0
 
 
@@ -101,7 +106,8 @@ def find(context: Context) -> int:
 
 
 def logs(context: Context) -> int:
-    """Lines after ``--since``. Without ``--follow`` all there are; as JSON an array, followed one object a line."""
+    """Lines after ``--since``. Without ``--follow`` all there are; as JSON an array, also of what there is when somebody interrupts; followed one
+    object a line."""
     given = context.given
     after = given.since
     collected: list[Any] = []
@@ -119,9 +125,12 @@ def logs(context: Context) -> int:
             after = max(after, batch.cursor)
             if not given.follow and not batch.lines:
                 break
-    finally:
+    except KeyboardInterrupt:
         if context.out.is_json and not given.follow:
             context.out.json(collected)
+        raise
+    if context.out.is_json and not given.follow:
+        context.out.json(collected)
     return 0
 
 

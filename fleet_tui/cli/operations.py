@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.operations import CancelOperation, ListOperations, OperationRecord, RetryOperation, ShowOperation
 from fleet_tui.cli.asking import change
 from fleet_tui.cli.context import Context
@@ -40,4 +41,6 @@ def cancel(context: Context) -> int:
 
 
 def retry(context: Context) -> int:
-    return finish(context, change(context, RetryOperation(context.given.id)))
+    """What is done again is asked for again: it may have been confirmed weeks ago, and by somebody else."""
+    operation: OperationRecord = context.session.fetch(ShowOperation(context.given.id))
+    return finish(context, change(context, RetryOperation(operation.id), operation.target, METHODS.get(operation.kind)))

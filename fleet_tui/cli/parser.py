@@ -8,11 +8,14 @@ from typing import NoReturn
 
 from fleet_tui import __version__
 from fleet_tui.backend.identity import Role
+from fleet_tui.backend.instances.states import InstanceState
+from fleet_tui.backend.operations.states import OperationState
 from fleet_tui.backend.text import clean
 from fleet_tui.cli import console
-from fleet_tui.cli.tree import Tree, count, named, natural, seconds
+from fleet_tui.cli.tree import Tree, count, days, named, natural, one_of, seconds
 
 _BARE_FLAGS = ("--read-only", "--no-start", "--ascii")
+_KINDS = ("design", "execution", "deployer")
 _PANES = ("dashboard", "instances", "hosts", "vms", "maintenance", "vlans", "operations", "events", "certificates", "logs")
 
 
@@ -98,7 +101,7 @@ def _daemon(tree: Tree) -> None:
     verb("status", daemon.status, f"is it running; exit code {daemon.STOPPED_EXIT} when not")
     logs = verb("logs", daemon.logs, "the last lines of its log")
     logs.add_argument("--follow", "-f", action="store_true")
-    logs.add_argument("--lines", "-n", type=int, default=50, metavar="N", help="0 for all")
+    logs.add_argument("--lines", "-n", type=natural, default=50, metavar="N", help="0 for all")
 
 
 def _instance(tree: Tree) -> None:
@@ -113,10 +116,10 @@ def _instance(tree: Tree) -> None:
     create.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     create.add_argument("--set-file", action="append", default=[], metavar="FIELD=FILE", help="what is in a file; - for standard input")
     found = verb("list", instances.find, "instances by label")
-    found.add_argument("--state", default="")
-    found.add_argument("--kind", default="")
+    one_of(found, "--state", InstanceState)
+    found.add_argument("--kind", default="", choices=_KINDS, metavar="KIND")
     found.add_argument("--wide", action="store_true", help="every column")
-    named(verb("show", instances.show, "one instance"))
+    named(verb("show", instances.show, "one instance")).add_argument("--settings", action="store_true", help="its settings, field by field")
     edit = named(verb("edit", instances.edit, "change settings"))
     edit.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     edit.add_argument("--set-file", action="append", default=[], metavar="FIELD=FILE", help="what is in a file; - for standard input")
@@ -149,7 +152,7 @@ def _operation(tree: Tree) -> None:
     verb = tree.group("op", "operations")
     found = verb("list", operations.find, "operations, active ones first")
     found.add_argument("--active", action="store_true")
-    found.add_argument("--state", default="")
+    one_of(found, "--state", OperationState)
     found.add_argument("--limit", type=count, default=200)
     verb("show", operations.show, "one operation with its steps").add_argument("id", metavar="ID")
     follow = verb("follow", operations.follow, "its lines until it ends; ends as it did")
@@ -208,7 +211,7 @@ def _registers(tree: Tree) -> None:
     from fleet_tui.cli import certificates, instances, registers
 
     board = tree.group("cert", "certificates of the fleet")("board", certificates.board, "every certificate, the one that ends first at the top")
-    board.add_argument("--within", type=natural, default=0, metavar="DAYS", help="only those that end so soon")
+    board.add_argument("--within", type=days, default=0, metavar="DAYS", help="only those that end so soon")
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")

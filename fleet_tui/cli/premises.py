@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from fleet_tui.backend.machines.states import VmState
 from fleet_tui.cli import branches, cloud_images, hosts, machines, maintenance, networks, serial
-from fleet_tui.cli.tree import Tree, Verb, count, named, natural, ratio, seconds
+from fleet_tui.cli.tree import Tree, Verb, count, named, natural, one_of, ratio, seconds
 
 _SSH_PORT = 22
 _ROOM_S = 300.0
@@ -178,7 +179,7 @@ def _vm(tree: Tree) -> None:
     found = verb("list", machines.find, "VMs by name")
     found.add_argument("--host", default="", metavar="HOST")
     found.add_argument("--cluster", default="", metavar="CLUSTER")
-    found.add_argument("--state", default="")
+    one_of(found, "--state", VmState)
     found.add_argument("--wide", action="store_true", help="every column")
     named(verb("show", machines.show, "one VM"))
     start = named(verb("start", machines.start, "start it where it fits"))

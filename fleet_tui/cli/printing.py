@@ -17,6 +17,7 @@ from typing import Any
 from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.text import LINE_LIMIT, clean
+from fleet_tui.cli.streams import tell, written
 from fleet_tui.columns import ColumnSpec
 
 _CONTROLS = {code: "·" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r\x85"}
@@ -71,7 +72,8 @@ class Printer:
     def json_line(self, value: Any) -> None:
         """One value on one line, out at once: streams."""
         self.line(_escaped(json.dumps(encode(value), separators=(",", ":"))))
-        sys.stdout.flush()
+        with written():
+            sys.stdout.flush()
 
     def lines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -79,7 +81,8 @@ class Printer:
 
     def line(self, text: str) -> None:
         """A finished line; what is foreign in it was cleaned by :meth:`cell`."""
-        sys.stdout.write(text + "\n")
+        with written():
+            sys.stdout.write(text + "\n")
 
     def file(self, text: str) -> None:
         """A text of YAML to be kept in a file: to the letter, in UTF-8, but for control characters, which YAML has none of; on a terminal cleaned."""
@@ -87,12 +90,13 @@ class Printer:
             self.lines(self.cell(line, max(len(line), 1)) for line in text.splitlines())
             return
         text = text.translate(_CONTROLS)
-        sys.stdout.flush()
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.buffer.write(text.encode())
-            sys.stdout.buffer.flush()
-        else:
-            sys.stdout.write(text)
+        with written():
+            sys.stdout.flush()
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.buffer.write(text.encode())
+                sys.stdout.buffer.flush()
+            else:
+                sys.stdout.write(text)
 
     def cell(self, value: str, limit: int = LINE_LIMIT) -> str:
         """Foreign text as it may stand in a table: one line, nothing in it but characters this terminal can show."""
@@ -119,16 +123,16 @@ class Printer:
 def complain(refusal: FleetError, *, as_json: bool) -> None:
     """An error on stderr: one line and what to do next, or one JSON object."""
     if as_json:
-        print(_escaped(json.dumps({"error": encode(refusal.as_json())})), file=sys.stderr)
+        tell(_escaped(json.dumps({"error": encode(refusal.as_json())})))
         return
-    print(f"fleet: {_to_terminal(refusal.message)}", file=sys.stderr)
+    tell(f"fleet: {_to_terminal(refusal.message)}")
     problems = refusal.details.get("problems") or []
     for problem in problems:
-        print(f"  {_to_terminal(str(problem['field']))}: {_to_terminal(str(problem['message']))}", file=sys.stderr)
+        tell(f"  {_to_terminal(str(problem['field']))}: {_to_terminal(str(problem['message']))}")
     for line in refusal.details.get("log") or ():
-        print(f"  | {_to_terminal(str(line))}", file=sys.stderr)
+        tell(f"  | {_to_terminal(str(line))}")
     if refusal.hint:
-        print(f"  {_to_terminal(refusal.hint)}", file=sys.stderr)
+        tell(f"  {_to_terminal(refusal.hint)}")
 
 
 def _to_terminal(text: str) -> str:

@@ -208,6 +208,8 @@ def _read(file: str) -> Any:
             return json.loads(text)
         except json.JSONDecodeError as problem:
             raise InvalidInput(f"{file} is not JSON: line {problem.lineno} column {problem.colno}: {problem.msg}") from problem
+        except RecursionError as problem:
+            raise InvalidInput(f"{file}: nested too deep") from problem
     try:
         return read(text, 4 * 1024 * 1024, file).value
     except NotYaml as problem:

@@ -119,9 +119,12 @@ def logs(context: Context) -> int:
                 time.sleep(_LOOK_S)
         if text.line:
             _give(context, text.line, collected)
-    finally:
+    except KeyboardInterrupt:
         if context.out.is_json and not given.follow:
             context.out.json(collected)
+        raise
+    if context.out.is_json and not given.follow:
+        context.out.json(collected)
     return 0
 
 

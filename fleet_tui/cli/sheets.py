@@ -38,10 +38,10 @@ def keys(context: Context) -> int:
 
     rows = sheet(keymap=context.settings.keys)
     if context.wants_json:
-        context.out.json([{"screen": screen, "keys": shown, "title": title, "help": tooltip} for screen, shown, title, tooltip in rows])
+        context.out.json([dict(zip(("screen", "keys", "title", "help", "id"), row, strict=True)) for row in rows])
         return 0
     last = ""
-    for screen, shown, title, tooltip in rows:
+    for screen, shown, title, tooltip, _ in rows:
         if screen != last:
             context.out.line(f"{'' if not last else chr(10)}{screen}")
             last = screen

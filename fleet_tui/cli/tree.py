@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from fleet_tui.cli.context import Context
@@ -40,17 +41,33 @@ def named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+_MOST = 2**31 - 1
+"""What any database takes."""
+
+
+def one_of(parser: argparse.ArgumentParser, flag: str, states: type[Enum]) -> None:
+    """A flag that filters by state. A word that is none is refused: it would find nothing, for ever."""
+    parser.add_argument(flag, default="", choices=[state.value for state in states], metavar=flag.lstrip("-").upper())
+
+
 def count(word: str) -> int:
     number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
+    if not 1 <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"1 to {_MOST} is needed")
     return number
 
 
 def natural(word: str) -> int:
     number = int(word)
-    if number < 0:
-        raise argparse.ArgumentTypeError("0 or more is needed")
+    if not 0 <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"0 to {_MOST} is needed")
+    return number
+
+
+def days(word: str) -> int:
+    number = natural(word)
+    if number > 36_500:
+        raise argparse.ArgumentTypeError("at most a hundred years can be asked for")
     return number
 
 

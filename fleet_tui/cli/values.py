@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ def _pairs(words: Sequence[str], flag: str, what: str) -> Iterator[tuple[str, st
 def _content(place: str) -> str:
     """What is in a file, ``-`` for standard input. One that is no text is given as it is, for the daemon to say what it would have to be."""
     try:
-        data = sys.stdin.buffer.read() if place == "-" else Path(place).expanduser().read_bytes()
-    except OSError as problem:
-        raise UsageError(f"{place} cannot be read: {problem.strerror}") from problem
+        with nullcontext(sys.stdin.buffer) if place == "-" else Path(place).expanduser().open("rb") as file:
+            data = file.read(_FILE_LIMIT + 1)
+    except (OSError, RuntimeError) as problem:
+        raise UsageError(f"{place} cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
     if len(data) > _FILE_LIMIT:
-        raise UsageError(f"{place} has {len(data):,} bytes; {_FILE_LIMIT:,} are taken")
+        raise UsageError(f"{place} has more than {_FILE_LIMIT:,} bytes, which is the most that is taken")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

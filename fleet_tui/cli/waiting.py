@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from fleet_tui.backend.api.wire import encode
 from fleet_tui.backend.errors import BY_CODE, TimedOut
 from fleet_tui.backend.events import EventsAfter
 from fleet_tui.backend.operations import OperationRecord, OperationState, Plan, ShowOperation, Submitted
@@ -33,7 +34,7 @@ def finish(context: Context, submitted: Submitted) -> int:
     if context.flag("wait", True):
         operation = wait(context, operation, tell=context.narrates)
     if context.out.is_json:
-        context.out.json(operation)
+        context.out.json({**encode(operation), "deduplicated": submitted.deduplicated})
     else:
         context.out.line(context.out.cell(summary(operation)))
     return verdict(context, operation)
@@ -181,6 +182,8 @@ def show_plan(context: Context, plan: Plan) -> int:
                 context.out.line(f"{head:13} {context.out.cell(text)}")
         for refusal in plan.refusals:
             context.out.line(f"{'refused':13} {context.out.cell(refusal.message)}")
+            if refusal.hint:
+                context.out.line(f"{'':13} {context.out.cell(refusal.hint)}")
     for refusal in plan.refusals:
         kind = BY_CODE.get(refusal.code)
         return kind.exit_code if kind else 1

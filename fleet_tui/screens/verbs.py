@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fleet_tui.actions import Action
+from fleet_tui.backend.api import METHODS
 from fleet_tui.backend.errors import FleetError
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, Plan, Submitted
 from fleet_tui.screens import dialogs
@@ -29,6 +30,8 @@ class Job:
     request: Any
     plan: Plan | None = None
     refusal: str = ""
+    deed: str = ""
+    """What is said of it where no plan does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ OPTIONS = {
 }
 """What can be ticked when a verb is confirmed: fields of its request."""
 
+_DANGERS = ("safe", "changes", "disruptive", "destructive")
+
 
 def begin(screen: FleetScreen, action: Action, rows: Sequence[Any], adjust: Callable[[Any], Any] | None = None) -> None:
     """Carry out ``action`` on these rows. ``adjust`` completes each request (a snapshot to go back to)."""
@@ -52,11 +57,23 @@ def begin(screen: FleetScreen, action: Action, rows: Sequence[Any], adjust: Call
     jobs = []
     for row in rows:
         request = action.request(row, uuid.uuid4().hex)
-        jobs.append(Job(_label(row), adjust(request) if adjust else request))
-    if action.danger == "changes" and len(jobs) == 1:
+        jobs.append(Job(_label(row), adjust(request) if adjust else request, deed=_deed(row) if isinstance(row, OperationRecord) else ""))
+    danger = _danger(action, rows)
+    if danger == "changes" and len(jobs) == 1:
         _send(screen, action, jobs, frozenset())
         return
-    screen.ask(lambda session: _plan(session, jobs), lambda planned: _confirm(screen, action, planned), group="plan")
+    screen.ask(lambda session: _plan(session, jobs), lambda planned: _confirm(screen, action, planned, danger), group="plan")
+
+
+def _danger(action: Action, rows: Sequence[Any]) -> str:
+    """What is done again is as dangerous as it was; it may have been confirmed weeks ago, and by somebody else."""
+    if action.method != "operations.retry":
+        return action.danger
+    return max((METHODS[row.kind].danger if row.kind in METHODS else action.danger for row in rows), key=_DANGERS.index)
+
+
+def _deed(row: OperationRecord) -> str:
+    return f"{row.title} {row.target}, as {row.user} asked for it on {row.submitted_at:%Y-%m-%d at %H:%M} UTC and with what was chosen then"
 
 
 def _label(row: Any) -> str:
@@ -79,13 +96,13 @@ def _plan(session: Session, jobs: Sequence[Job]) -> list[Job]:
     return planned
 
 
-def _confirm(screen: FleetScreen, action: Action, jobs: list[Job]) -> None:
+def _confirm(screen: FleetScreen, action: Action, jobs: list[Job], danger: str) -> None:
     accepted = [job for job in jobs if not job.refusal]
     refusals = [job.refusal if job.label in job.refusal else f"{job.label}: {job.refusal}" for job in jobs if job.refusal]
     if not accepted:
         screen.say(f"{action.title}: {refusals[0]}" + (f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""), "warning")
         return
-    destructive = action.danger == "destructive"
+    destructive = danger == "destructive"
     many = len(accepted) > 1
     options = OPTIONS.get(action.id, ())
     dialogs.confirm(
@@ -113,7 +130,7 @@ def _consequences(action: Action, jobs: Sequence[Job]) -> list[str]:
     """The consequences of one, or the names and common consequences of several."""
     if len(jobs) == 1:
         plan = jobs[0].plan
-        return [*plan.consequences, *plan.changes] if plan else [f"{jobs[0].label}: {action.tooltip}"]
+        return [*plan.consequences, *plan.changes] if plan else [jobs[0].deed or f"{jobs[0].label}: {action.tooltip}"]
     names = ", ".join(job.label for job in jobs[:12]) + (f" and {len(jobs) - 12} more" if len(jobs) > 12 else "")
     said = [names]
     if jobs[0].plan is not None:

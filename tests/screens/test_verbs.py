@@ -6,7 +6,7 @@ import pytest
 
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.identity import Role
-from fleet_tui.backend.operations import CancelOperation
+from fleet_tui.backend.operations import CancelOperation, RetryOperation
 from fleet_tui.screens.instance import InstanceScreen
 from tests.fleet_stub import NOW, StubSession, instance, operation
 from tests.screens.console import console, front, picture, press, settled, toasts, type_in
@@ -109,6 +109,27 @@ async def test_a_running_operation_is_cancelled_from_its_instance() -> None:
     async with console(session) as pilot:
         await press(pilot, "2", "K")
         assert sent(session, CancelOperation) == [CancelOperation("o-1")]
+
+
+async def test_what_is_done_again_is_confirmed_again() -> None:
+    session = StubSession().add(operation("o-1", "web-1", "failed", kind="instance.restart-app", title="restart application"))
+    async with console(session) as pilot:
+        await press(pilot, "7", "T")
+        seen = picture(pilot)
+        assert "Retry web-1?" in seen
+        assert "restart application web-1, as op1 asked for it" in seen
+        assert not sent(session, RetryOperation)
+        await press(pilot, "y")
+        assert len(sent(session, RetryOperation)) == 1
+
+
+async def test_what_destroys_asks_for_the_name_again() -> None:
+    session = StubSession().add(operation("o-1", "web-1", "failed", kind="instance.delete", title="delete"))
+    async with console(session) as pilot:
+        await press(pilot, "7", "T")
+        assert "Type  web-1  to confirm" in picture(pilot)
+        await press(pilot, "y")
+        assert not sent(session, RetryOperation)
 
 
 @pytest.mark.parametrize("session", [StubSession(read_only=True), StubSession(Role.MONITOR)], ids=["read-only", "monitor"])

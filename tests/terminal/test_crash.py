@@ -46,6 +46,7 @@ def test_a_command_ends_so_too(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and "ended by a fault of its own: ValueError" in done.stderr
+    assert "may have been done" in done.stderr and "nothing" not in done.stderr
     assert "Traceback" not in done.stderr and SECRET not in done.stderr + next(crashes(tmp_path).iterdir()).read_text()
 
 

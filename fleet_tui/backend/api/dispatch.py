@@ -214,7 +214,7 @@ class Dispatcher:
                 log.warning("the audit record of %s could not be written (%s)", method.name, getattr(problem, "orig", problem))
             else:
                 log.exception("the audit record of %s could not be written", method.name)
-            raise InternalError(
+            raise (ReadOnly if database_lost(problem) else InternalError)(
                 f"{method.name} was refused: its audit record could not be written, and nothing is changed without one",
                 hint="see `fleet daemon logs`; usually the disk of the database is full",
             ) from problem

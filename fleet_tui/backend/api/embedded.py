@@ -15,7 +15,7 @@ from pathlib import Path
 import fleet_tui
 from fleet_tui.backend.api.sockets import answers
 from fleet_tui.backend.directories import Directories
-from fleet_tui.backend.errors import FleetError, InternalError, TimedOut
+from fleet_tui.backend.errors import FleetError, InternalError, PermissionDenied, TimedOut, Unreachable
 from fleet_tui.backend.text import clean
 
 START_S = 15.0
@@ -35,6 +35,8 @@ def holder(directories: Directories) -> int | None:
         descriptor = os.open(directories.lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as problem:
+        raise _barred(directories.lock, problem) from problem
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -74,11 +76,14 @@ def start(
     Returns: the pid of the daemon started here, ``None`` when somebody else's came first.
     Raises: :class:`InternalError` with its last words when it died, :class:`TimedOut` when it does not answer.
     """
-    directories.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directories.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        turn = os.open(directories.logs / ".starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise _barred(directories.logs, problem) from problem
     begun = _size(directories.daemon_log)
     patience = _Patience(directories, begun, say)
     process: subprocess.Popen[bytes] | None = None
-    turn = os.open(directories.logs / ".starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while True:
             owner, place = holder(directories), socket or door(directories)
@@ -102,6 +107,16 @@ def start(
     raise TimedOut(
         f"fleetd (pid {whose}) {'was started' if process else 'runs'} but does not answer at {place} after {patience.waited:.0f} s",
         hint=f"its log is {directories.daemon_log}, `fleet daemon stop` ends it", log=last_words(directories, begun),
+    )
+
+
+def _barred(place: Path, problem: OSError) -> FleetError:
+    """Why nothing can be done with a state directory."""
+    where = Path(problem.filename) if problem.filename else place
+    kind = PermissionDenied if isinstance(problem, PermissionError) else Unreachable
+    return kind(
+        f"{where} cannot be used: {problem.strerror or problem}",
+        hint="the state directory must be this user's own and on a disk that can be written; FLEET_HOME names another one, --site another daemon",
     )
 
 
@@ -198,7 +213,7 @@ def stop(directories: Directories, timeout_s: float = STOP_S) -> int | None:
     except ProcessLookupError:
         return None
     except PermissionError as problem:
-        raise InternalError(f"fleetd (pid {pid}) belongs to another user and cannot be stopped by this one") from problem
+        raise PermissionDenied(f"fleetd (pid {pid}) belongs to another user and cannot be stopped by this one") from problem
     deadline = time.monotonic() + timeout_s
     while holder(directories) == pid:
         if time.monotonic() > deadline:

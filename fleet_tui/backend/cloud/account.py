@@ -263,7 +263,7 @@ class Account:
         if moved and (users := self._users(tx)):
             raise InUse(
                 f"the {moved[0]} of the cloud account cannot change while it is used: {_some(users)}",
-                hint="delete them first, or give their virtual network a region of its own", users=list(users[:20]),
+                hint="delete them first", users=list(users[:20]),
             )
         keyed = _keyed(secrets_kept.count(tx, self.columns))
         if kept.account != wanted.account and (lost := {key: number for key, number in keyed.items() if _account_of(key) != wanted.account}):

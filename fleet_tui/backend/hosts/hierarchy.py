@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
@@ -264,7 +265,7 @@ def delete_branch(tx: Session, request: DeleteBranch, user: str) -> str:
             hint=f"remove what is in it first: its {kind}s", users=list(contents),
         )
     if request.confirm != row.name:
-        raise ConfirmationRequired(f"deleting {request.kind} {row.name} cannot be undone", hint=f"type its name: --confirm {row.name}")
+        raise ConfirmationRequired(f"deleting {request.kind} {row.name} cannot be undone", hint=f"type its name: --confirm {shlex.quote(row.name)}")
     name, ref = row.name, f"{request.kind}:{row.id}"
     tx.delete(row)
     try:

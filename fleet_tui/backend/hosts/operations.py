@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -91,7 +92,8 @@ class _Requests:
             if host.connection_state != ConnectionState.UP.value:
                 consequences.append("it does not answer: make sure that it is switched off, or its VMs may run twice")
         if request.confirm != host.name and not request.dry_run and not refusals:
-            refusals.append(ConfirmationRequired(f"removing {host.name} cannot be undone", hint=f"type its name: --confirm {host.name}", vms=names))
+            hint = f"type its name: --confirm {shlex.quote(host.name)}"
+            refusals.append(ConfirmationRequired(f"removing {host.name} cannot be undone", hint=hint, vms=names))
         plan = planned(host.name, changes=(f"the record of {host.name}",), consequences=consequences, refusals=_raised(request, refusals))
         return self._prepared(host, cluster, plan, force=request.force)
 

@@ -15,6 +15,12 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.hosts.rows import HostRow
 from fleet_tui.backend.hosts.states import MOVES, HostEvent, ResourceState, allowed
 
+_COMMANDS = {
+    HostEvent.ASK_MAINTENANCE: "maintain", HostEvent.DECLARE_DEGRADED: "degrade", HostEvent.CANCEL_DEGRADED: "cancel-degraded",
+    HostEvent.REMOVE: "remove",
+}  # fmt: skip
+"""How a person asks for it, where that is said otherwise."""
+
 
 def lock(tx: Session, host_id: str) -> HostRow:
     """The host's row as it is now, which nobody else changes until this transaction ends.
@@ -35,7 +41,7 @@ def refusal(row: HostRow, event: HostEvent) -> WrongState | None:
     if (here, event) in MOVES:
         return None
     origins = sorted(state.value for state, possible in MOVES if possible is event)
-    possible = ", ".join(event.value for event in allowed(here)) or "nothing"
+    possible = ", ".join(_COMMANDS.get(event, event.value) for event in allowed(here) if MOVES[here, event] is not here) or "nothing"
     return WrongState(
         f"{row.name} is {here.value}; `{event.value}` needs {' or '.join(origins)}", hint=f"possible now: {possible}",
         state=here.value, allowed=origins,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -79,7 +80,7 @@ def _confirmed(tx: Session, row: InstanceRow, request: Any) -> Iterable[FleetErr
 
 def _typed(tx: Session, row: InstanceRow, request: face.DeleteInstance) -> Iterable[FleetError]:
     if request.confirm != row.label and not request.dry_run:
-        yield ConfirmationRequired(f"deleting {row.label} cannot be undone", hint=f"type its name: --confirm {row.label!r}")
+        yield ConfirmationRequired(f"deleting {row.label} cannot be undone", hint=f"type its name: --confirm {shlex.quote(row.label)}")
 
 
 def _snapshot_exists(tx: Session, row: InstanceRow, request: face.ReprovisionInstance) -> Iterable[FleetError]:
@@ -87,7 +88,7 @@ def _snapshot_exists(tx: Session, row: InstanceRow, request: face.ReprovisionIns
     if request.snapshot:
         found = tx.get(SnapshotRow, request.snapshot, with_for_update=True)
         if found is None or found.disk_id != row.disk_id:
-            yield NotFound(f"{row.label} has no snapshot {request.snapshot!r}", hint=f"`fleet snapshot list {row.label}` shows them")
+            yield NotFound(f"{row.label} has no snapshot {request.snapshot!r}", hint=f"`fleet snapshot list {shlex.quote(row.label)}` shows them")
         elif (deletion := leaving(tx, found)) is not None:
             yield Busy(f"snapshot {found.id} of {row.label} is being deleted ({deletion.id})", hint="choose another one", holders=[deletion.id])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -185,7 +186,7 @@ def prepare_deletion(tx: Session, request: DeleteSnapshot, user: str) -> Prepare
     row = tx.get(SnapshotRow, snapshot_id, with_for_update=True)
     instance = tx.get(InstanceRow, row.instance_id) if row is not None else None
     if row is None or not _is_of(row, instance, request.instance):
-        hint = f"`fleet snapshot list {request.instance or 'NAME'}` shows them"
+        hint = f"`fleet snapshot list {shlex.quote(request.instance or 'NAME')}` shows them"
         raise NotFound(f"{request.instance or 'this site'} has no snapshot {clean(snapshot_id, 60)!r}", hint=hint)
     label = instance.label if instance is not None else row.instance_label
     of = f"{label}, which is deleted" if instance is None else label

@@ -127,7 +127,7 @@ def health_check(ctx: StepContext) -> Result:
     except TimedOut:
         raise TimedOut(
             f"the application did not pass its health check within {drivers.timeouts.health_s:.0f} s: {detail}",
-            hint="read its log, mend it, then retry the start-up",
+            hint=f"read its log, mend it, then {'restart the application' if ctx.operation.kind == 'instance.restart-app' else 'retry the start-up'}",
         ) from None
     ctx.say("the application answers")
     with ctx.read() as tx:

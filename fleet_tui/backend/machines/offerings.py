@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -58,7 +59,7 @@ def delete_offering(tx: Session, target: str, confirm: str, user: str) -> str:
         number = tx.scalar(select(func.count()).select_from(VmRow).where(VmRow.offering_id == row.id))
         raise InUse(f"offering {row.name} is used by {number} VMs", hint="resize or destroy them first", users=list(used))
     if confirm != row.name:
-        raise ConfirmationRequired(f"deleting offering {row.name} cannot be undone", hint=f"type its name: --confirm {row.name!r}")
+        raise ConfirmationRequired(f"deleting offering {row.name} cannot be undone", hint=f"type its name: --confirm {shlex.quote(row.name)}")
     tx.delete(row)
     append(tx, type="offering.deleted", ref=f"offering:{row.id}", text=f"offering {row.name} was deleted by {user}", user=user)
     return row.name

@@ -5,6 +5,7 @@ Leases follow ENG-3: the VM alone, its host, a named destination and its cluster
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -72,7 +73,7 @@ def _confirmed(tx: Session, vm: VmRow, request: Any) -> Iterable[FleetError]:
 
 def _typed(tx: Session, vm: VmRow, request: face.DestroyVm) -> Iterable[FleetError]:
     if request.confirm != vm.name and not request.dry_run:
-        yield ConfirmationRequired(f"destroying {vm.name} cannot be undone", hint=f"type its name: --confirm {vm.name!r}")
+        yield ConfirmationRequired(f"destroying {vm.name} cannot be undone", hint=f"type its name: --confirm {shlex.quote(vm.name)}")
     if not request.keep_disks:
         yield from files.refusals(tx, vm)
 

@@ -80,7 +80,7 @@ def delete(tx: Session, request: DeleteNetwork, tenants: Tenants, now: datetime,
     row = guest.lock(tx, guest.find(tx, request.target).id)
     if (vms := tenants.names(tx, row.id)):
         more = f" and {len(vms) - 10} more" if len(vms) > 10 else ""
-        raise InUse(f"network {row.name} has VMs: {', '.join(vms[:10])}{more}", hint="destroy them, or unplug them, first", users=list(vms))
+        raise InUse(f"network {row.name} has VMs: {', '.join(vms[:10])}{more}", hint="destroy them first", users=list(vms))
     if (NetworkState(row.state), NetworkEvent.DELETE) not in MOVES:
         origins = sorted(state.value for state, event in MOVES if event is NetworkEvent.DELETE)
         raise WrongState(

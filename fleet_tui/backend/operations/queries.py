@@ -33,7 +33,7 @@ def get(tx: Session, operation_id: str, *, lock: bool = False) -> OperationRow:
         query = query.with_for_update().execution_options(populate_existing=True)
     row = tx.scalar(query)
     if row is None:
-        raise NotFound(f"There is no operation {operation_id}.", hint="List them with: fleet operation ls")
+        raise NotFound(f"There is no operation {operation_id}.", hint="`fleet op list` shows them.")
     return row
 
 

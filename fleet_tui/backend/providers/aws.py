@@ -107,7 +107,8 @@ class AwsProvider:
         if volume["AvailabilityZone"] != card["AvailabilityZone"]:
             raise WrongState(
                 f"data disk {disk_id} stands in {volume['AvailabilityZone']}, machine {machine_id} in {card['AvailabilityZone']}",
-                hint="give the virtual network a second subnet in the disk's zone", state="elsewhere",
+                hint="the subnets of a virtual network are fixed while instances are linked to it; what is on the disk can be copied in the cloud",
+                state="elsewhere",
             )
         others = [told(one)[DISK] for one in disks.of_machine(machine_id) if told(one)[DISK] != disk_id]
         if others:
@@ -330,7 +331,7 @@ class AwsProvider:
     def _known_machine(self, machine_id: str) -> tuple[Region, dict[str, Any]]:
         found = self._machine(_checked(machine_id))
         if found is None:
-            raise NotFound(f"there is no machine {machine_id}", hint="provision the instance")
+            raise NotFound(f"there is no machine {machine_id}", hint="reprovision the instance: its data disk is kept")
         return found
 
     def _info(self, region: Region, card: dict[str, Any], instance: dict[str, Any] | None) -> MachineInfo:

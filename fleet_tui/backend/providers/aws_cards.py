@@ -53,7 +53,8 @@ class Cards:
             zones = ", ".join(one["AvailabilityZone"] for one in found)
             raise WrongState(
                 f"the data disk {spec.disk_id} stands in {zone}, the virtual network has subnets in {zones}",
-                hint="give the virtual network a second subnet in that zone", state="elsewhere",
+                hint="the subnets of a virtual network are fixed while instances are linked to it; what is on the disk can be copied in the cloud",
+                state="elsewhere",
             )
         subnet: dict[str, Any] = fitting[0]
         return subnet

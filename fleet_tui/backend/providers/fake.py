@@ -323,7 +323,7 @@ class FakeProvider:
     def _machine(self, machine_id: str) -> Machine:
         machine = self._ledger.machines.get(_checked(machine_id))
         if machine is None:
-            raise NotFound(f"there is no machine {machine_id}", hint="provision the instance")
+            raise NotFound(f"there is no machine {machine_id}", hint="reprovision the instance: its data disk is kept")
         return machine
 
     def _disk(self, disk_id: str) -> Disk:

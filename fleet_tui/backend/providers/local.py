@@ -214,7 +214,7 @@ class LocalProvider:
     def _existing(self, machine_id: str) -> Path:
         folder = self._folder(machine_id)
         if not folder.exists():
-            raise NotFound(f"there is no machine {machine_id}", hint="provision the instance")
+            raise NotFound(f"there is no machine {machine_id}", hint="reprovision the instance: its data disk is kept")
         return folder
 
     def _running(self, machine_id: str) -> list[processes.Process]:

@@ -233,7 +233,7 @@ class OwnHosts:
     def _existing(self, machine_id: str) -> VmRow:
         vm = self._vm(machine_id)
         if vm is None:
-            raise NotFound(f"there is no machine {machine_id}", hint="provision the instance")
+            raise NotFound(f"there is no machine {machine_id}", hint="reprovision the instance: its data disk is kept")
         return vm
 
     def _settled(self, vm_id: str) -> VmRow:

@@ -74,7 +74,7 @@ class SshReach:
             if shown.text != " ".join(login.host_key.split()[:2]):
                 raise AuthFailed(
                     f"{login.address} shows another host key than the one on record: {shown.fingerprint} instead of {_fingerprint(login.host_key)}",
-                    hint="find out whether it was installed anew or somebody is in between; only then record the new key",
+                    hint="find out whether it was installed anew or somebody is in between; `fleet host reinstall` takes a new key",
                     reason="access-denied", host_key=shown.text,
                 )  # fmt: skip
             _authenticate(transport, login, key, deadline)

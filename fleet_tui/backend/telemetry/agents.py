@@ -185,9 +185,9 @@ class Agents:
         with self._store.write() as tx:
             row = tx.get(AgentRow, request.machine, with_for_update=True)
             if row is None or not hmac.compare_digest(row.token_hash, _hash(request.token)):
-                raise AuthFailed("the token is not the one this machine was given", hint="provision the instance again")
+                raise AuthFailed("the token is not the one this machine was given", hint="reprovision the instance: its data disk is kept")
             if row.boot is not None and row.boot != request.boot:
-                raise AuthFailed("the token was used before, by another boot", hint="provision the instance again")
+                raise AuthFailed("the token was used before, by another boot", hint="reprovision the instance: its data disk is kept")
             if abs(skew) > CLOCK_SKEW_S:
                 raise InvalidInput(
                     f"the machine's clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}; 300 s are allowed",
@@ -213,7 +213,7 @@ class Agents:
         with self._store.read() as tx:
             row = tx.get(AgentRow, machine)
         if row is None or not hmac.compare_digest(row.token_hash, _hash(token)):
-            raise AuthFailed("the token is not the one this machine was given", hint="provision the instance again")
+            raise AuthFailed("the token is not the one this machine was given", hint="reprovision the instance: its data disk is kept")
         document: Mapping[str, Any] = json.loads(self._envelope.open(row.document, f"agent:{machine}"))
         return document
 

@@ -237,6 +237,13 @@ def test_without_an_audit_record_nothing_is_done(door: Door, monkeypatch: pytest
     monkeypatch.setattr(door.audit, "record", full)
     with pytest.raises(InternalError, match="audit record could not be written"):
         door.client(with_session=False).call(CreateInstance(label="x"))
+
+    def lost(*_arguments: Any, **_named: Any) -> int:
+        raise OperationalError(None, None, OSError("database or disk is full"))
+
+    monkeypatch.setattr(door.audit, "record", lost)
+    with pytest.raises(ReadOnly, match="audit record could not be written"):
+        door.client(with_session=False).call(CreateInstance(label="x"))
     assert done == []
 
 
