@@ -19,13 +19,13 @@ from fleet_tui.backend.api import METHODS, method_of_kind
 from fleet_tui.backend.api.method import Method
 from fleet_tui.backend.api.requests import object_of, parameters_of, parse
 from fleet_tui.backend.api.wire import dump
-from fleet_tui.backend.errors import FleetError, InternalError, NotFound, PermissionDenied, ReadOnly, Unreachable
+from fleet_tui.backend.errors import FleetError, InternalError, InvalidInput, NotFound, PermissionDenied, Problem, ReadOnly, Unreachable
 from fleet_tui.backend.identity import OWNING, Permission, Role
 from fleet_tui.backend.identity.audit import Audit
 from fleet_tui.backend.identity.caller import AGENT, Caller, Peer
 from fleet_tui.backend.identity.permissions import CHANGES, ROLES, allows
 from fleet_tui.backend.identity.users import Users
-from fleet_tui.backend.operations import RetryOperation
+from fleet_tui.backend.operations import AWAITED, RetryOperation
 from fleet_tui.backend.store import database_lost
 
 Handler = Callable[[Caller, Any], Any]
@@ -263,7 +263,13 @@ def _operation_id(reply: Any) -> str | None:
 
 
 def _bounded(request: Any) -> Any:
-    """No reader is held longer than the door allows; a wait that is no number is no wait."""
+    """No reader is held longer than the door allows; a wait that is no number is no wait. No caller's request passes the fleet's limit by its name.
+
+    Raises:
+        InvalidInput: a request id that only the daemon itself gives.
+    """
+    if str(getattr(request, "request_id", "")).startswith(AWAITED):
+        raise InvalidInput("the request was refused", problems=[Problem("request_id", f"must not begin with {AWAITED!r}")])
     wait_s = getattr(request, "wait_s", 0.0)
     if not wait_s:
         return request

@@ -205,6 +205,12 @@ def test_a_body_beyond_the_limit_is_refused(door: Door) -> None:
     assert "8 MiB" in found["error"]["message"]
 
 
+def test_a_request_id_of_the_daemons_own_is_refused(door: Door) -> None:
+    """It would pass the limit of operations at once."""
+    status, found = post(door, "/v1/instance.stop", b'{"target": "web-1", "request_id": "awaited:r-1"}')
+    assert (status, found["error"]["code"]) == (400, "invalid_input") and "request_id" in str(found["error"])
+
+
 @pytest.mark.parametrize(("target", "code"), [("/v1/nothing.there", "not_found"), ("/", "not_found"), ("/v1/", "not_found")])
 def test_what_is_not_there_is_not_found(door: Door, target: str, code: str) -> None:
     assert post(door, target)[1]["error"]["code"] == code
