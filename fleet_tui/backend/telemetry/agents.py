@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 import secrets as random_secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock, SystemClock
-from fleet_tui.backend.errors import AuthFailed, InvalidInput
+from fleet_tui.backend.errors import AuthFailed, InvalidInput, Problem
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry import Acknowledged, AgentLine, Command, Hello, Report, Welcome
-from fleet_tui.backend.telemetry.lines import Lines, NewLine
+from fleet_tui.backend.telemetry.lines import Lines, NewLine, once_of
 from fleet_tui.backend.telemetry.rows import AgentRow, CommandRow
 from fleet_tui.backend.text import clean
 
@@ -40,7 +39,8 @@ _AT_ONCE = 2000
 """Agents touched in one statement."""
 _LAST_MOMENT = 253_402_300_799.0
 """The year 9999, where calendars end."""
-_MOST_BYTES = 2**62
+_MOST_BYTES = _LARGEST = 2**62
+"""Larger numbers no database takes."""
 
 Observer = Callable[[Session, AgentRow, "Change"], None]
 
@@ -179,8 +179,9 @@ class Agents:
 
         Raises:
             AuthFailed: unknown machine, wrong token, or a token another boot has used.
-            InvalidInput: the agent's clock is more than five minutes off.
+            InvalidInput: the agent's clock is more than five minutes off, or a number is none that can be.
         """
+        _check_numbers(pid=request.pid, most=2**31 - 1)
         skew = request.clock - self._clock.now().timestamp()
         with self._store.write() as tx:
             row = tx.get(AgentRow, request.machine, with_for_update=True)
@@ -230,7 +231,13 @@ class Agents:
         return row, document
 
     def report(self, request: Report) -> Acknowledged:
-        """Store what an agent says; then, with ``wait_s``, hold the answer until there is a command for it."""
+        """Store what an agent says; then, with ``wait_s``, hold the answer until there is a command for it.
+
+        Raises:
+            AuthFailed: the key is not this machine's.
+            InvalidInput: a number is none that can be.
+        """
+        _check_numbers(standing=request.standing, dropped=request.dropped)
         acknowledged = self._store_report(request)
         deadline = self._clock.monotonic() + min(request.wait_s, 60.0)
         while True:
@@ -277,12 +284,15 @@ class Agents:
         """Add what is new of a boot's lines to the log; gives the number of its newest stored one."""
         now = self._clock.now()
         acknowledged = row.acknowledged if boot == row.boot else int(row.earlier.get(boot, 0))
-        fresh = [line for line in lines if line.seq > acknowledged]
+        fresh = [line for line in lines if acknowledged < line.seq <= _LARGEST]
         if fresh or dropped:
             told = [NewLine(_time(line.time, now), line.phase, line.level, line.text) for line in fresh]
-            if dropped:
-                told.insert(0, NewLine(now, "", "warn", f"{dropped} lines were dropped by the agent: its spool was full"))
-            self._lines.add(tx, row.ref, "instance-agent", told, row.operation_id)
+            # A report whose answer was lost comes again with the same lines; one without lines may well say the same twice.
+            once = once_of(f"dropped:{row.machine}:{boot}:{lines[0].seq}:{dropped}") if dropped and lines else None
+            if dropped and not self._lines.has_said(tx, once):
+                told.insert(0, NewLine(now, "", "warn", f"{dropped} lines were dropped by the agent: its spool was full", once))
+            if told:
+                self._lines.add(tx, row.ref, "instance-agent", told, row.operation_id)
         if fresh:
             acknowledged = fresh[-1].seq
             if boot == row.boot:
@@ -336,6 +346,12 @@ def _take(row: AgentRow, request: Report) -> Change:
     return Change(phases, health, disk, facts)
 
 
+def _check_numbers(*, most: int = _LARGEST, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if not 0 <= number <= most:
+            raise InvalidInput(f"{name} is no number that can be", problems=[Problem(name, f"from 0 to {most}")])
+
+
 def _moment(unix: float | None) -> float | None:
     """A Unix time that can be told and subtracted; an agent may claim anything."""
     return unix if unix is not None and 0.0 <= unix <= _LAST_MOMENT else None
@@ -345,8 +361,8 @@ def _harmless(value: Any, depth: int = 4) -> Any:
     """What an agent sent as free JSON, such as any database takes and any terminal can show."""
     if isinstance(value, str):
         return clean(value, 500)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, int | float):
+        return value if abs(value) <= _LARGEST else None  # also what is no number
     if isinstance(value, Mapping):
         return {clean(str(key), 60): _harmless(item, depth - 1) for key, item in list(value.items())[:100]} if depth else None
     if isinstance(value, list | tuple):

@@ -55,14 +55,18 @@ class Lines:
 
     def append(self, stream_ref: str, operation_id: str | None, step: str, level: str, text: str, once: str = "") -> None:
         """One line of the worker's own, in a transaction of its own. What is named ``once`` and is there already is left out."""
-        line = NewLine(self._clock.now(), step, level, text, hashlib.sha256(once.encode()).hexdigest() if once else None)
+        line = NewLine(self._clock.now(), step, level, text, once_of(once) if once else None)
         try:
             with self._store.write() as tx:
-                if line.once is None or tx.scalar(select(LineRow.id).where(LineRow.once == line.once)) is None:
+                if not self.has_said(tx, line.once):
                     self.add(tx, stream_ref, "worker", [line], operation_id)
         except IntegrityError:
             if line.once is None:
                 raise  # else another daemon said the same between our look and our commit
+
+    def has_said(self, tx: Session, once: str | None) -> bool:
+        """Whether what :func:`once_of` named is there already; what has no name never is."""
+        return once is not None and tx.scalar(select(LineRow.id).where(LineRow.once == once)) is not None
 
     def add(self, tx: Session, stream: str, source: str, lines: Sequence[NewLine], operation_id: str | None = None) -> int:
         """Store a batch inside the caller's transaction; gives the number of the newest line.
@@ -183,6 +187,11 @@ class Lines:
             gone = tx.execute(delete(LineRow).where(LineRow.stream == stream, LineRow.seq <= last))
             row.pruned_seq = max(row.pruned_seq, last)
             return int(getattr(gone, "rowcount", 0))
+
+
+def once_of(name: str) -> str:
+    """For :attr:`NewLine.once`: what names a thing that is said at most once."""
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _line(row: LineRow, label: str, by_id: bool) -> LogLine:

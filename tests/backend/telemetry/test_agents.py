@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,32 @@ def test_tokens_and_keys_that_are_used_up_are_not_searched_for(agents: Agents, s
     with store.write() as tx:
         agents.forget(tx, MACHINE)
     assert masker.mask(" ".join(used)) == " ".join(used)
+
+
+@pytest.mark.parametrize("huge", [2**63, 10**30, 10**5000, -1], ids=["64 bits", "100 bits", "more than is told", "negative"])
+def test_numbers_that_no_database_takes_are_refused(agents: Agents, store: Store, huge: int) -> None:
+    token = expect(agents, store)
+    with pytest.raises(InvalidInput):
+        agents.hello(replace(hello(token), pid=huge))
+    key = agents.hello(hello(token)).key
+    report = Report(machine=MACHINE, boot="b1", key=key)
+    changes: tuple[dict[str, Any], ...] = ({"standing": huge}, {"dropped": huge})
+    for change in changes:
+        with pytest.raises(InvalidInput):
+            agents.report(replace(report, **change))
+    assert agents.report(replace(report, lines=(AgentLine(huge, 0.0, "", "info", "x"),))).seq == 0
+    agents.report(replace(report, disk_used_bytes=huge, facts={"n": huge if huge > 0 else 10**400, "text": "x"}))
+    with store.read() as tx:
+        row = agents.find(tx, MACHINE)
+    assert row is not None and row.facts == {"n": None, "text": "x"}
+
+
+def test_that_lines_were_dropped_is_said_once_however_often_it_is_sent(agents: Agents, store: Store) -> None:
+    key = agents.hello(hello(expect(agents, store))).key
+    report = Report(machine=MACHINE, boot="b1", key=key, lines=(AgentLine(8, time.time(), "start", "info", "eight"),), dropped=7)
+    agents.report(report)
+    agents.report(replace(report, lines=(*report.lines, AgentLine(9, time.time(), "start", "info", "nine"))))  # the answer was lost
+    agents.report(replace(report, lines=(AgentLine(17, time.time(), "start", "info", "seventeen"),)))
+    texts = [line.text for line in agents._lines.read(ReadLines(target="instance:i-1")).lines]
+    dropped = "7 lines were dropped by the agent: its spool was full"
+    assert texts == [dropped, "eight", "nine", dropped, "seventeen"]
