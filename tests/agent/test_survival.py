@@ -229,6 +229,18 @@ def test_lines_of_a_machine_that_never_boots_again_can_be_fetched(rig: Rig) -> N
     assert [line.seq for _, line in found] == list(range(found[0][1].seq, found[-1][1].seq + 1))
 
 
+@pytest.mark.parametrize("junk", [b"what is this\n", b"900\t{}\n", b'900\t[1, "a", "b", 5]\n', b'1\t[1.0, "a", "info", "again"]\n', None])
+def test_what_no_agent_wrote_among_the_lines_holds_up_no_deprovision(rig: Rig, junk: bytes | None) -> None:
+    rig.start()
+    old = unsent_visits(rig, 2)
+    if junk is None:
+        os.mkfifo(rig.folder / "spool" / old / "00000000000000099999.lines")
+    else:
+        (rig.folder / "spool" / old / "00000000000000099999.lines").write_bytes(junk)
+    found = [line for _, lines in rig.provider.unsent_lines(MACHINE) for line in lines]
+    assert all(isinstance(line.text, str) for line in found)
+
+
 def test_shut_down_breaks_off_a_start_up(rig: Rig) -> None:
     rig.document["actions"] = [
         {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -35,6 +36,7 @@ from fleet_tui.backend.providers.disks import Disks
 from fleet_tui.backend.providers.ids import FORM, checked_id
 from fleet_tui.backend.telemetry import AgentLine
 
+log = logging.getLogger("fleetd.local")
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL")
 """What a machine sees of the daemon's environment; the rest may hold secrets."""
 _BOOT_S = 20.0
@@ -184,11 +186,10 @@ class LocalProvider:
         if self._agent(folder) is not None or not spools.is_dir():
             return
         for boot in sorted((entry for entry in spools.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime):
-            spool = Spool(boot)
-            while rows := spool.read():
-                yield spool.name, tuple(AgentLine(**row) for row in rows)
-                spool.acknowledge(rows[-1]["seq"])
-            spool.close()
+            try:
+                yield from _spooled(boot)
+            except (ValueError, TypeError, OSError) as junk:  # the application may write there; its end does not hang on it
+                log.warning("the rest of %s is left where it is, for it cannot be read: %s", boot, junk)
 
     def machines(self) -> Sequence[MachineInfo]:
         if not self._machines.exists():
@@ -320,6 +321,26 @@ def _read(path: Path) -> dict[str, Any]:
 def _last_line(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     return lines[-1] if lines else "it wrote nothing"
+
+
+def _spooled(boot: Path) -> Iterator[tuple[str, Sequence[AgentLine]]]:
+    """The lines of one boot. Raises `ValueError`, `TypeError` or `OSError` for what no agent wrote."""
+    if strange := [file.name for file in boot.glob("*.lines") if file.is_symlink() or not file.is_file()]:
+        raise ValueError(f"{', '.join(strange)} is no file")
+    spool, last = Spool(boot), 0
+    try:
+        while rows := spool.read():
+            lines = tuple(AgentLine(**row) for row in rows)
+            texts = [text for line in lines for text in (line.phase, line.level, line.text)]
+            if not all(isinstance(text, str) for text in texts) or not all(isinstance(line.time, int | float) for line in lines):
+                raise ValueError("a line of it has parts of another kind")
+            if lines[-1].seq <= last:
+                raise ValueError("its numbers do not grow")
+            yield spool.name, lines
+            last = lines[-1].seq
+            spool.acknowledge(last)
+    finally:
+        spool.close()
 
 
 def _nearest(path: Path) -> Path:
