@@ -43,9 +43,14 @@ def sealed_of(tx: Session, ref: str, key_id: str) -> str:
     return "" if row is None else row.sealed
 
 
+def is_under_clouds_key(sealed: str) -> bool:
+    """Whether a cloud's key service must be asked to open it."""
+    return sealed.startswith("k1.")
+
+
 def opens_in_cloud(sealed: str) -> bool:
     """Whether a cloud's key service sealed it in one piece, so that a machine there can open it by itself."""
-    return sealed.startswith("k1.") and sealed.count(".") == 3
+    return is_under_clouds_key(sealed) and sealed.count(".") == 3
 
 
 def is_kept(tx: Session, ref: str, key_id: str) -> bool:

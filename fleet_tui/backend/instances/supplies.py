@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fleet_tui.backend.certificates import AskMaterial, AskOrder, Material, OrderStanding, keys
 from fleet_tui.backend.certificates.rows import AcmeAccountRow
-from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound, TimedOut, Unreachable, WrongState
+from fleet_tui.backend.errors import AuthFailed, Busy, InvalidInput, NotFound, TimedOut, Unreachable, WrongState
 from fleet_tui.backend.instances.certified import certificate_of
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.network_fields import CLOUD_PROVIDER
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fleetd.certificates")
 
 _AT_ONCE = 4
-"""Orders spoken about at once, so that a slow directory does not hold all calls of the door."""
+"""Orders spoken about, or keys opened by a cloud, at once: a slow directory or key service does not hold all calls of the door."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Supplies:
     def __init__(self, store: Store, drivers: Drivers, vault: Sealer) -> None:
         self._store, self._drivers, self._vault = store, drivers, vault
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._openings = threading.BoundedSemaphore(_AT_ONCE)
 
     def material(self, request: AskMaterial) -> Material:
         """The key that a person entered for this machine's instance.
@@ -63,6 +64,7 @@ class Supplies:
         Raises:
             AuthFailed: not this machine.
             NotFound: there is no such key any more.
+            Busy: others are being opened by the cloud, which may take minutes when it is ill; agents ask again.
         """
         with self._store.read() as tx:
             agent, document = self._drivers.agents.authenticated(tx, request.machine, request.key)
@@ -74,7 +76,14 @@ class Supplies:
             raise NotFound("the private key is not on record any more", hint="enter certificate and key again, then reprovision")
         if is_in_cloud and keys.opens_in_cloud(sealed):
             return Material(sealed=sealed)
-        return Material(self._vault.open(sealed, keys.context_of(ref, wanted)).decode())
+        if not keys.is_under_clouds_key(sealed):
+            return Material(self._vault.open(sealed, keys.context_of(ref, wanted)).decode())
+        if not self._openings.acquire(blocking=False):
+            raise Busy("the keys of other machines are being opened", hint="it is asked again by itself")
+        try:
+            return Material(self._vault.open(sealed, keys.context_of(ref, wanted)).decode())
+        finally:
+            self._openings.release()
 
     @staticmethod
     def _is_in_cloud(tx: Session, ref: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from josepy.jwk import JWKEC
 from fleet_tui.backend.certificates import AskMaterial, AskOrder, keys
 from fleet_tui.backend.certificates.rows import AcmeAccountRow, CertificateKeyRow
 from fleet_tui.backend.clock import SystemClock
-from fleet_tui.backend.errors import AuthFailed, InvalidInput, NotFound
+from fleet_tui.backend.errors import AuthFailed, Busy, InvalidInput, NotFound
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.instances import CreateInstance, certified
 from fleet_tui.backend.instances import settings as saved
@@ -29,6 +31,7 @@ from fleet_tui.backend.telemetry import Hello
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
 from tests.backend.certificates.authority import openssl
+from tests.waiting import until
 
 SEALER = Envelope(b"k" * 32)
 CLOCK = SystemClock()
@@ -98,6 +101,26 @@ def test_what_the_cloud_sealed_goes_to_a_machine_there_as_it_is(desk: Desk) -> N
         tx.get_one(NetworkRow, "n-1").provider = "aws"
     material = desk.supplies.material(AskMaterial("vm-1", "boot-1", key, "a" * 64))
     assert (material.private_key_pem, material.sealed) == ("", "k1.key.context.blob")
+
+
+def test_a_key_service_that_does_not_answer_holds_few_calls_of_the_door(desk: Desk) -> None:
+    key, go = desk.welcome(strategy="per_instance", key_id="a" * 64), threading.Event()
+
+    class Ill:
+        def open(self, sealed: str, context: str) -> bytes:
+            assert go.wait(30.0)
+            return b"MINE"
+
+    desk.supplies._vault = Ill()  # type: ignore[assignment]
+    with desk.store.write() as tx:
+        tx.add(CertificateKeyRow(ref=desk.ref, key_id="a" * 64, sealed="k1.key.context.blob", created_at=CLOCK.now()))
+    asked = AskMaterial("vm-1", "boot-1", key, "a" * 64)
+    with ThreadPoolExecutor(16) as door:
+        calls = [door.submit(desk.supplies.material, asked) for _ in range(16)]
+        until(lambda: sum(call.done() for call in calls) == 12, what="all but a few are told to ask again")
+        go.set()
+    said = [call.exception() or call.result().private_key_pem for call in calls]
+    assert said.count("MINE") == 4 and sum(isinstance(one, Busy) for one in said) == 12
 
 
 def test_orders_are_for_the_domains_of_the_machines_document(desk: Desk, csr: str, tmp_path: Path) -> None:
