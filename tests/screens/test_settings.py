@@ -247,7 +247,8 @@ async def test_lists_of_the_instance_before_are_not_listed_under_this_one() -> N
     session.snapshots = [i.SnapshotRecord("s-1", "i-web-1", "by hand", False, 36_864, NOW)]
     slow = Slow(session, "ListSnapshots")
     async with console(slow, (120, 40)) as pilot:
-        await pressed(pilot, "2", "enter", "right", "right", "right")
+        await press(pilot, "2", "enter")
+        await pressed(pilot, "right", "right", "right")
         await eventually(pilot, slow.asked.is_set)
         await pressed(pilot, "escape", "j", "enter")
         await eventually(pilot, lambda: front(pilot).ref == "instance:i-web-2")

@@ -63,7 +63,11 @@ def restart(ctx: StepContext, vm_id: str, destination_id: str) -> None:
         return
     if not is_claimed:
         take(ctx, machines, vm_id, lambda vm: _wanted(vm, leaves=vm.host_id or ""), _claim, host_id=destination_id)
-    source, destination = machines.links.hypervisor(source_id), machines.links.hypervisor(destination_id)
+    try:
+        source, destination = machines.links.hypervisor(source_id), machines.links.hypervisor(destination_id)
+    except FleetError:
+        _unclaim(ctx, vm_id)
+        raise
     _, spec = _stopping(ctx, machines, vm_id)
     try:
         if destination.find(spec.id).state is not GuestState.RUNNING:
@@ -158,6 +162,14 @@ def _wanted(vm: VmRow, leaves: str = "") -> Wanted:
 
 def _claim(tx: Session, vm: VmRow, host: HostRow) -> None:
     vm.destination_id = host.id
+
+
+def _unclaim(ctx: StepContext, vm_id: str) -> None:
+    """Nothing was begun: it runs where it is, and its place elsewhere is free for whoever goes next."""
+    with ctx.write() as tx:
+        vm = vms.locked(tx, vm_id)
+        if vm.state in (VmState.RUNNING.value, VmState.DEBUGGING.value):
+            vm.destination_id = None
 
 
 def _claim_start(tx: Session, vm: VmRow, host: HostRow) -> None:

@@ -354,6 +354,18 @@ def test_a_few_lives(template: Path) -> None:
     run(template, 12)
 
 
+def test_containers_whose_host_could_not_be_reached_when_they_were_taken_up_again_go_later(template: Path) -> None:
+    """Their places elsewhere were taken before a crash; kept for good they were all that may leave a host at once."""
+    Life.template = template
+    life = Life()
+    life.populate(seed=802268, has_device=False, asked=("h0",), hypervisor="lxc", fault=None, count=4)
+    life.go_on(seed=0, turns=17)
+    life.kill_the_daemon()
+    life.cut_link("h0")
+    life.go_on(seed=0, turns=39)
+    life.teardown()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_a_thousand_lives(template: Path, part: int) -> None:
