@@ -195,7 +195,7 @@ class SavedForm(ListScreen):
         row.put(row.theirs)
         row.theirs = None
         row.complain("")
-        self.paint()
+        self.complain(self._complaint if self.holds_edits else "")
 
     # Leaving
 

@@ -208,6 +208,8 @@ class SettingsTab(Vertical):
             self._owner.say("this field was changed by nobody else")
             return
         row.settle(row.theirs)
+        if not self.is_edited:  # nothing of one's own is left to be saved
+            self.note(self._said)
 
     def discard(self) -> None:
         """Throw away what was typed."""

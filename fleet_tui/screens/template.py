@@ -203,6 +203,6 @@ class TemplateScreen(ProfileScreen):
     def act_tabs_theirs(self) -> None:
         if self.tab == "setups" and self.draft.is_edited and self.draft.base != self.record.setup_actions:
             self.begin()
-            self.paint()
+            self.complain(self._complaint if self.holds_edits else "")
         else:
             super().act_tabs_theirs()

@@ -121,7 +121,7 @@ def test_killed_inside_each_step_of_the_other_verbs(doomed: Site) -> None:
 
     doomed.do(i.DeprovisionInstance(target="web-1", confirmed=True))
     disk = doomed.disk("web-1")
-    killed_in(doomed, "delete", i.DeleteInstance(target="web-1", confirm="web-1"), 2)
+    killed_in(doomed, "delete", i.DeleteInstance(target="web-1", confirm="web-1"), 3)
     with pytest.raises(NotFound):
         doomed.show("web-1")
     assert not list(doomed.places.disks.glob(f"*{disk.name}*")) and doomed.machines() == set() and doomed.processes() == {}

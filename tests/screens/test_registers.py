@@ -269,8 +269,10 @@ async def test_a_stale_save_shows_both_values_and_overwrites_nobody(site: Regist
         said = " ".join(picture(pilot).split())
         assert "somebody else saved this template meanwhile, 2 of your edits too" in said
         assert "they saved: c7i.large · yours: m7i.largex" in said
-        await press(pilot, "ctrl+t", "escape", "left", "ctrl+t")
-        assert "no setup action yet" in picture(pilot) and not front(pilot).holds_edits
+        await press(pilot, "ctrl+t")
+        assert "not saved: somebody else" in picture(pilot), "the actions are still one's own"
+        await press(pilot, "escape", "left", "ctrl+t")
+        assert "no setup action yet" in picture(pilot) and not front(pilot).holds_edits and "not saved" not in picture(pilot)
         assert sent(site, p.EditTemplate)[-1].version == 2
         with site.store.read() as tx:
             assert templates.find_template(tx, "web").machine_type == "c7i.large"

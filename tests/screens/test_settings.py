@@ -81,6 +81,7 @@ async def test_theirs_can_be_taken() -> None:
         assert isinstance(screen, InstanceScreen)
         assert not screen.holds_edits
         assert screen.settings.form.rows["label"].raw == "theirs"
+        assert "not saved" not in picture(pilot), "there is nothing left to save"
 
 
 async def test_leaving_with_edits_asks() -> None:

@@ -159,8 +159,8 @@ def test_every_place_that_shows_foreign_text(poisoned: tuple[Site, Impostor], si
         walk(terminal, *THE_BOARD, *THE_LIST, *(THE_DIALOGS if size[0] == 80 else [(ESC, BACK)]), *THE_INSTANCE)
         walk(terminal, ((), "Label +noisy"), (("\x1b[Z", "up"), rf"{NOTES}(?:{MARK}|theirs)"), ("zz", "zz"))
         _save_behind_its_back(site)
-        walk(terminal, ("\x0f", r"of\W+your\W+fields\W+too"), ("\x14", rf"(?s)\A(?!.*they saved).*{NOTES}theirs"))
-        walk(terminal, (("\x1b[18~", "\x03"), rf"{NOTES}theirs"), (ESC, BACK))  # all of the field, to the clipboard
+        walk(terminal, ("\x0f", r"of\W+your\W+fields\W+too"), ("\x14", rf"(?s)\A(?!.*(?:they saved|not saved)).*{NOTES}theirs"))
+        walk(terminal, (("\x1b[18~", "\x03"), rf"{NOTES}theirs"), ((ESC, ESC), BACK))  # all of the field, to the clipboard
         walk(terminal, *THE_LOGS, *THE_REST)
         taken.report([*(text.encode("utf-8", "replace").decode() for text in LINES.values())])
         taken.report([f"{MARK}é last"] * 12)

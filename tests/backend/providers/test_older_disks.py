@@ -17,6 +17,7 @@ from fleet_tui.backend import directories
 from fleet_tui.backend.errors import Busy, InternalError, NotFound, WrongState
 from fleet_tui.backend.providers import DiskInfo, MachineSpec
 from fleet_tui.backend.providers.local import LocalProvider
+from fleet_tui.backend.providers.older_disks import OlderDisks
 from tests.backend.providers.test_local import Killed, kill_after, quiet
 
 Kind = Callable[..., Path]
@@ -212,6 +213,19 @@ def test_one_that_hung_while_taking_it_over_changes_nothing_that_others_did_sinc
         assert [path.read_text() for path in Path(found.path).glob("a")] == ([text] if text else [])
         assert (found.attached_to == "m-1") is (meanwhile == "attach")
     local.terminate("m-1", quiet)
+
+
+def test_taken_over_between_two_looks_what_the_application_wrote_is_no_record(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, others = OlderDisks._records, provider(tmp_path)
+
+    def late(older: OlderDisks, disk_id: str) -> dict[int, Path]:
+        monkeypatch.setattr(OlderDisks, "_records", looked)
+        others.find_disk("d-1")
+        return looked(older, disk_id)
+
+    monkeypatch.setattr(OlderDisks, "_records", late)
+    assert disk(provider(tmp_path)) == disk(others) == DiskInfo("d-1", 10, 7, str(old), None)
+    assert (old / "5.json").read_text() == "the application's own"
 
 
 def test_many_take_it_over_at_once_and_each_growth_counts(old: Path, tmp_path: Path) -> None:
