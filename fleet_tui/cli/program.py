@@ -55,4 +55,3 @@ def _do(run: Callable[[Context], int], context: Context) -> int:
         return run(context)
     except Foretold:
         return 0
-

@@ -32,6 +32,8 @@ CHECK_STEP = "check-settings"
 CHECK_DISK_STEP = "check-data-disk"
 """Of a deletion: looks whether the disk is as the record says, while it can still be kept."""
 STOP_STEP = "stop-application"
+_FAILURE_BEFORE = "failure_before"
+"""What an operation remembers of the failure that it is to end, stage and sentence: nothing may come of it."""
 _CHECKS = frozenset({CHECK_STEP, CHECK_DISK_STEP})
 _BEFORE = _CHECKS | {STOP_STEP}
 """Steps before the first that changes a machine or a disk."""
@@ -59,6 +61,8 @@ def begin(action: str) -> Callable[[Session, OperationFacts], None]:
             raise refused
         _agent_lines(tx, row, op.id)
         if move.during is not None:
+            operation = get(tx, op.id)
+            operation.parameters = {**operation.parameters, _FAILURE_BEFORE: (row.failed_stage, row.failure)}
             row.came_from, row.state = row.state, move.during.value
             row.failed_stage, row.failure = None, ""
             row.health, row.health_detail = None, ""
@@ -95,8 +99,8 @@ def fail(action: str) -> Callable[[Session, OperationFacts, ErrorRecord, str], N
             return
         agent = _agent_lines(tx, row, None)
         is_moving = InstanceState(row.state).is_transitional  # else it changes no state, or its beginning was refused
-        if is_moving and failed_step in _CHECKS and _can_go_back(row):
-            _go_back(row)
+        if is_moving and failed_step in _CHECKS and _can_go_back(row, op):
+            _go_back(row, op)
         elif is_moving:
             stage = _stage(move, failed_step, agent, op)
             # The stage is shown beside the failure, so the sentence need not repeat it.
@@ -119,8 +123,8 @@ def cancel(action: str) -> Callable[[Session, OperationFacts], None]:
                 row.state = (InstanceState.DEPROVISIONED if row.disk_made else InstanceState.NEW).value
                 row.failed_stage, row.failure = None, ""
                 row.url = row.private_ip = row.public_ip = row.host_name = None
-            elif (begun := {step.name for step in operation.steps if step.attempt}) <= _BEFORE and _can_go_back(row):
-                _go_back(row, was_told=STOP_STEP in begun)
+            elif (begun := {step.name for step in operation.steps if step.attempt}) <= _BEFORE and _can_go_back(row, op):
+                _go_back(row, op, was_told=STOP_STEP in begun)
             else:
                 step = "start-up" if action in ("start", "retry") else STOP_STEP
                 _settle(row, move, f"{op.kind.partition('.')[2]} was cancelled", _stage(move, step, agent, op))
@@ -129,14 +133,15 @@ def cancel(action: str) -> Callable[[Session, OperationFacts], None]:
     return cancelled
 
 
-def _can_go_back(row: InstanceRow) -> bool:
-    """Whether where it came from says all there was to say: of a failure its stage is forgotten."""
-    return row.came_from in {state.value for state in (InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.NEW, InstanceState.DEPROVISIONED)}
+def _can_go_back(row: InstanceRow, op: OperationFacts) -> bool:
+    """Whether all is known of where it came from. What earlier programs began had forgotten of a failure which it was."""
+    return bool(row.came_from) and (row.came_from != InstanceState.FAILED.value or _FAILURE_BEFORE in op.parameters)
 
 
-def _go_back(row: InstanceRow, was_told: bool = False) -> None:
+def _go_back(row: InstanceRow, op: OperationFacts, was_told: bool = False) -> None:
     """Its machine and its disk are as they were. If its agent ``was_told`` to stop the application, its next word or its silence says more."""
     row.state = row.came_from
+    row.failed_stage, row.failure = op.parameters.get(_FAILURE_BEFORE, (None, ""))
     row.health = Health.OK.value if row.state == InstanceState.RUNNING.value and not was_told else None
 
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from fleet_tui.backend.cloud.session import Client, Session, passes
 from fleet_tui.backend.errors import FleetError, NotFound, TimedOut
+from fleet_tui.backend.operations.context import check_here
 
 T = TypeVar("T")
 
@@ -91,9 +92,11 @@ class Region:
         Raises:
             TimedOut: it never came about.
             Busy, Unreachable: AWS could not be asked at the end.
+            OperationCancelled, ShuttingDown: the step that waits here is to end; let them pass.
         """
         deadline, pause = time.monotonic() + limit_s, _FIRST_S
         while True:
+            check_here()
             away: FleetError | None = None
             try:
                 if found := look():

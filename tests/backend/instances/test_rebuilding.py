@@ -83,3 +83,19 @@ def test_a_bundle_that_is_gone(yard: Yard) -> None:
 def test_a_door_that_is_not_there_any_more(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yard.provider, "is_elsewhere", True)
     goes_on(yard, "could not call home")
+
+
+def test_a_failed_one_is_failed_as_before_and_its_start_up_can_still_be_retried(yard: Yard) -> None:
+    assert yard.run("instance.stop", i.StopInstance(target="web", confirmed=True)).state is S.SUCCEEDED
+    yard.provider.faults.fail("phase:certificate", "web")
+    assert yard.run("instance.start", i.StartInstance(target="web")).state is S.FAILED
+    failed = yard.instance("web")
+    assert (failed.state, failed.failed_stage) == (InstanceState.FAILED, "startup:certificate") and failed.failure
+    (yard.folder / "bundle.tar").rename(yard.folder / "elsewhere.tar")
+    assert yard.run("instance.reprovision", REBUILD).failed_step == "check-settings"
+    record = yard.instance("web")
+    assert (record.state, record.failed_stage, record.failure) == (failed.state, failed.failed_stage, failed.failure)
+    (yard.folder / "elsewhere.tar").rename(yard.folder / "bundle.tar")
+    assert yard.run("instance.retry", i.RetryStartup(target="web")).state is S.SUCCEEDED
+    record = yard.instance("web")
+    assert (record.state, record.failed_stage, record.failure) == (InstanceState.RUNNING, None, "")

@@ -25,6 +25,8 @@ from fleet_tui.backend.errors import (
     Unreachable,
     WrongState,
 )
+from fleet_tui.backend.operations.catalogue import OperationCancelled
+from fleet_tui.backend.operations.context import RunningStep
 from fleet_tui.backend.providers import BootConfiguration, DiskSpec, MachineSpec, MachineState, Placement
 from fleet_tui.backend.providers.aws import AwsProvider
 from fleet_tui.backend.providers.aws_disks import Disks
@@ -173,6 +175,21 @@ def test_who_waits_for_aws_outlasts_its_silence_and_says_so_at_the_end(away: Fle
     answers = iter([HELD])
     with pytest.raises(Busy, match="held"):
         region.until(look, "it comes about", 60.0)
+
+
+def test_who_waits_for_aws_hears_that_it_is_cancelled() -> None:
+    region = Region(SimpleNamespace(session=SimpleNamespace(client=lambda *_: None)), REGION, pace=0.0)  # type: ignore[arg-type]
+    looks: list[int] = []
+
+    def check() -> None:
+        if len(looks) == 3:
+            raise OperationCancelled
+
+    step: Any = SimpleNamespace(check=check)
+    with pytest.raises(OperationCancelled):
+        RunningStep.run(step, lambda _: region.until(lambda: looks.append(1), "it comes about", 60.0))
+    assert len(looks) == 3
+    assert region.until(lambda: "there", "it comes about", 60.0) == "there", "nobody is in a step any more"
 
 
 def test_a_region_that_does_not_answer_stops_no_work_in_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
