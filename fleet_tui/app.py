@@ -49,6 +49,7 @@ PLACES = {
     "patches": "PatchesScreen", "offerings": "OfferingsScreen", "vlans": "VlansScreen",
     "templates": "TemplatesScreen", "template": "TemplateScreen", "vnets": "VnetsScreen", "vnet": "VnetScreen",
     "cloud": "CloudScreen", "certificates": "CertificatesScreen", "cloud_images": "CloudImagesScreen",
+    "orphans": "OrphansScreen",
 }  # fmt: skip
 """Kind of screen -> its class, in the module of the same name; imported when first shown."""
 

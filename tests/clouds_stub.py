@@ -65,17 +65,26 @@ def image(name: str, zone: str = "paris", **fields: Any) -> providers.CloudImage
     return providers.CloudImageRecord(**{**values, **fields})
 
 
+def orphan(id_: str, kind: str = "disk", **fields: Any) -> providers.Orphan:
+    values: dict[str, Any] = {
+        "kind": kind, "id": id_, "provider": "aws", "place": "", "size_bytes": None if kind == "machine" else 50 * 2**30,
+        "detail": {"machine": "on", "disk": "free"}.get(kind, "of d-7f31"), "region": "eu-west-1",
+    }
+    return providers.Orphan(**{**values, **fields})
+
+
 class CloudStub:
     """Answers about the cloud account, certificates and cloud images."""
 
     account: cloud.CloudRecord
     board: tuple[BoardEntry, ...]
     images: list[providers.CloudImageRecord]
+    orphans: list[providers.Orphan]
     aws_refuses: FleetError | None
     """What AWS would say to whatever is tried; the daemon's own checks too."""
 
     def begin_cloud(self) -> None:
-        self.account, self.board, self.images, self.aws_refuses = no_account(), (), [], None
+        self.account, self.board, self.images, self.orphans, self.aws_refuses = no_account(), (), [], [], None
 
     def touch(self, ref: str, type_: str = "object.changed", text: str = "") -> None:
         raise NotImplementedError
@@ -117,6 +126,9 @@ class CloudStub:
 
     def _ListCloudImages(self, _request: Any) -> tuple[providers.CloudImageRecord, ...]:
         return tuple(self.images)
+
+    def _ListOrphans(self, _request: Any) -> providers.OrphanList:
+        return providers.OrphanList(tuple(self.orphans), ("aws: nobody answers at ec2.eu-west-1.amazonaws.com",) if self.aws_refuses else ())
 
     def _RegisterCloudImage(self, request: providers.RegisterCloudImage) -> providers.CloudImageRecord:
         self.images.append(image(request.name, request.zone, path=request.path))

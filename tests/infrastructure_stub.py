@@ -373,6 +373,8 @@ class InfrastructureStub:
         said = (f"{request.target} takes no new VM from now on.", "Its VMs are moved away while they run; none is stopped.")
         if isinstance(request, maintenance.CancelMaintenance):
             said = ("migrations in flight end first, queued ones are dropped", "VMs that were moved stay where they are; B migrates them back")
+        if kind == "orphan.remove":
+            said = ("everything on it is erased", "nothing on record here has it: make sure that no other copy of this site's database is in use")
         return operations.Plan(kind, kind.partition(".")[2], request.target, ("validate", "act"), (request.target,), said, (), "")
 
     def begun(self, request: operations.OperationRequest) -> None:

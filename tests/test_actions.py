@@ -16,7 +16,7 @@ from fleet_tui.backend.networks.states import PhysicalState, Scope, VlanState
 from fleet_tui.screens.branches import branch_of
 from fleet_tui.screens.template_draft import Drafted
 from fleet_tui.widgets.vlan_space import Spot
-from tests.clouds_stub import account, certificate, image, no_account
+from tests.clouds_stub import account, certificate, image, no_account, orphan
 from tests.fleet_stub import NOW, StubSession, instance, operation
 from tests.infrastructure_stub import evacuee, kvm, session, vm
 from tests.networks_stub import dedication, physical
@@ -28,6 +28,7 @@ ROWS = {
     "template": p.TemplateRecord("t-web", "web", "webshop", (), 2, 3), "vnet": p.VirtualNetworkRecord("n-local", "local", "fake", "none", 2),
     "setup": Drafted("0", SetupAction("secure_cookies", "cookies", {"enabled": True}), 1, False),
     "cloud": account(), "certificate": certificate("web-1", 20), "cloud_image": image("debian-12"),
+    "orphan": orphan("d-1"),
     "snapshot": SnapshotRecord("s-1", "web", "before the change", False, 2**30, NOW),
 }  # fmt: skip
 """One of each kind of thing that actions aim at."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fleet_tui.backend import instances as i
+from fleet_tui.backend import providers
 from fleet_tui.backend.api import METHODS, Summarize
 from fleet_tui.backend.errors import BY_CODE, NotFound
 from fleet_tui.backend.events import EventBatch
@@ -27,6 +28,9 @@ from tests.doors import Door
 from tests.fleet_stub import instance, operation
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07[red]web\u202e\x00\r\nline"
+
+
+ORPHAN = providers.Orphan("machine", "vm-1c2d", "aws", "10.0.3.7", None, "on", "eu-west-1")
 
 
 class Fleet:
@@ -47,7 +51,7 @@ class Fleet:
         door.open()
 
     def handlers(self) -> dict[str, Callable[[Any, Any], Any]]:
-        verbs = {name: self._submit for name in METHODS if name.startswith(("instance.", "snapshot."))}
+        verbs = {name: self._submit for name in METHODS if name.startswith(("instance.", "snapshot.", "orphan."))}
         return {
             **verbs,
             "instances.list": self._list,
@@ -55,6 +59,7 @@ class Fleet:
             "instances.create": self._keep(lambda request: instance(request.label, "new")),
             "instances.edit": self._keep(lambda request: instance(request.target, pending_changes=("image",))),
             "instances.settings": lambda caller, request: i.InstanceSettings(request.target, self.settings_version, {"machine_type": "small"}, {}, {}, {}),
+            "orphans.list": lambda caller, request: providers.OrphanList((ORPHAN,), ("far: nobody answers there",)),
             "operations.show": lambda caller, request: self.operation(request.id),
             "operations.list": lambda caller, request: (self.operation("o-1"),),
             "operations.cancel": self._keep(lambda request: self.operation(request.id)),
@@ -212,6 +217,20 @@ def test_a_snapshot_is_deleted_once_its_own_id_is_confirmed(fleet: Fleet, capsys
     [request] = fleet.asked
     assert isinstance(request, i.DeleteSnapshot)
     assert (request.target, request.instance, request.confirm) == ("s-1", "web-1", "s-1")
+
+
+def test_what_no_instance_has_is_listed_and_removed_once_its_id_is_confirmed(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "orphan", "list")
+    assert code == 0 and [(row["kind"], row["id"]) for row in json.loads(out)] == [("machine", "vm-1c2d")]
+    assert "not asked: far: nobody answers there" in err
+    code, _, err = run(capsys, "orphan", "remove", "vm-1c2d", "--yes")
+    assert code == 14 and "--confirm vm-1c2d" in err and fleet.asked == []
+    code, _, err = run(capsys, "orphan", "remove", "vm-9", "--confirm", "vm-9")
+    assert code == 4 and "fleet orphan list" in err and fleet.asked == []
+    assert run(capsys, "orphan", "remove", "vm-1c2d", "--confirm", "vm-1c2d")[0] == 0
+    [request] = fleet.asked
+    assert isinstance(request, i.RemoveOrphan)
+    assert (request.target, request.kind, request.provider, request.region, request.confirm) == ("vm-1c2d", "machine", "aws", "eu-west-1", "vm-1c2d")
 
 
 @pytest.mark.parametrize("verb", ["stop", "deprovision", "reprovision", "restart-app", "delete"])

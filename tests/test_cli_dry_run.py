@@ -20,6 +20,7 @@ from fleet_tui.backend.errors import Busy
 from fleet_tui.backend.instances import profiles as p
 from fleet_tui.backend.networks.states import Isolation, PhysicalState
 from fleet_tui.backend.operations import Plan, Submitted
+from fleet_tui.backend.providers import Orphan, OrphanList
 from fleet_tui.backend.store import Base, Store, sqlite_url
 from fleet_tui.backend.store.migrations.tables import every_table
 from fleet_tui.cli import console, main
@@ -84,6 +85,7 @@ class Asked:
             "vlans.plan": lambda caller, request: n.RangeDiff("", "1", "1", "", 1, 0, False),
             "vlans.map": lambda caller, request: n.MapRecord(FABRIC, ()),
             "instances.settings": lambda caller, request: i.InstanceSettings(request.target, 1, {}, {}, {}, {}),
+            "orphans.list": lambda caller, request: OrphanList((Orphan("disk", "x", "fake", "", 1, "free"),), ()),
             "operations.show": lambda caller, request: operation(request.id, "x", "failed"),
             **dict.fromkeys(("zones.list", "pods.list", "clusters.list"), lambda caller, request: ()),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from fleet_tui.actions.cloud import CERTIFICATE, CLOUD, CLOUD_IMAGE
+from fleet_tui.actions.cloud import CERTIFICATE, CLOUD, CLOUD_IMAGE, ORPHAN
 from fleet_tui.actions.everywhere import BOARD, GLOBAL, LIST, LOG, MOVE, PAGES, SINCE, TEXT
 from fleet_tui.actions.hosts import ADD, BRANCH, HOST, TREE
 from fleet_tui.actions.instances import INSTANCE, ON_SSL, OPERATION, SNAPSHOT, SSL
@@ -30,7 +30,7 @@ ACTIONS: Mapping[str, Action] = {
     a.id: a
     for a in (
         *GLOBAL, *MOVE, *LIST, *INSTANCE, *SNAPSHOT, *SSL, *MAINTENANCE, *EVACUEE, *HOST, *BRANCH, *TREE, *VM, *SERIAL, *ADD, *OPERATION,
-        *MAP, *PHYSNET, *VLAN, *CLOUD, *CERTIFICATE, *CLOUD_IMAGE, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
+        *MAP, *PHYSNET, *VLAN, *CLOUD, *CERTIFICATE, *CLOUD_IMAGE, *ORPHAN, *LOG, *SINCE, *PAGES, *TEXT, *BOARD,
         *REGISTERS, *LINEAGE, *PROFILES, *TEMPLATE, *SETUP, *VNET,
     )
 }  # fmt: skip
@@ -58,6 +58,7 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "cloud": ("global", "move", "page.describe", "page.raw", "cloud"),
     "certificates": ("global", "move", "list", "range", "certificate"),
     "cloud_images": ("global", "move", "list", "range", "cloud_image"),
+    "orphans": ("global", "move", "list", "range", "orphan"),
     "vlans": (
         "global", "move.down", "move.up", "move.bottom", "move.page-down", "move.page-up", "map", "page.describe", "page.raw", "list.copy",
         "list.copy-row", "physnet", "vlan",
@@ -101,6 +102,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
     "cloud": ("cloud.setup", "cloud.test", "cloud.rewrap", "cloud.test-key", "cloud.operations"),
     "certificates": ("list.open", "certificate.renew", "list.problems", "list.filter", "list.describe", "list.sort-right"),
     "cloud_images": ("cloud_image.new", "list.open", "list.filter"),
+    "orphans": ("list.open", "list.filter", "global.refetch"),
     "vlans": (
         "map.problem-next", "physnet.repair", "map.goto", "physnet.ranges", "map.hosts", "vlan.assign", "map.zoom", "physnet.drift",
         "map.filter", "map.mark", "map.open",

@@ -1,4 +1,4 @@
-"""What can be done with the site's cloud account, with certificates of the board, and with cloud images."""
+"""What can be done with the site's cloud account, with certificates of the board, with cloud images, and with orphans."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ def _image(row: Any) -> str:
     return "no image is selected" if row is None else ""
 
 
+def _orphan(row: Any) -> str:
+    return "nothing is selected" if row is None else ""
+
+
 CLOUD = (
     verb("cloud.setup", "Set up", "e", "cloud.setup", "account, region, log-in, key, endpoint; tried before it is saved", aims="cloud",
          words=("cloud-setup",), asks=True),
@@ -70,4 +74,10 @@ CLOUD_IMAGE = (
     Action("cloud_image.remove", "Remove image", "cloud_image", (), "verb", "cloud-images.remove",
            lambda row, _rid: METHODS["cloud-images.remove"].request(row.id), "take it from the register; its file stays", reason=_image,
            aims="cloud_image", words=("remove-image",)),
+)  # fmt: skip
+
+ORPHAN = (
+    Action("orphan.remove", "Remove", "orphan", (), "verb", "orphan.remove",
+           lambda row, rid: METHODS["orphan.remove"].request(target=row.id, kind=row.kind, provider=row.provider, region=row.region, request_id=rid),
+           "end the machine, or erase the data disk or snapshot, for good", reason=_orphan, aims="orphan", words=("remove-orphan",)),
 )  # fmt: skip

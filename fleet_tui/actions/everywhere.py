@@ -18,6 +18,7 @@ GLOBAL = (
     Action("global.cloud", "Cloud Setup", "global", (), "view", "cloud.show", tooltip="the cloud account, and the key that secrets are under",
            words=("cloud",)),
     view("global.cloud-images", "Cloud images", "", "systems that machines on own hosts start from", words=("images", "cloud-images")),
+    view("global.orphans", "Orphans", "", "machines, data disks and snapshots that no instance has", words=("orphans",)),
     view("global.back", "Back", "escape", "back one thing"),
     view("global.out", "Back, or quit", "q", "back one thing; at the root it quits"),
     view("global.help", "Keys", "?", "keys of this screen, searchable and runnable", words=("help", "keys")),

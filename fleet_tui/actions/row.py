@@ -63,7 +63,8 @@ AIMED_AT = {
     "instance": "InstanceRecord", "operation": "OperationRecord", "host": "HostRecord", "vm": "VmRecord", "branch": "Branch",
     "evacuee": "Evacuee", "session": "MaintenanceRecord", "physnet": "PhysicalNetworkRecord", "vlan": "Spot",
     "template": "TemplateRecord", "setup": "Drafted", "vnet": "VirtualNetworkRecord",
-    "cloud": "CloudRecord", "certificate": "BoardEntry", "cloud_image": "CloudImageRecord", "snapshot": "SnapshotRecord",
+    "cloud": "CloudRecord", "certificate": "BoardEntry", "cloud_image": "CloudImageRecord", "orphan": "Orphan",
+    "snapshot": "SnapshotRecord",
 }  # fmt: skip
 """What an action works on -> name of the record. By name, so that a console loads only the records that it shows."""
 

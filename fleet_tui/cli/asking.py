@@ -28,7 +28,7 @@ _TEXT_LIMIT = 16 * 1024 * 1024
 """Characters of a file: the daemon takes less, a machine's memory more."""
 
 
-def operate(context: Context, kind: type, name: str, **fields: Any) -> int:
+def operate(context: Context, kind: type, name: str, /, **fields: Any) -> int:
     """Submit an operation on ``name``, confirmed as its danger wants, and wait for its end."""
     request = kind(target=name, dry_run=context.flag("dry_run", False), **fields)
     return finish(context, context.session.submit(confirmed(context, request, name)))

@@ -208,7 +208,7 @@ def _profiles(tree: Tree) -> None:
 
 
 def _registers(tree: Tree) -> None:
-    from fleet_tui.cli import certificates, instances, registers
+    from fleet_tui.cli import certificates, instances, orphans, registers
 
     board = tree.group("cert", "certificates of the fleet")("board", certificates.board, "every certificate, the one that ends first at the top")
     board.add_argument("--within", type=days, default=0, metavar="DAYS", help="only those that end so soon")
@@ -216,6 +216,10 @@ def _registers(tree: Tree) -> None:
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")
     named(tree.group("snapshot", "snapshots of data disks")("list", instances.snapshots, "snapshots of an instance"))
+    orphan = tree.group("orphan", "what is at a provider and no instance has")
+    orphan("list", orphans.find, "machines, data disks and snapshots without an owner; asks every provider")
+    gone = orphan("remove", orphans.remove, "for good; data disks of a machine are let go")
+    gone.add_argument("id", metavar="ID", help="as `fleet orphan list` shows it")
     tree.group("schedule", "what the clock submits")("list", registers.list_schedules, "scheduled operations")
     events = tree.group("event", "what happened")("list", registers.list_events, "the newest events")
     events.add_argument("--follow", "-f", action="store_true")

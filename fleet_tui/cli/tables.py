@@ -246,6 +246,14 @@ GUEST_NETWORKS = (
     _column("ID", lambda r: r.id),
 )
 """``NICS``: of VMs that run, of all."""
+ORPHANS = (
+    _column("KIND", lambda r: r.kind),
+    _column("ID", lambda r: r.id),
+    _column("PROVIDER", lambda r: r.provider),
+    _column("SIZE", lambda r: "-" if r.size_bytes is None else size(r.size_bytes), right=True),
+    _column("STATE", lambda r: r.detail),
+    _column("PLACE", lambda r: r.place),
+)
 CLOUD_IMAGES = (
     _column("IMAGE", lambda r: r.name),
     _column("ZONE", lambda r: r.zone),

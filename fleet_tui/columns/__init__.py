@@ -16,7 +16,7 @@ from fleet_tui.backend.instances import InstanceRecord
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, StepState
 from fleet_tui.backend.operations.states import OperationState
-from fleet_tui.columns.clouds import CERTIFICATES, CLOUD_IMAGES
+from fleet_tui.columns.clouds import CERTIFICATES, CLOUD_IMAGES, ORPHANS
 from fleet_tui.columns.clouds import certificate_status as certificate_status
 from fleet_tui.columns.spec import ColumnSpec as ColumnSpec
 from fleet_tui.columns.spec import ago as ago
@@ -316,7 +316,7 @@ EVENTS: tuple[ColumnSpec, ...] = (
 
 COLUMNS: Mapping[str, tuple[ColumnSpec, ...]] = {
     "instances": INSTANCES, "operations": OPERATIONS, "hosts": HOSTS, "vms": VMS, "patches": PATCHES, "offerings": OFFERINGS, "events": EVENTS,
-    "certificates": CERTIFICATES, "cloud_images": CLOUD_IMAGES,
+    "certificates": CERTIFICATES, "cloud_images": CLOUD_IMAGES, "orphans": ORPHANS,
 }  # fmt: skip
 """By kind."""
 

@@ -1,4 +1,4 @@
-"""Columns of certificates and of cloud images."""
+"""Columns of certificates, of cloud images, and of orphans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from fleet_tui.columns.spec import ColumnSpec, ago, span
+from fleet_tui.columns.spec import ColumnSpec, ago, size, span
 
 if TYPE_CHECKING:
     from fleet_tui.backend.certificates import BoardEntry
@@ -78,4 +78,13 @@ CLOUD_IMAGES: tuple[ColumnSpec, ...] = (
     ColumnSpec("path", "FILE", 30, lambda r, _: r.path, lambda r: r.path, grow=True),
     ColumnSpec("age", "AGE", 5, lambda r, now: ago(r.created_at, now), lambda r: -r.created_at.timestamp(), right=True, priority=1),
     ColumnSpec("id", "ID", 14, lambda r, _: r.id, wide=True),
+)
+
+ORPHANS: tuple[ColumnSpec, ...] = (
+    ColumnSpec("id", "ORPHAN", 19, lambda r, _: r.id, lambda r: r.id, roomy=30),
+    ColumnSpec("kind", "KIND", 8, lambda r, _: r.kind, lambda r: r.kind),
+    ColumnSpec("provider", "AT", 9, lambda r, _: r.provider, lambda r: r.provider),
+    ColumnSpec("size", "SIZE", 8, lambda r, _: "-" if r.size_bytes is None else size(r.size_bytes), lambda r: r.size_bytes or 0, right=True),
+    ColumnSpec("detail", "STATE", 20, lambda r, _: r.detail, lambda r: r.detail, roomy=34),
+    ColumnSpec("place", "PLACE", 20, lambda r, _: r.place or "-", lambda r: r.place, grow=True, priority=1),
 )

@@ -1,4 +1,4 @@
-"""Views of the cloud account, of certificates and of cloud images, reached by name from every screen."""
+"""Views of the cloud account, of certificates, of cloud images and of orphans, reached by name from every screen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fleet_tui.screens.frame import FleetScreen
 
 
 class CloudKeys(FleetScreen):
-    """``:cloud``, ``:certificates``, ``:images``, and what is made new there."""
+    """``:cloud``, ``:certificates``, ``:images``, ``:orphans``, and what is made new there."""
 
     def act_global_cloud(self) -> None:
         self.console.open("cloud", "cloud:aws")
@@ -16,6 +16,9 @@ class CloudKeys(FleetScreen):
 
     def act_global_cloud_images(self) -> None:
         self.console.open("cloud_images", "")
+
+    def act_global_orphans(self) -> None:
+        self.console.open("orphans", "")
 
     def act_cloud_image_new(self) -> None:
         from fleet_tui.screens import cloud_forms

@@ -27,6 +27,7 @@ STATUS_OF: dict[str, Callable[[Any], str]] = {
     "vnets": profile_columns.network_status,
     "certificates": c.certificate_status,
     "cloud_images": lambda r: "well",
+    "orphans": lambda r: "attention" if r.kind == "machine" else "off",
 }
 SPECS: Mapping[str, tuple[c.ColumnSpec, ...]] = {**c.COLUMNS, **profile_columns.COLUMNS}
 """Columns by kind."""
@@ -42,6 +43,7 @@ KEY_OF: dict[str, Callable[[Any], str]] = {
     "vnets": lambda r: f"virtual-network:{r.id}",
     "certificates": lambda r: r.ref,
     "cloud_images": lambda r: f"cloud-image:{r.id}",
+    "orphans": lambda r: f"{r.kind}:{r.id}",
 }
 NAME_OF: dict[str, Callable[[Any], str]] = {
     "instances": lambda r: r.label,
@@ -55,6 +57,7 @@ NAME_OF: dict[str, Callable[[Any], str]] = {
     "vnets": lambda r: r.label,
     "certificates": lambda r: r.owner,
     "cloud_images": lambda r: r.name,
+    "orphans": lambda r: r.id,
 }
 FIGURE = 6
 """Cells after a bar: a blank and ``100 %``."""
@@ -129,6 +132,8 @@ def search_text(kind: str, row: Any) -> str:
         return " ".join(str(getattr(row, name, "")) for name in ("patch", "name", "severity", "hypervisor", "version", "note")).lower()
     if kind == "certificates":
         return " ".join((row.owner, row.state, row.kind, row.subject, row.issuer, row.problem, "mismatch" * row.mismatch, *row.sans)).lower()
+    if kind == "orphans":
+        return f"{row.id} {row.kind} {row.provider} {row.detail} {row.place}".lower()
     if kind == "cloud_images":
         return f"{row.name} {row.zone} {row.path}".lower()
     return f"{row.text} {row.ref} {row.type} {row.user or ''}".lower()

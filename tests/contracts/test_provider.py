@@ -165,6 +165,18 @@ def test_everything_that_exists_is_listed(place: Place) -> None:
     place.machine("m-1")
     place.machine("m-2")
     assert [machine.id for machine in place.provider.machines()] == ["m-1", "m-2"]
+    assert not place.provider.disks() and not place.provider.snapshots()
+    place.disk("d-2")
+    place.disk("d-1")
+    place.provider.attach_disk("m-2", "d-1")
+    assert [(disk.id, disk.size_gb, disk.attached_to) for disk in place.provider.disks()] == [("d-1", 10, "m-2"), ("d-2", 10, None)]
+    made = place.provider.snapshot_disk("d-2", "s-1", place.said.append)
+    place.provider.restore_disk("d-2", "s-1", place.said.append)
+    assert [disk.id for disk in place.provider.disks()] == ["d-1", "d-2"], "and no copy of one besides"
+    assert list(place.provider.snapshots()) == [made]
+    place.provider.delete_snapshot(made.id, made.region)
+    place.provider.delete_disk("d-2")
+    assert not place.provider.snapshots() and [disk.id for disk in place.provider.disks()] == ["d-1"]
 
 
 def test_what_is_not_there_is_said(place: Place) -> None:

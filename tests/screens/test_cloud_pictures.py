@@ -15,7 +15,7 @@ from fleet_tui.backend.identity import Role
 from tests.clouds_stub import BOARD, KEY, account, image, no_account
 from tests.fleet_stub import StubSession, instance
 from tests.screens.console import StillClock, eventually, picture, press, settings, settled, type_in
-from tests.screens.test_clouds import boarded, line
+from tests.screens.test_clouds import boarded, line, with_orphans
 from tests.screens.test_pictures import SIZES
 
 
@@ -99,6 +99,12 @@ async def rewrap(pilot: Pilot[int]) -> None:
 
 
 BEHIND = {KEY: 14, "master key": 2, "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-1111-2222-333344445555": 1}
+async def removal(pilot: Pilot[int]) -> None:
+    await line(pilot, "orphans")
+    await press(pilot, "j")
+    await line(pilot, "remove-orphan")
+
+
 VIEWS: dict[str, tuple[Callable[[], StubSession], Callable[[Pilot[int]], Any]]] = {
     "cloud-empty": (root, lambda p: line(p, "cloud")),
     "cloud-form": (root, form),
@@ -112,6 +118,8 @@ VIEWS: dict[str, tuple[Callable[[], StubSession], Callable[[Pilot[int]], Any]]] 
     "cloud-refused": (lambda: denied(version=3), refused),
     "certificates": (boarded, lambda p: line(p, "certificates")),
     "certificates-wide": (boarded, lambda p: _then(p, line(p, "certificates"), "w")),
+    "orphans": (with_orphans, lambda p: line(p, "orphans")),
+    "orphan-removed": (with_orphans, removal),
     "images": (with_images, lambda p: line(p, "images")),
 }
 

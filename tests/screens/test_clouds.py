@@ -11,10 +11,10 @@ from textual.pilot import Pilot
 from fleet_tui.backend import cloud as c
 from fleet_tui.backend.errors import InvalidInput, PermissionDenied, Problem
 from fleet_tui.backend.identity import Role
-from fleet_tui.backend.instances import RenewCertificate
+from fleet_tui.backend.instances import RemoveOrphan, RenewCertificate
 from fleet_tui.backend.providers import RegisterCloudImage, RemoveCloudImage
 from fleet_tui.screens.ask import FormDialog
-from tests.clouds_stub import BOARD, KEY, account, image, no_account
+from tests.clouds_stub import BOARD, KEY, account, image, no_account, orphan
 from tests.fleet_stub import StubSession, instance, operation
 from tests.infrastructure_stub import zone
 from tests.screens.console import console, eventually, front, picture, press, toasts, type_in
@@ -272,3 +272,48 @@ async def test_what_an_image_is_called_is_found_by_a_filter() -> None:
         await press(pilot, "slash")
         await type_in(pilot, "lyon")
         assert "rocky-9" in picture(pilot) and "debian-12" not in picture(pilot)
+
+
+# Orphans
+
+
+def with_orphans() -> StubSession:
+    stub = StubSession(Role.ROOT_ADMIN)
+    stub.orphans = [
+        orphan("vm-1c2d", "machine", place="10.0.3.7"), orphan("d-7f31", detail="attached to vm-1c2d", place="vol-0a1b2c"), orphan("s-9e8d", "snapshot"),
+    ]
+    return stub
+
+
+async def test_what_no_instance_has_is_listed_and_removed_once_its_id_is_typed() -> None:
+    stub = with_orphans()
+    async with console(stub) as pilot:
+        await line(pilot, "orphans")
+        assert "attached to vm-1c2d" in picture(pilot) and "s-9e8d" in picture(pilot)
+        await press(pilot, "j")
+        await line(pilot, "remove-orphan")
+        assert "Remove d-7f31?" in picture(pilot) and "Type  d-7f31  to confirm" in picture(pilot)
+        await type_in(pilot, "d-7f31")
+        await press(pilot, "enter")
+        (request,) = sent(stub, RemoveOrphan)
+        assert (request.kind, request.target, request.provider, request.region, request.confirm) == ("disk", "d-7f31", "aws", "eu-west-1", "d-7f31")
+        stub.orphans = [row for row in stub.orphans if row.id != "d-7f31"]
+        stub.touch("disk:d-7f31", "orphan.removed", "gone")
+        await eventually(pilot, lambda: "attached to vm-1c2d" not in picture(pilot))
+        await press(pilot, "slash")
+        await type_in(pilot, "snapshot")
+        assert "s-9e8d" in picture(pilot) and "10.0.3.7" not in picture(pilot)
+
+
+async def test_a_provider_that_could_not_be_asked_is_told() -> None:
+    stub = with_orphans()
+    stub.aws_refuses = InvalidInput("no")
+    async with console(stub) as pilot:
+        await line(pilot, "orphans")
+        assert "not asked: aws: nobody answers" in " ".join(toasts(pilot).split()) and "vm-1c2d" in picture(pilot)
+
+
+async def test_where_everything_has_an_owner_that_is_said() -> None:
+    async with console(StubSession(Role.ROOT_ADMIN)) as pilot:
+        await line(pilot, "orphans")
+        assert "everything belongs to an instance" in picture(pilot)

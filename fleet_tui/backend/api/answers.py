@@ -18,7 +18,7 @@ from fleet_tui.backend.clock import Clock
 from fleet_tui.backend.errors import Problem
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
-from fleet_tui.backend.instances import images, queries, settings, vault_looks
+from fleet_tui.backend.instances import images, orphans, queries, settings, vault_looks
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
@@ -36,7 +36,7 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14, providers: Providers | None = None,
+        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14, providers: Providers,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
@@ -61,6 +61,7 @@ class Answers:
             "instances.show": lambda caller, r: self._query(lambda tx: queries.describe(tx, r.target)),
             "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
             "snapshots.list": lambda caller, r: self._query(lambda tx: queries.list_snapshots(tx, r.target)),
+            "orphans.list": lambda caller, r: orphans.find(self._store, self._providers),
             "images.list": lambda caller, r: self._query(lambda tx: images.list_images(tx, r.limit)),
         }
 
@@ -130,7 +131,7 @@ class Answers:
         with self._store.read() as tx:
             row = tx.get(InstanceRow, saved.id)
             wanted = vault_looks.named(tx, row) if row is not None else None
-        if wanted is None or self._providers is None:
+        if wanted is None:
             return saved
         found = tuple(f"{problem.field}: {problem.message}" for problem, _ in vault_looks.look(self._providers, wanted))
         return replace(saved, warnings=saved.warnings + found)

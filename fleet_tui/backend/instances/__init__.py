@@ -362,3 +362,14 @@ class RegisterImage:
     """Take a bundle (a tar on the daemon's machine) into the register after checking it."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveOrphan(OperationRequest):
+    """For good. Data disks of a machine are let go, and stay."""
+
+    kind: str
+    provider: str
+    region: str = ""
+    confirm: str = ""
+    """The id, typed. Anything else is refused."""

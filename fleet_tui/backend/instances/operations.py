@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from fleet_tui.backend import instances as face
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import Busy, ConfirmationRequired, FleetError, InvalidInput, NotFound, Problem, WrongState
-from fleet_tui.backend.instances import hooks, prerequisites, renewals, ssl_settings, startup
+from fleet_tui.backend.instances import hooks, orphans, prerequisites, renewals, ssl_settings, startup
 from fleet_tui.backend.instances import steps as s
 from fleet_tui.backend.instances.document import actions_document, made_with
 from fleet_tui.backend.instances.drivers import Drivers
@@ -281,5 +281,6 @@ OPERATIONS: tuple[OperationKind, ...] = (
         kind="snapshot.delete", title="delete snapshot", steps=(Step("delete-snapshot", delete_chosen, attempts=2),), prepare=prepare_deletion,
         request=face.DeleteSnapshot, danger="destructive", succeeded=chosen_deleted,
     ),
+    *orphans.OPERATIONS,
 )
 """Every kind this slice adds to the catalogue."""

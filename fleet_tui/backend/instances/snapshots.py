@@ -137,7 +137,7 @@ def check_disk(ctx: StepContext) -> Result:
     if found is not None and found.attached_to is not None:
         raise Busy(
             f"the data disk {disk_id} of {label} is attached to {found.attached_to}; nothing was deleted", holders=[found.attached_to],
-            hint="that machine is not on record here; remove it first. With --keep-disk the record alone is deleted",
+            hint="no instance has that machine: `fleet orphan remove` ends it, and lets the disk go. With --keep-disk the record alone is deleted",
         )
     return None
 
@@ -155,7 +155,7 @@ def delete_snapshots(ctx: StepContext) -> Result:
 
 def delete_disk(ctx: StepContext) -> Result:
     if ctx.operation.parameters.get("keep_disk"):
-        ctx.say("the data disk is kept")
+        ctx.say("the data disk is kept; `fleet orphan list` shows it from now on")
         return None
     check_disk(ctx)
     provider, disk_id, _ = _places(ctx)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import Busy, FleetError, NotFound, TimedOut, Unreachable, WrongState
@@ -100,7 +101,10 @@ def ensure_disk(ctx: StepContext) -> Result:
     if kept and found is None:
         raise NotFound(f"the data disk {disk_id} is gone from {provider.name}", hint="restore it from a backup; nothing was made in its place")
     if found is not None and found.attached_to not in (None, _machine_id(ctx)):
-        raise Busy(f"the data disk {disk_id} is attached to {found.attached_to}", hint="deprovision that machine first", holders=[found.attached_to])
+        with ctx.read() as tx:
+            is_known = tx.scalar(select(InstanceRow.id).where(InstanceRow.machine == found.attached_to)) is not None
+        hint = "deprovision that machine first" if is_known else "no instance has that machine: `fleet orphan remove` ends it, and lets the disk go"
+        raise Busy(f"the data disk {disk_id} is attached to {found.attached_to}", hint=hint, holders=[found.attached_to])
     disk = provider.ensure_disk(disk_id, size, ctx.token, ctx.say, spec)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)

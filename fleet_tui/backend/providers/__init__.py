@@ -201,6 +201,35 @@ class RemoveCloudImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ListOrphans:
+    """What the site has at its providers and no instance has, asked of each now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A machine, data disk or snapshot that nothing on record here belongs to."""
+
+    kind: str
+    """``machine``, ``disk`` or ``snapshot``."""
+    id: str
+    provider: str
+    place: str
+    """Where it is, in the provider's own words; empty where it does not tell."""
+    size_bytes: int | None
+    """Of a disk what it may hold, of a snapshot what it takes."""
+    detail: str
+    """State of a machine; which machine has the disk; which disk the snapshot is of."""
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanList:
+    orphans: tuple[Orphan, ...]
+    unseen: tuple[str, ...]
+    """Providers that could not be asked, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Amiss:
     """Something a virtual network names that is not there, or not as it must be."""
 
@@ -301,8 +330,12 @@ class Provider(Protocol):
         ...
 
     def machines(self) -> Sequence[MachineInfo]:
-        """Everything of ours that exists there, for finding orphans."""
+        """All of ours that exist there, whether anything here knows of them or not: for finding orphans. So are the two below."""
         ...
+
+    def disks(self) -> Sequence[DiskInfo]: ...
+
+    def snapshots(self) -> Sequence[SnapshotInfo]: ...
 
     def measure_host(self) -> Mapping[str, Any]:
         """Figures of the place itself: cores, memory, load, disk; empty where it has none."""

@@ -257,6 +257,12 @@ class AwsProvider:
             found += [self._info(region, card, instances.get(told(card)[MACHINE])) for card in region.interfaces() if MACHINE in told(card)]
         return tuple(sorted(found, key=lambda machine: machine.id))
 
+    def disks(self) -> Sequence[DiskInfo]:
+        return tuple(disk for region in self._regions() for disk in Disks(region).all())
+
+    def snapshots(self) -> Sequence[SnapshotInfo]:
+        return tuple(snapshot for region in self._regions() for snapshot in Disks(region).all_snapshots())
+
     def measure_host(self) -> Mapping[str, Any]:
         return {}
 

@@ -50,6 +50,15 @@ class Disks:
         """The volume that is the disk now."""
         return max(self._region.volumes(disk=disk_id), key=_generation, default=None)
 
+    def all(self) -> tuple[DiskInfo, ...]:
+        """Of each disk the volume that it is now; what a restore left of it goes with that."""
+        volumes = sorted((volume for volume in self._region.volumes() if DISK in told(volume)), key=_generation)
+        return tuple(self.info(volume) for _, volume in sorted({told(volume)[DISK]: volume for volume in volumes}.items()))
+
+    def all_snapshots(self) -> tuple[SnapshotInfo, ...]:
+        found = (one for one in self._region.find("describe_snapshots", "Snapshots") if {"fleet:snapshot", DISK} <= told(one).keys())
+        return tuple(self._snapshot_info(one) for _, one in sorted({told(one)["fleet:snapshot"]: one for one in found}.items()))
+
     def of_machine(self, machine_id: str) -> list[dict[str, Any]]:
         """Data disks that go with a machine; its OS disk carries the machine's name too, and is none."""
         return [volume for volume in self._region.volumes(machine=machine_id) if DISK in told(volume)]

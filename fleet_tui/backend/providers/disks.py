@@ -70,6 +70,13 @@ class Disks:
         record = self._record(disk_id)
         return None if record is None else self._info(record)
 
+    def all(self) -> tuple[DiskInfo, ...]:
+        return tuple(self._info(record) for record in self._records.all() if record.content)
+
+    def all_snapshots(self) -> tuple[SnapshotInfo, ...]:
+        names = sorted(entry.name for entry in self._snapshots.iterdir()) if self._snapshots.exists() else ()
+        return tuple(found for name in names if not name.startswith(".") and (found := self._snapshot(name)) is not None)
+
     def grow(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
         before = self._existing(disk_id)
         record = self._change(before, lambda now: replace(now, size_gb=max(size_gb, now.size_gb)))

@@ -300,6 +300,14 @@ class FakeProvider:
         with self._verb("machines"), self._lock:
             return tuple(self._machine_info(machine) for machine in sorted(self._ledger.machines.values(), key=lambda m: m.id))
 
+    def disks(self) -> Sequence[DiskInfo]:
+        with self._verb("disks"), self._lock:
+            return tuple(self._disk_info(disk) for disk in sorted(self._ledger.disks.values(), key=lambda disk: disk.id))
+
+    def snapshots(self) -> Sequence[SnapshotInfo]:
+        with self._verb("snapshots"), self._lock:
+            return tuple(self._snapshot_info(snapshot) for snapshot in sorted(self._ledger.snapshots.values(), key=lambda snapshot: snapshot.id))
+
     def measure_host(self) -> Mapping[str, Any]:
         with self._verb("measure_host"):
             return {}

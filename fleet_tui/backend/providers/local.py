@@ -196,6 +196,12 @@ class LocalProvider:
             return ()
         return tuple(self.find_machine(entry.name) for entry in sorted(self._machines.iterdir()) if FORM.match(entry.name))
 
+    def disks(self) -> Sequence[DiskInfo]:
+        return self._disks.all()
+
+    def snapshots(self) -> Sequence[SnapshotInfo]:
+        return self._disks.all_snapshots()
+
     def measure_host(self) -> Mapping[str, Any]:
         cores = psutil.cpu_count() or 1
         memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(_nearest(self._state)))

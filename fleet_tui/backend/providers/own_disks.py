@@ -67,6 +67,16 @@ class OwnDisks:
             return None
         return self._info(row)
 
+    def all(self) -> Sequence[DiskInfo]:
+        """Those on record, also where the hosts do not answer."""
+        with self._ground.store.read() as tx:
+            rows = tx.scalars(select(OwnDiskRow).order_by(OwnDiskRow.id)).all()
+            return tuple(DiskInfo(row.id, row.size_gb, None, row.path, _holder(tx, row)) for row in rows)
+
+    def all_snapshots(self) -> Sequence[SnapshotInfo]:
+        with self._ground.store.read() as tx:
+            return tuple(_told(row) for row in tx.scalars(select(OwnSnapshotRow).order_by(OwnSnapshotRow.id)))
+
     def delete(self, disk_id: str) -> None:
         row = self.row(disk_id)
         if row is None:

@@ -175,6 +175,12 @@ class OwnHosts:
             found = tx.scalars(select(OwnMachineRow.id).order_by(OwnMachineRow.id)).all()
         return tuple(self.find_machine(machine_id) for machine_id in found)
 
+    def disks(self) -> Sequence[DiskInfo]:
+        return self._disks.all()
+
+    def snapshots(self) -> Sequence[SnapshotInfo]:
+        return self._disks.all_snapshots()
+
     def whereabouts(self) -> Mapping[str, str]:
         query = select(OwnMachineRow.id, HostRow.name).join(VmRow, VmRow.name == OwnMachineRow.id).join(HostRow, HostRow.id == VmRow.host_id)
         with self._ground.store.read() as tx:
