@@ -215,6 +215,8 @@ def _registers(tree: Tree) -> None:
     image = tree.group("image", "application bundles")
     image("list", registers.list_images, "registered images")
     image("register", registers.register_image, "take a bundle into the register").add_argument("file", metavar="FILE")
+    gone = image("remove", registers.remove_image, "with its bundle; not while an instance uses it")
+    gone.add_argument("name", metavar="IMAGE", help="name and version in one word, or its id")
     named(tree.group("snapshot", "snapshots of data disks")("list", instances.snapshots, "snapshots of an instance"))
     orphan = tree.group("orphan", "what is at a provider and no instance has")
     orphan("list", orphans.find, "machines, data disks and snapshots without an owner; asks every provider")

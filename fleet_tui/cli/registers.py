@@ -22,6 +22,10 @@ def register_image(context: Context) -> int:
     return 0
 
 
+def remove_image(context: Context) -> int:
+    return report(context, change(context, i.RemoveImage(context.given.name), context.given.name))
+
+
 def list_schedules(context: Context) -> int:
     context.out.rows(tables.SCHEDULES, context.session.fetch(operations.ListSchedules()), empty="nothing is scheduled")
     return 0

@@ -21,14 +21,14 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import InternalError
 from fleet_tui.backend.hosts import queries as hosts
 from fleet_tui.backend.hypervisors.fake import FakeWorld
-from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, certified, queries
+from fleet_tui.backend.instances import ListInstances, ProvisionInstance, RetryStartup, certified, orphans, queries
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.settings import pending_of
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.instances.watch import Watch
 from fleet_tui.backend.operations import ListOperations, OperationState
-from fleet_tui.backend.providers import MachineState
+from fleet_tui.backend.providers import MachineState, OrphanList
 from fleet_tui.backend.secrets.envelope import Envelope
 from fleet_tui.backend.simulation import Life, populate, served
 from fleet_tui.backend.store import Base, Store
@@ -198,6 +198,7 @@ def hangs_together(yard: Yard, store: Store, count: int) -> None:
     assert len(rows) == len({row.label.lower() for row in rows}) == count
     machines = {machine.id: machine for machine in yard.provider.machines()}
     assert {row.machine for row in rows if row.machine} == set(machines) == set(agents)
+    assert orphans.find(store, yard.drivers.providers) == OrphanList((), ())
     for row in rows:
         ref, agent = f"instance:{row.id}", agents.get(row.machine or "")
         assert streams[ref] == counted[ref]

@@ -162,6 +162,7 @@ def _changes() -> tuple[Method, ...]:
         Method("snapshot.delete", "instances.DeleteSnapshot", sub, P.INSTANCES_OPERATE, False, danger="destructive"),
         Method("orphan.remove", "instances.RemoveOrphan", sub, P.INSTANCES_DELETE, False, danger="destructive"),
         Method("images.register", "instances.RegisterImage", "instances.ImageRecord", P.TEMPLATES_EDIT, False, danger="changes"),
+        Method("images.remove", "instances.RemoveImage", "api.Done", P.TEMPLATES_EDIT, False, danger="destructive"),
         Method("operations.cancel", "operations.CancelOperation", "operations.OperationRecord", P.INSTANCES_OPERATE, False, danger="changes"),
         Method("operations.retry", "operations.RetryOperation", sub, P.INSTANCES_OPERATE, False, danger="changes"),
         Method("users.put", "identity.PutUser", "identity.UserRecord", P.USERS_EDIT, False, danger="changes"),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend import instances
-from fleet_tui.backend.api import METHODS, DescribeSite, SiteRecord, Summarize, Summary
+from fleet_tui.backend.api import METHODS, DescribeSite, Done, SiteRecord, Summarize, Summary
 from fleet_tui.backend.api.arrivals import fetch
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.api.summary import Dashboard
@@ -70,6 +70,7 @@ class Answers:
             "instances.create": self._create,
             "instances.edit": self._edit,
             "images.register": self._register_image,
+            "images.remove": self._remove_image,
             "operations.cancel": lambda caller, r: self._engine.cancel(r.id, caller.user),
             "operations.retry": lambda caller, r: self._engine.retry(r.id, r.request_id, caller.user),
             "agent.hello": lambda caller, r: self._agents.hello(r),
@@ -140,6 +141,11 @@ class Answers:
         taken = images.take_bundle(Path(request.path), self._bundles)
         made: instances.ImageRecord = self._change(lambda tx: images.register_image(tx, taken, self._clock))
         return made
+
+    def _remove_image(self, caller: Caller, request: instances.RemoveImage) -> Done:
+        name, bundle = self._change(lambda tx: images.remove_image(tx, request, self._bundles, caller.user))
+        bundle.unlink(missing_ok=True)
+        return Done(f"image {name} removed")
 
 
 def _saved(record: instances.InstanceRecord, warnings: list[Problem]) -> instances.SavedInstance:

@@ -364,6 +364,15 @@ class RegisterImage:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class RemoveImage:
+    """With its bundle, which no instance may be using."""
+
+    target: str
+    confirm: str = ""
+    """``name version``, typed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveOrphan(OperationRequest):
     """For good. Data disks of a machine are let go, and stay."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,11 +17,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.errors import InvalidInput, NotFound, Problem
+from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, NotFound, Problem
 from fleet_tui.backend.events.feed import append
-from fleet_tui.backend.instances import ImageRecord
+from fleet_tui.backend.instances import ImageRecord, RemoveImage
 from fleet_tui.backend.instances.bundle import Manifest, read_manifest
-from fleet_tui.backend.instances.rows import ImageRow
+from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, TemplateRow
 from fleet_tui.backend.store import new_id
 
 _PIECE = 1024 * 1024
@@ -106,6 +107,38 @@ def register_image(tx: Session, taken: Taken, clock: Clock) -> ImageRecord:
     tx.add(row)
     append(tx, type="image.registered", ref=f"image:{row.id}", text=f"image {row.name} {row.version} registered")
     return _image(row)
+
+
+def remove_image(tx: Session, request: RemoveImage, folder: Path, user: str) -> tuple[str, Path]:
+    """Take an image from the register; gives its name, and its bundle, which is to be removed once that is committed.
+
+    Raises:
+        NotFound: there is none of that name.
+        InUse: an instance runs it, or would with its next machine.
+        ConfirmationRequired: its name was not typed.
+    """
+    row = choose_image(tx, "", request.target)
+    name = f"{row.name} {row.version}"
+    if users := _users(tx, row, name):
+        more = f" and {len(users) - 10} more" if len(users) > 10 else ""
+        raise InUse(f"image {name} is used by {', '.join(users[:10])}{more}", hint="have them run another one first", users=users[:20])
+    if request.confirm != name:
+        raise ConfirmationRequired(f"removing image {name} cannot be undone", hint=f"type its name: --confirm {shlex.quote(name)}")
+    tx.delete(row)
+    append(tx, type="image.removed", ref=f"image:{row.id}", text=f"image {name} was removed by {user}", user=user)
+    return name, bundle_file(row, folder)
+
+
+def _users(tx: Session, image: ImageRow, name: str) -> list[str]:
+    """Instances that have it, chose it, or get it because it is the newest."""
+    is_newest = choose_image(tx, image.name, "").id == image.id
+    query = select(InstanceRow.label, InstanceRow.image, InstanceRow.settings, TemplateRow.application)
+    found = tx.execute(query.join(TemplateRow, TemplateRow.id == InstanceRow.template_id).order_by(InstanceRow.label))
+    return [
+        label for label, runs, settings, application in found
+        if runs == name or settings.get("image") in (name, image.id)
+        or (is_newest and not settings.get("image") and application == image.name)
+    ]
 
 
 def _settle(folder: Path) -> None:

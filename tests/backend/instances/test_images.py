@@ -11,11 +11,15 @@ import pytest
 from sqlalchemy import select
 
 from fleet_tui.backend.clock import SystemClock
+from fleet_tui.backend.errors import ConfirmationRequired, InUse, NotFound
+from fleet_tui.backend.instances import CreateInstance, RemoveImage
 from fleet_tui.backend.instances.bundle import pack
-from fleet_tui.backend.instances.images import bundle_file, register_image, sweep_parts, take_bundle
+from fleet_tui.backend.instances.images import bundle_file, register_image, remove_image, sweep_parts, take_bundle
 from fleet_tui.backend.instances.rows import ImageRow
+from fleet_tui.backend.instances.settings import create, find_row
 from fleet_tui.backend.site import example
 from fleet_tui.backend.store import Store
+from tests.backend.providers.yard import opened
 
 CLOCK = SystemClock()
 
@@ -60,3 +64,33 @@ def test_copies_that_nobody_finishes_go_after_a_day(tmp_path: Path, bundle: Path
     sweep_parts(tmp_path, now)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".at-work.part", "f00.tar", "hello.tar"]
     sweep_parts(tmp_path / "none", now)
+
+
+def test_one_is_removed_with_its_bundle_once_nobody_uses_it(store: Store, tmp_path: Path) -> None:
+    with opened(store, tmp_path) as yard, store.write() as tx:
+        for number in ("1.3.0", "1.5.0"):
+            (tmp_path / f"{number}.tar").touch()
+            tx.add(ImageRow(
+                id=f"m-{number}", name="hello-app", version=number, sha256=number, size_bytes=0, path=str(tmp_path / f"{number}.tar"),
+                manifest={}, created_at=CLOCK.now(),
+            ))
+        tx.flush()
+        create(tx, CreateInstance(label="newest"), CLOCK)
+        create(tx, CreateInstance(label="chosen", settings={"image": "hello-app 1.3.0"}), CLOCK)
+        tx.flush()
+
+        def remove(target: str, confirm: str = "") -> tuple[str, Path]:
+            return remove_image(tx, RemoveImage(target, confirm), tmp_path, "ada")
+
+        for used, label in (("hello-app 1.3.0", "chosen"), ("m-1.5.0", "newest")):
+            with pytest.raises(InUse, match=f"used by {label}"):
+                remove(used, "x")
+        with pytest.raises(ConfirmationRequired) as refused:
+            remove("m-hello", "m-hello")
+        assert refused.value.hint == "type its name: --confirm 'hello-app 1.4.0'"
+        assert remove("m-hello", "hello-app 1.4.0") == ("hello-app 1.4.0", yard.folder / "bundle.tar")
+        with pytest.raises(NotFound):
+            remove("hello-app 1.4.0", "hello-app 1.4.0")
+        tx.delete(find_row(tx, "newest"))
+        tx.flush()
+        assert remove("hello-app 1.5.0", "hello-app 1.5.0")[0] == "hello-app 1.5.0"
