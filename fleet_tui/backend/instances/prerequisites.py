@@ -39,10 +39,38 @@ def check(ctx: StepContext) -> Result:
     """Step of a reprovision, before the machine that runs is touched."""
     with ctx.read() as tx:
         check_record(tx, _row(ctx, tx), ctx.use(Drivers))
+    check_place(ctx)
     check_secrets(ctx)
     check_domains(ctx)
     look_for_a_way_in(ctx)
     return None
+
+
+def check_place(ctx: StepContext) -> None:
+    """Whether a machine could be made there, and the snapshot that is gone back to is there, as far as the provider tells. One that does not
+    answer refuses nothing: what it may have is not known.
+
+    Raises:
+        InvalidInput: with everything that the virtual network names and is gone.
+        NotFound: the snapshot is.
+    """
+    drivers, snapshot = ctx.use(Drivers), str(ctx.operation.parameters.get("snapshot") or "")
+    with ctx.read() as tx:
+        network = tx.get_one(NetworkRow, _row(ctx, tx).network_id)
+        values = values_of(network)
+    try:
+        wrong = [finding for finding in survey(drivers.providers, values) if finding.is_error]
+        is_lost = bool(snapshot) and all(one.id != snapshot for one in drivers.providers.named(network.provider).snapshots())
+    except FleetError as error:
+        ctx.say(f"whether a new machine can be made is not known: {error.message}", "warn")
+        return
+    if wrong:
+        raise InvalidInput(
+            f"no machine can be made on virtual network {network.label} now: {'; '.join(finding.text for finding in wrong)}",
+            problems=[Problem(finding.field, finding.text) for finding in wrong], hint=f"`fleet vnet check {shlex.quote(network.label)}` looks again",
+        )
+    if is_lost:
+        raise NotFound(f"the snapshot {snapshot} is not at {network.provider} any more", hint="choose another one")
 
 
 def check_record(tx: Session, row: InstanceRow, drivers: Drivers) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fleet_tui.backend import instances as i
-from fleet_tui.backend.errors import InvalidInput
+from fleet_tui.backend.errors import InvalidInput, Unreachable
 from fleet_tui.backend.instances import settings
-from fleet_tui.backend.instances.rows import ImageRow, TemplateRow
+from fleet_tui.backend.instances.rows import ImageRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.store import Store
@@ -39,10 +39,10 @@ def refused(yard: Yard, *words: str) -> None:
     assert yard.instance("web").state is InstanceState.RUNNING
 
 
-def goes_on(yard: Yard, *words: str) -> None:
+def goes_on(yard: Yard, *words: str, request: i.ReprovisionInstance = REBUILD) -> None:
     """Refused by the step that looks, and the same machine goes on."""
     machine = yard.instance("web").machine
-    ended = yard.run("instance.reprovision", REBUILD)
+    ended = yard.run("instance.reprovision", request)
     assert (ended.state, ended.failed_step) == (S.FAILED, "check-settings") and ended.error is not None
     for word in words:
         assert word in ended.error.message
@@ -99,3 +99,30 @@ def test_a_failed_one_is_failed_as_before_and_its_start_up_can_still_be_retried(
     assert yard.run("instance.retry", i.RetryStartup(target="web")).state is S.SUCCEEDED
     record = yard.instance("web")
     assert (record.state, record.failed_stage, record.failure) == (InstanceState.RUNNING, None, "")
+
+
+def test_what_the_virtual_network_names_and_is_gone(yard: Yard) -> None:
+    yard.provider.gone["subnet-1"] = "is gone"
+    with yard.store.write() as tx:
+        tx.query(NetworkRow).filter_by(label="local").one().subnet_id = "subnet-1"
+    goes_on(yard, "no machine can be made on virtual network local now", "subnet-1 is gone")
+    yard.provider.gone.clear()
+    assert yard.run("instance.reprovision", REBUILD).state is S.SUCCEEDED
+
+
+def test_a_snapshot_that_is_gone(yard: Yard) -> None:
+    assert yard.run("instance.snapshot", i.SnapshotDisk(target="web")).state is S.SUCCEEDED
+    (snapshot,) = yard.provider.snapshots()
+    back = i.ReprovisionInstance(target="web", confirmed=True, snapshot=snapshot.id)
+    assert yard.run("instance.reprovision", back).state is S.SUCCEEDED
+    yard.provider.delete_snapshot(snapshot.id)
+    goes_on(yard, f"{snapshot.id} is not at fake any more", request=back)
+
+
+def test_a_place_that_does_not_answer_refuses_nothing(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_placement: object) -> None:
+        raise Unreachable("nobody answers there")
+
+    monkeypatch.setattr(yard.provider, "survey", away)
+    assert yard.run("instance.reprovision", REBUILD).state is S.SUCCEEDED
+    assert any("not known: nobody answers there" in line.text for line in yard.log("web"))
