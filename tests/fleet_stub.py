@@ -309,7 +309,7 @@ class StubSession(SettingsStub, InfrastructureStub, NetworksStub, CloudStub):
         action = kind.removeprefix("instance.")
         if request.dry_run:
             refused = refusal(action, row.state, row.failed_stage, row.machine is not None)
-            wrong = (operations.ErrorRecord("wrong_state", f"{row.label}: {refused}"),) if refused else ()
+            wrong = (operations.Refusal("wrong_state", f"{row.label}: {refused}"),) if refused else ()
             if action == "delete":
                 said = (f"{row.label} is forgotten for ever.", "The data disk is deleted (50 GiB, 12 % used), with its snapshots.")
             else:

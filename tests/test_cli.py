@@ -18,7 +18,7 @@ from fleet_tui.backend.api import METHODS, Summarize
 from fleet_tui.backend.errors import BY_CODE, NotFound
 from fleet_tui.backend.events import EventBatch
 from fleet_tui.backend.instances import profiles
-from fleet_tui.backend.operations import ErrorRecord, ListOperations, OperationRecord, OperationRequest, Plan, Submitted
+from fleet_tui.backend.operations import ErrorRecord, ListOperations, OperationRecord, OperationRequest, Plan, Refusal, Submitted
 from fleet_tui.backend.store import Store, sqlite_url
 from fleet_tui.backend.telemetry import LineBatch, LogLine
 from fleet_tui.cli import console, context, main
@@ -42,7 +42,7 @@ class Fleet:
         self.rows = [instance("web-1"), instance("web-2", "stopped")]
         self.ends: dict[str, Any] = {"state": "succeeded"}
         self.lines = [_line(seq) for seq in range(1, 6)]
-        self.plan_refusals: tuple[ErrorRecord, ...] = ()
+        self.plan_refusals: tuple[Refusal, ...] = ()
         self.settings_version = 3
         self.named: dict[str, str] = {}
         """Names by the ids they may be given by."""
@@ -274,7 +274,7 @@ class _Typed:
 
 def test_a_question_is_not_asked_for_what_would_be_refused(fleet: Fleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context.Context, "can_ask", True)
-    fleet.plan_refusals = (ErrorRecord("wrong_state", "it is stopped already"),)
+    fleet.plan_refusals = (Refusal("wrong_state", "it is stopped already"),)
     code, _, err = run(capsys, "instance", "stop", "web-1")
     assert code == 6
     assert "Go on?" not in err
@@ -283,7 +283,8 @@ def test_a_question_is_not_asked_for_what_would_be_refused(fleet: Fleet, capsys:
 def test_a_dry_run_changes_nothing_and_ends_as_it_would(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "instance", "stop", "web-1", "--dry-run")
     assert (code, json.loads(out)["steps"]) == (0, ["one", "two"])
-    fleet.plan_refusals = (ErrorRecord("busy", "somebody has it"),)
+    fleet.plan_refusals = (Refusal("busy", "somebody has it", "", {"holders": ["o-1"]}),)
+    assert json.loads(run(capsys, "instance", "stop", "web-1", "--dry-run")[1])["refusals"][0]["details"] == {"holders": ["o-1"]}
     code, out, _ = run(capsys, "instance", "stop", "web-1", "--dry-run", "--output", "table")
     assert code == 7
     assert "somebody has it" in out
@@ -533,7 +534,7 @@ def test_a_filter_that_can_find_nothing_is_refused(capsys: pytest.CaptureFixture
 
 
 def test_a_dry_run_says_what_to_do_about_a_refusal(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
-    fleet.plan_refusals = (ErrorRecord("wrong_state", "it is stopped already", "start it first"),)
+    fleet.plan_refusals = (Refusal("wrong_state", "it is stopped already", "start it first"),)
     assert "start it first" in run(capsys, "instance", "stop", "web-1", "--dry-run", "--output", "table")[1]
 
 

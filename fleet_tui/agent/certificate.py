@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Callable, Mapping, Sequence
 
 from fleet_tui.agent import issuance, material
@@ -12,6 +13,8 @@ from fleet_tui.agent.machine import Machine
 from fleet_tui.agent.pairs import Pair, chain_pieces, fingerprint, names_in, normalised, not_after, not_before, openssl, request_text
 
 _DAYS = 3650
+_SOON_S = 30 * 86400.0
+"""One that ends so soon is made anew, for the machine may be started again only after its end."""
 _PHASE = "certificate"
 
 
@@ -89,8 +92,12 @@ def _self_signed(machine: Machine, wanted: Mapping[str, Any]) -> Pair:
     say = machine.sayer(_PHASE)
     if pair.exists():
         pair.check()
-        served = names_in(pair.certificate)
-        if served == sans:
+        served, ends = names_in(pair.certificate), not_after(pair.certificate)
+        if ends <= time.time() + _SOON_S:
+            day = time.strftime("%Y-%m-%d", time.gmtime(ends))
+            say(f"the certificate of the data disk, {fingerprint(pair.certificate)}, ends on {day}: making a new one")
+            _make(pair, common_name, sans)
+        elif served == sans:
             say(f"reusing the certificate of the data disk, {fingerprint(pair.certificate)}")
         else:
             say(f"names changed from {', '.join(sorted(served))} to {', '.join(sorted(sans))}: making a new certificate")

@@ -75,4 +75,4 @@ def _consequences(context: Context, request: Any) -> tuple[str, ...]:
 def _as_error(refusal: Any) -> FleetError:
     from fleet_tui.backend.errors import from_json
 
-    return from_json({"code": refusal.code, "message": refusal.message, "hint": refusal.hint})
+    return from_json({"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "details": refusal.details})

@@ -12,7 +12,7 @@ from fleet_tui.backend import hosts as h
 from fleet_tui.backend import machines as m
 from fleet_tui.backend.errors import FleetError, InvalidInput, Problem
 from fleet_tui.backend.operations import Submitted
-from fleet_tui.columns import percent, size
+from fleet_tui.columns import percent, plural, size
 from fleet_tui.screens import dialogs
 from fleet_tui.screens.ask import Form, Line, ask, entry, planned
 
@@ -225,7 +225,7 @@ def placed(reply: m.Placement) -> list[Line]:
 def resize_vm(screen: FleetScreen, row: m.VmRecord) -> None:
     def opened(offerings: Sequence[m.OfferingRecord]) -> None:
         items = [
-            dialogs.Item(o.name, o.name, "", f"{o.cores} cores at {o.mhz:,} MHz, {size(o.memory_mib * 1024**2)}")
+            dialogs.Item(o.name, o.name, "", f"{plural(o.cores, 'core')} at {o.mhz:,} MHz, {size(o.memory_mib * 1024**2)}")
             for o in offerings if o.name != row.offering
         ]  # fmt: skip
 

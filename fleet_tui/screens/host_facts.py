@@ -83,7 +83,7 @@ def _facts(row: HostRecord, glyphs: Glyphs, now: datetime, width: int) -> list[L
     pairs = [
         ("place", row.location), ("address", f"{row.address}, {row.ssh_user or '-'} on port {row.ssh_port}"),
         ("runs", " ".join(p for p in (row.hypervisor, row.version, row.patch_level, "" if row.is_accelerated else "(emulated)") if p)),
-        ("cpu", f"{row.cores} cores at {row.mhz:,} MHz, {row.arch}" if row.mhz else f"{row.cores} cores"),
+        ("cpu", f"{columns.plural(row.cores, 'core')} at {row.mhz:,} MHz, {row.arch}" if row.mhz else columns.plural(row.cores, "core")),
         ("memory", columns.size(row.memory_bytes)), ("serial", row.serial or "-"),
         ("link", f"{secured}, health {row.health or 'not told'}"), ("key", row.host_key or "not known"),
         ("load", f"{columns.percent(row.load)}, disk {columns.percent(columns.disk_share(row))}, measured {_ago(row.measured_at, now)}"),

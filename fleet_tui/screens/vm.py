@@ -125,7 +125,10 @@ def facts(row: VmRecord, glyphs: Glyphs, now: datetime) -> list[Line]:
         lines.append([(f" {glyphs.attention} it has {' and '.join(stays)}, so it cannot move while it runs", "attention")])
     rules = [said for said, holds in (("protected", row.destroy_protected), ("highly available", row.ha)) if holds]
     lines += [
-        _pair("size", f"{row.offering}: {row.cores} cores at {row.mhz:,} MHz, {columns.size(row.memory_mib * 1024**2)}", "cluster", row.cluster),
+        _pair(
+            "size", f"{row.offering}: {columns.plural(row.cores, 'core')} at {row.mhz:,} MHz, {columns.size(row.memory_mib * 1024**2)}",
+            "cluster", row.cluster,
+        ),
         _pair("address", " ".join(row.ips) or "-", "owners", " ".join(row.owners) or "-"),
         _pair("kind", " ".join((row.kind, *rules)), "tags", " ".join(row.tags) or "none"),
         _pair("changed", f"{columns.ago(row.updated_at, now)} ago", "made", f"{columns.ago(row.created_at, now)} ago"),

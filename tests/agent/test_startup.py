@@ -8,7 +8,12 @@ import socket
 import ssl
 import stat
 import urllib.request
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fleet_tui.agent import processes
 from fleet_tui.backend.providers import BootConfiguration, MachineState
@@ -83,6 +88,24 @@ def test_https_certificate_is_kept_until_its_names_change(rig: Rig) -> None:
     rig.boot()
     rig.ready()
     assert rig.door.facts["certificate_fingerprint"] != fingerprint
+
+    end_now(folder / "self-signed.crt", folder / "self-signed.key")
+    rig.rebuild()
+    rig.boot()
+    rig.ready()
+    assert rig.door.facts["certificate_not_after"] > 2_000_000_000, "one that ends soon, or has ended, is made anew, whatever its names"
+
+
+def end_now(certificate: Path, key_file: Path) -> None:
+    """Have the same certificate, but for having ended."""
+    old = x509.load_pem_x509_certificate(certificate.read_bytes())
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, key.public_key(), old.serial_number, now - timedelta(days=9), now - timedelta(days=1))
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    certificate.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
 def test_key_that_is_not_the_certificates_stops_the_start_up(rig: Rig) -> None:

@@ -26,7 +26,7 @@ from fleet_tui.backend.machines import capacity
 from fleet_tui.backend.machines.figures import Amount
 from fleet_tui.backend.networks import physical
 from fleet_tui.backend.operations import Submitted
-from fleet_tui.backend.operations.catalogue import error_record
+from fleet_tui.backend.operations.catalogue import refusal_of
 from fleet_tui.backend.operations.engine import Engine
 from fleet_tui.backend.remote import HostKey
 from fleet_tui.backend.store import Store
@@ -100,7 +100,7 @@ class HostAnswers:
         except FleetError as refusal:
             if not request.dry_run:
                 raise
-            return replace(rehearsed, plan=replace(plan, refusals=(error_record(refusal),)))
+            return replace(rehearsed, plan=replace(plan, refusals=(refusal_of(refusal),)))
         if request.dry_run:
             return replace(rehearsed, plan=replace(plan, consequences=(_shown(request.target, key), *plan.consequences)))
         raise ConfirmationRequired(_shown(request.target, key), hint=_COMPARE, fingerprint=key.fingerprint, host_key=key.text)

@@ -48,7 +48,7 @@ def url_of(row: InstanceRow, settings: Mapping[str, Any]) -> str:
     name = row.host_name if network["dns_strategy"] == "cloud_dns" and zone else ""
     scheme = "http" if network["https_strategy"] == "none" else "https"
     host = domains[0] if domains else name or row.public_ip or row.private_ip or ""
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{row.port}/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{row.port}' if row.port else ''}/"
 
 
 def answers_http(strategy: str, http_mode: str) -> bool:

@@ -21,7 +21,7 @@ from fleet_tui.backend.machines.rows import OfferingRow
 from fleet_tui.backend.machines.states import ON_HOST, VmState
 from fleet_tui.backend.machines.world import World
 from fleet_tui.backend.operations import Plan
-from fleet_tui.backend.operations.catalogue import error_record
+from fleet_tui.backend.operations.catalogue import refusal_of
 
 _NAMED = 20
 """Hosts that a plan gives the reason of."""
@@ -59,13 +59,13 @@ def foretold(at: Reads, drivers: Machines, request: CreateVm | StartVm | Migrate
     try:
         seen = _look(at, drivers, _question(request), as_root)
     except FleetError as refused:  # a program of policy `command` that fails
-        return replace(plan, refusals=(error_record(refused),))
+        return replace(plan, refusals=(refusal_of(refused),))
     seat = seen.choice.seat
     if seat is None and seen.choice.placement.can_ever_fit and (room_s := getattr(request, "room_s", 0.0)):
         return replace(plan, consequences=(*plan.consequences, f"it fits nowhere now, and waits for room for up to {room_s:,.0f} s"),
                        against=tuple(_against(seen)))  # fmt: skip
     if seat is None:
-        return replace(plan, refusals=(error_record(refusal(replace(seen.wanted, name=plan.target), seen.choice)),),
+        return replace(plan, refusals=(refusal_of(refusal(replace(seen.wanted, name=plan.target), seen.choice)),),
                        against=tuple(_against(seen)))  # fmt: skip
     if isinstance(request, MigrateVm):
         return replace(plan, changes=(f"{plan.target} moves to {seat.name}",))

@@ -6,6 +6,7 @@ The face only. Kinds are declared with :mod:`catalogue`, run by :mod:`engine`; n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from fleet_tui.backend.records import dataclass
 
 __all__ = [
     "AWAITED", "CancelOperation", "ErrorRecord", "ListOperations", "OperationRecord", "OperationRequest", "OperationState",
-    "Plan", "RetryOperation", "ScheduleRecord", "ListSchedules", "ShowOperation", "StepRecord", "StepState", "Submitted",
+    "Plan", "Refusal", "RetryOperation", "ScheduleRecord", "ListSchedules", "ShowOperation", "StepRecord", "StepState", "Submitted",
 ]
 
 AWAITED = "awaited:"
@@ -29,6 +30,14 @@ class ErrorRecord:
     code: str
     message: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(ErrorRecord):
+    """Why an operation would not be accepted."""
+
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Facts for programs, as spec 3.5 has them: states, holders, users, whether it could ever fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ class Plan:
     """Objects that would change, one phrase each."""
     consequences: tuple[str, ...]
     """Who and what is affected, in the fleet's words; the text of the confirmation."""
-    refusals: tuple[ErrorRecord, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     """Why it would be refused now; empty when it would be accepted."""
     undo: str = ""
     """What reverses it, for the toast."""

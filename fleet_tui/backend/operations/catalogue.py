@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.orm import Session
 
 from fleet_tui.backend.errors import FleetError
-from fleet_tui.backend.operations import ErrorRecord, OperationRequest, Plan
+from fleet_tui.backend.operations import ErrorRecord, OperationRequest, Plan, Refusal
 
 __all__ = [
     "LEFT", "LEVELS", "Lease", "LineSink", "OperationCancelled", "OperationFacts", "OperationKind", "Prepared", "Step",
-    "StepContext", "error_record", "planned",
+    "StepContext", "error_record", "planned", "refusal_of",
 ]
 
 T = TypeVar("T")
@@ -221,9 +221,13 @@ def planned(
     """
     return Plan(
         kind="", title="", target=target, steps=(), changes=tuple(changes), consequences=tuple(consequences),
-        refusals=tuple(error_record(error) for error in refusals),
+        refusals=tuple(refusal_of(error) for error in refusals),
     )
 
 
 def error_record(error: FleetError) -> ErrorRecord:
     return ErrorRecord(error.code, error.message, error.hint)
+
+
+def refusal_of(error: FleetError) -> Refusal:
+    return Refusal(error.code, error.message, error.hint, error.details)

@@ -15,11 +15,11 @@ from fleet_tui.backend import errors
 from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.errors import Busy, FleetError, InvalidInput, NotFound, PermissionDenied, Problem, WrongState
 from fleet_tui.backend.operations import (
-    ErrorRecord,
     OperationRecord,
     OperationRequest,
     OperationState,
     Plan,
+    Refusal,
     StepState,
     Submitted,
     queries,
@@ -255,7 +255,7 @@ def _row(
     )
 
 
-def _as_error(refusal: ErrorRecord) -> FleetError:
-    return errors.from_json({"code": refusal.code, "message": refusal.message, "hint": refusal.hint})
+def _as_error(refusal: Refusal) -> FleetError:
+    return errors.from_json({"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "details": refusal.details})
 
 

@@ -133,15 +133,16 @@ def test_a_dry_run_says_which_operation_would_be_joined(store: Store) -> None:
 
 def test_refusals_of_a_plan_refuse_the_submit(store: Store) -> None:
     def prepare_refusing(tx: Session, request: Work, user: str) -> Prepared:
-        refusals = [Busy("Somebody has it.", hint="Wait."), NotFound("Nothing.")]
+        refusals = [Busy("Somebody has it.", hint="Wait.", holders=["o-1"]), NotFound("Nothing.")]
         return Prepared("x", "thing:x", planned("x", refusals=refusals))
 
     bench = Bench(store, kind(prepare=prepare_refusing))
     with pytest.raises(Busy, match="Somebody has it") as refused:
         bench.submit()
-    assert refused.value.hint == "Wait."
+    assert refused.value.hint == "Wait." and refused.value.details == {"holders": ["o-1"]}
     plan = ask(bench, dry_run=True).plan
     assert plan is not None and [refusal.code for refusal in plan.refusals] == ["busy", "not_found"]
+    assert [refusal.details for refusal in plan.refusals] == [{"holders": ["o-1"]}, {}]
 
 
 @pytest.mark.parametrize("priority", [-21, 20])
