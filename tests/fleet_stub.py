@@ -311,7 +311,8 @@ class StubSession(SettingsStub, InfrastructureStub, NetworksStub, CloudStub):
             refused = refusal(action, row.state, row.failed_stage, row.machine is not None)
             wrong = (operations.Refusal("wrong_state", f"{row.label}: {refused}"),) if refused else ()
             if action == "delete":
-                said = (f"{row.label} is forgotten for ever.", "The data disk is deleted (50 GiB, 12 % used), with its snapshots.")
+                disk = "kept" if getattr(request, "keep_disk", False) else "deleted"
+                said = (f"{row.label} is forgotten for ever.", f"The data disk is {disk} (50 GiB, 12 % used), with its snapshots.")
             else:
                 said = (f"The machine of {row.label} ends; {row.url or 'its URL'} stops answering.", "The data disk is kept (50 GiB, 12 % used).")
             back = getattr(request, "snapshot", "")

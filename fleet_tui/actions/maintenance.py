@@ -27,7 +27,7 @@ def _askable(row: Any) -> str:
 
 def _movable(row: Any) -> str:
     if row is None:
-        return "no VM is selected"
+        return "no VM of a maintenance session is selected; enter opens one, m moves it there"
     return "" if row.state.value in RETRYABLE else f"it is {row.state.value}"
 
 

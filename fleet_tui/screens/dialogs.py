@@ -45,6 +45,8 @@ class Question:
     """What has to be typed; empty for a key."""
     options: Sequence[tuple[str, str]] = ()
     """(name, label) of things that can be ticked."""
+    retell: Callable[[frozenset[str], Callable[[Sequence[str]], None]], None] | None = None
+    """Asked for the consequences anew when something was ticked; gives them to what it is called with, then or later."""
     key: str = "y"
     refuse: str = "Cancel"
     destructive: bool = False
@@ -83,8 +85,8 @@ class Confirm(ModalScreen[Answer]):
     async def on_screen_resume(self) -> None:
         q = self.question
         self.query_one(".dialog-title", Static).update(safe(q.title))
+        self._tell(q.consequences)
         room = min(CONFIRM_CELLS, self.app.size.width * 96 // 100) - FRAME_CELLS
-        self.query_one("#consequences", Static).update(_bullets(q.consequences, "·", room))
         self.query_one("#refusals", Static).update(_bullets(q.refusals, "✗", room))
         options = self.query_one("#options")
         await options.remove_children()
@@ -106,6 +108,19 @@ class Confirm(ModalScreen[Answer]):
         yes.variant = "error" if q.destructive else "warning"
         (typed if q.typed else no).focus()
 
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        event.stop()
+        question = self.question
+        if question.retell is not None:
+            question.retell(self._ticked(), lambda told: self._tell(told) if self.question is question and self.is_current else None)
+
+    def _tell(self, consequences: Sequence[str]) -> None:
+        room = min(CONFIRM_CELLS, self.app.size.width * 96 // 100) - FRAME_CELLS
+        self.query_one("#consequences", Static).update(_bullets(consequences, "·", room))
+
+    def _ticked(self) -> frozenset[str]:
+        return frozenset(str(box.name) for box in self.query(Choice) if box.value)
+
     def on_input_changed(self, event: Input.Changed) -> None:
         self.query_one("#yes", Button).disabled = event.value != self.question.typed
 
@@ -125,8 +140,7 @@ class Confirm(ModalScreen[Answer]):
     def action_answer(self, yes: bool) -> None:
         if yes and self.question.typed and self.query_one("#typed", Input).value != self.question.typed:
             return
-        ticked = frozenset(str(box.name) for box in self.query(Choice) if box.value)
-        close(self, Answer(yes, ticked))
+        close(self, Answer(yes, self._ticked()))
 
 
 @dataclass(frozen=True, slots=True)

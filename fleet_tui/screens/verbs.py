@@ -105,15 +105,22 @@ def _confirm(screen: FleetScreen, action: Action, jobs: list[Job], danger: str) 
     destructive = danger == "destructive"
     many = len(accepted) > 1
     options = OPTIONS.get(action.id, ())
+    left_out = [f"{len(refusals)} of the {len(jobs)} left out:"] if refusals else []
+
+    def retell(ticked: frozenset[str], tell: Callable[[Sequence[str]], None]) -> None:
+        chosen = [replace(job, request=replace(job.request, **dict.fromkeys(ticked, True))) for job in accepted]
+        screen.ask(lambda session: _plan(session, chosen), lambda planned: tell(_consequences(action, planned) + left_out), group="plan")
+
     dialogs.confirm(
         screen.app,
         dialogs.Question(
             title=f"{action.title} {len(accepted)} {_plural(action)}?" if many else f"{action.title} {accepted[0].label}?",
             verb=action.title,
-            consequences=_consequences(action, accepted) + ([f"{len(refusals)} of the {len(jobs)} left out:"] if refusals else []),
+            consequences=_consequences(action, accepted) + left_out,
             refusals=refusals[:6] + ([f"and {len(refusals) - 6} more"] if len(refusals) > 6 else []),
             typed=(str(len(accepted)) if many else accepted[0].label) if destructive else "",
             options=options,
+            retell=retell if options else None,
             key="y",
             refuse="Leave it" if action.title.startswith("Cancel") else "Cancel",
             destructive=destructive,

@@ -9,7 +9,7 @@ from fleet_tui.backend.identity import Role
 from fleet_tui.backend.operations import CancelOperation, RetryOperation
 from fleet_tui.screens.instance import InstanceScreen
 from tests.fleet_stub import NOW, StubSession, instance, operation
-from tests.screens.console import console, front, picture, press, settled, toasts, type_in
+from tests.screens.console import console, eventually, front, picture, press, settled, toasts, type_in
 
 
 def sent(session: StubSession, kind: type) -> list[object]:
@@ -57,6 +57,24 @@ async def test_what_destroys_asks_for_the_name() -> None:
         await press(pilot, "enter")
         (request,) = sent(session, i.DeleteInstance)
         assert isinstance(request, i.DeleteInstance) and request.confirm == "web-1" and not request.keep_disk
+
+
+async def test_what_is_ticked_is_said_as_it_would_be_then() -> None:
+    session = StubSession().add(instance("web-1", "new"))
+    async with console(session) as pilot:
+        await press(pilot, "2", "colon")
+        await type_in(pilot, "delete")
+        await press(pilot, "enter")
+        assert "The data disk is deleted" in picture(pilot)
+        await press(pilot, "shift+tab", "shift+tab", "space")
+        await eventually(pilot, lambda: "The data disk is kept" in picture(pilot) and "is deleted" not in picture(pilot))
+        await press(pilot, "space")
+        await eventually(pilot, lambda: "The data disk is deleted" in picture(pilot))
+        await press(pilot, "space", "tab", "tab")
+        await type_in(pilot, "web-1")
+        await press(pilot, "enter")
+        (request,) = sent(session, i.DeleteInstance)
+        assert request.keep_disk and not request.keep_snapshots
 
 
 async def test_what_would_change_is_said_beside_who_is_affected() -> None:
