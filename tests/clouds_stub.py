@@ -50,7 +50,7 @@ BOARD = (
     certificate("web-20", 4.5, problem="the directory allows no more orders for example.org until 2026-11-22 09:00 (rate limit)"),
     certificate("mail-2", 11.5, "per_instance", issuer="CN=Example Corp Issuing CA 3"),
     certificate("web-21", 27.2),
-    certificate("db-04", 28.4, "self_signed", renewal="made anew by a reprovision once it ends within 30 days, or with other names"),
+    certificate("db-04", 28.4, "self_signed", renewal="made anew by a start-up once it ends within 30 days, or by a reprovision with other names"),
     certificate("web-19", 71.0, mismatch=True),
     certificate("stage-1", 80.0, untrusted=True, issuer="CN=(STAGING) Riddling Rhubarb R12"),
     *(certificate(f"app-{n:02}", 60.0 + n) for n in range(1, 6)),

@@ -33,7 +33,7 @@ def certificate_says(row: BoardEntry, now: datetime) -> str:
     if not row.problem and row.renew_at is not None:
         said.append(f"renewed {until(row.renew_at, now)}")
     if row.kind == "self_signed" and row.state != "well":
-        said.append("at the next reprovision")
+        said.append("at its next start-up")
     return " · ".join(said) or _BY_HAND.get(row.kind) or row.renewal or "by hand"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend import instances
+from fleet_tui.backend import instances, providers
 from fleet_tui.backend.api import METHODS, DescribeSite, Done, SiteRecord, Summarize, Summary
 from fleet_tui.backend.api.arrivals import fetch
 from fleet_tui.backend.api.dispatch import Handler
 from fleet_tui.backend.api.summary import Dashboard
 from fleet_tui.backend.clock import Clock
-from fleet_tui.backend.errors import Problem
+from fleet_tui.backend.errors import Busy, Problem
 from fleet_tui.backend.events.feed import Feed
 from fleet_tui.backend.identity.caller import Caller
 from fleet_tui.backend.instances import images, orphans, queries, settings, vault_looks
@@ -23,12 +24,14 @@ from fleet_tui.backend.instances.rows import InstanceRow
 from fleet_tui.backend.instances.snapshots import follow_schedule
 from fleet_tui.backend.operations import schedule
 from fleet_tui.backend.operations.engine import Engine
-from fleet_tui.backend.providers import Providers
 from fleet_tui.backend.secrets import Sealer
 from fleet_tui.backend.secrets.beforehand import Beforehand
 from fleet_tui.backend.store import Store, new_id
 from fleet_tui.backend.telemetry.agents import Agents
 from fleet_tui.backend.telemetry.lines import Lines
+
+_ASKING_AT_ONCE = 2
+"""Callers for whom every provider is asked: a cloud that is ill does not hold all calls of the door."""
 
 
 class Answers:
@@ -36,11 +39,12 @@ class Answers:
 
     def __init__(
         self, *, store: Store, feed: Feed, engine: Engine, lines: Lines, agents: Agents, clock: Clock, bundles: Path,
-        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14, providers: Providers,
+        site: Callable[[], SiteRecord], vault: Sealer, alert_days: int = 14, providers: providers.Providers,
     ) -> None:
         self._store, self._feed, self._engine = store, feed, engine
         self._lines, self._agents, self._clock, self._bundles = lines, agents, clock, bundles
         self._site, self._vault, self._providers = site, vault, providers
+        self._asking = threading.BoundedSemaphore(_ASKING_AT_ONCE)
         self._dashboard = Dashboard(store, feed, lines, clock, alert_days)
 
     def table(self) -> Mapping[str, Handler]:
@@ -61,7 +65,7 @@ class Answers:
             "instances.show": lambda caller, r: self._query(lambda tx: queries.describe(tx, r.target)),
             "instances.settings": lambda caller, r: self._query(lambda tx: settings.show(tx, r.target)),
             "snapshots.list": lambda caller, r: self._query(lambda tx: queries.list_snapshots(tx, r.target)),
-            "orphans.list": lambda caller, r: orphans.find(self._store, self._providers),
+            "orphans.list": self._list_orphans,
             "images.list": lambda caller, r: self._query(lambda tx: images.list_images(tx, r.limit)),
         }
 
@@ -143,9 +147,16 @@ class Answers:
         return made
 
     def _remove_image(self, caller: Caller, request: instances.RemoveImage) -> Done:
-        name, bundle = self._change(lambda tx: images.remove_image(tx, request, self._bundles, caller.user))
-        bundle.unlink(missing_ok=True)
+        name = self._change(lambda tx: images.remove_image(tx, request, self._bundles, caller.user))
         return Done(f"image {name} removed")
+
+    def _list_orphans(self, caller: Caller, request: providers.ListOrphans) -> providers.OrphanList:
+        if not self._asking.acquire(blocking=False):
+            raise Busy("every provider is being asked already", hint="wait for that to end, then ask again")
+        try:
+            return orphans.find(self._store, self._providers)
+        finally:
+            self._asking.release()
 
 
 def _saved(record: instances.InstanceRecord, warnings: list[Problem]) -> instances.SavedInstance:

@@ -202,7 +202,7 @@ def state_of(not_after: datetime, now: datetime, alert_days: int) -> str:
 
 def _renewal(strategy: str, row: CertificateRow | None) -> str:
     if strategy == "self_signed":
-        return "made anew by a reprovision once it ends within 30 days, or with other names"
+        return "made anew by a start-up once it ends within 30 days, or by a reprovision with other names"
     if strategy != "letsencrypt" or row is None or row.renew_at is None:
         return ""
     return f"failed, again {row.renew_at:%Y-%m-%d %H:%M}" if row.renewal_problem else f"{row.renew_at:%Y-%m-%d}"

@@ -119,12 +119,12 @@ def cancel(action: str) -> Callable[[Session, OperationFacts], None]:
             return  # while it waited, what went on there was another's
         agent = _agent_lines(tx, row, None)
         if InstanceState(row.state).is_transitional:
-            if row.machine is None and action in ("provision", "reprovision"):
+            if (begun := {step.name for step in operation.steps if step.attempt}) <= _BEFORE and _can_go_back(row, op):
+                _go_back(row, op, was_told=STOP_STEP in begun)
+            elif row.machine is None and action in ("provision", "reprovision"):
                 row.state = (InstanceState.DEPROVISIONED if row.disk_made else InstanceState.NEW).value
                 row.failed_stage, row.failure = None, ""
                 row.url = row.private_ip = row.public_ip = row.host_name = None
-            elif (begun := {step.name for step in operation.steps if step.attempt}) <= _BEFORE and _can_go_back(row, op):
-                _go_back(row, op, was_told=STOP_STEP in begun)
             else:
                 step = "start-up" if action in ("start", "retry") else STOP_STEP
                 _settle(row, move, f"{op.kind.partition('.')[2]} was cancelled", _stage(move, step, agent, op))

@@ -22,6 +22,7 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import ImageRecord, RemoveImage
 from fleet_tui.backend.instances.bundle import Manifest, read_manifest
 from fleet_tui.backend.instances.rows import ImageRow, InstanceRow, TemplateRow
+from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.store import new_id
 
 _PIECE = 1024 * 1024
@@ -109,8 +110,8 @@ def register_image(tx: Session, taken: Taken, clock: Clock) -> ImageRecord:
     return _image(row)
 
 
-def remove_image(tx: Session, request: RemoveImage, folder: Path, user: str) -> tuple[str, Path]:
-    """Take an image from the register; gives its name, and its bundle, which is to be removed once that is committed.
+def remove_image(tx: Session, request: RemoveImage, folder: Path, user: str) -> str:
+    """Take an image from the register, with its bundle; gives its name. Killed before it is on record, it can be asked for again.
 
     Raises:
         NotFound: there is none of that name.
@@ -122,23 +123,26 @@ def remove_image(tx: Session, request: RemoveImage, folder: Path, user: str) -> 
     if users := _users(tx, row, name):
         more = f" and {len(users) - 10} more" if len(users) > 10 else ""
         raise InUse(f"image {name} is used by {', '.join(users[:10])}{more}", hint="have them run another one first", users=users[:20])
-    if request.confirm != name:
+    if request.confirm not in (name, row.id):
         raise ConfirmationRequired(f"removing image {name} cannot be undone", hint=f"type its name: --confirm {shlex.quote(name)}")
     tx.delete(row)
     append(tx, type="image.removed", ref=f"image:{row.id}", text=f"image {name} was removed by {user}", user=user)
-    return name, bundle_file(row, folder)
+    if row.path:
+        bundle_file(row, folder).unlink(missing_ok=True)
+    return name
 
 
 def _users(tx: Session, image: ImageRow, name: str) -> list[str]:
-    """Instances that have it, chose it, or get it because it is the newest."""
+    """Instances whose machines run it, that chose it, or that get it because it is the newest. What one runs that is on its way is not known yet."""
     is_newest = choose_image(tx, image.name, "").id == image.id
-    query = select(InstanceRow.label, InstanceRow.image, InstanceRow.settings, TemplateRow.application)
-    found = tx.execute(query.join(TemplateRow, TemplateRow.id == InstanceRow.template_id).order_by(InstanceRow.label))
-    return [
-        label for label, runs, settings, application in found
-        if runs == name or settings.get("image") in (name, image.id)
-        or (is_newest and not settings.get("image") and application == image.name)
-    ]
+    query = select(InstanceRow, TemplateRow.application).join(TemplateRow, TemplateRow.id == InstanceRow.template_id)
+    users = []
+    for row, application in tx.execute(query.order_by(InstanceRow.label)):
+        may_run = row.image == name or (InstanceState(row.state).is_transitional and application == image.name)
+        chosen = row.settings.get("image")
+        if (may_run and row.machine is not None) or chosen in (name, image.id) or (is_newest and not chosen and application == image.name):
+            users.append(row.label)
+    return users
 
 
 def _settle(folder: Path) -> None:

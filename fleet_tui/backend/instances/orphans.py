@@ -5,21 +5,24 @@ It is billed, it may still serve, and a machine among it may hold the data disk 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fleet_tui.backend.errors import ConfirmationRequired, FleetError, InUse, InvalidInput, Problem
+from fleet_tui.backend.errors import Busy, ConfirmationRequired, FleetError, InUse, InvalidInput, Problem
 from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import RemoveOrphan
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
 from fleet_tui.backend.instances.snapshots import snapshot_of
+from fleet_tui.backend.instances.steps import how_to_free
 from fleet_tui.backend.operations.catalogue import Lease, OperationFacts, OperationKind, Prepared, Step, StepContext, planned
 from fleet_tui.backend.operations.queries import ACTIVE
 from fleet_tui.backend.operations.rows import OperationRow
 from fleet_tui.backend.providers import MachineState, Orphan, OrphanList, Provider, Providers
+from fleet_tui.backend.providers.ids import FORM
 from fleet_tui.backend.store import Store
 from fleet_tui.backend.text import clean
 
@@ -80,10 +83,12 @@ def _owners(tx: Session) -> dict[tuple[str, str], str]:
 def _prepare(tx: Session, request: RemoveOrphan, user: str) -> Prepared:
     if request.kind not in KINDS:
         raise InvalidInput(f"{clean(request.kind, 40)!r} is nothing that can be removed", problems=[Problem("kind", f"one of {', '.join(KINDS)}")])
-    name = f"the {_WORDS[request.kind]} {clean(request.target, 101)} at {clean(request.provider, 40)}"
+    if not FORM.match(request.target):
+        raise InvalidInput(f"{clean(request.target, 101)!r} is no id", problems=[Problem("target", "an id as `fleet orphan list` shows it")])
+    name = f"the {_WORDS[request.kind]} {request.target} at {clean(request.provider, 40)}"
     refusals: list[FleetError] = list(_owned(tx, request.kind, request.target))
     if request.confirm != request.target and not request.dry_run:
-        refusals.append(ConfirmationRequired(f"removing {name} cannot be undone", hint=f"type its id: --confirm {clean(request.target, 101)}"))
+        refusals.append(ConfirmationRequired(f"removing {name} cannot be undone", hint=f"type its id: --confirm {request.target}"))
     consequences = (_LOST[request.kind], "nothing on record here has it: make sure that no other copy of this site's database is in use")
     return Prepared(
         target=request.target, target_ref=f"{request.kind}:{request.target}",
@@ -98,7 +103,7 @@ def _owned(tx: Session, kind: str, target: str) -> Iterator[FleetError]:
         yield InUse(f"the {_WORDS[kind]} {target} belongs to {owner}", hint="it goes with the verbs of that instance", users=[owner])
 
 
-def _remove(ctx: StepContext) -> None:
+def _remove(ctx: StepContext) -> Mapping[str, bool]:
     """Nobody comes to own it meanwhile: ids are never given twice."""
     drivers, target, said = ctx.use(Drivers), ctx.operation.target, ctx.operation.parameters
     kind, provider = str(said["kind"]), drivers.providers.named(str(said["provider"]))
@@ -106,28 +111,42 @@ def _remove(ctx: StepContext) -> None:
         for refused in _owned(tx, kind, target):
             raise refused
     if kind == MACHINE:
-        _end(ctx, provider, target)
+        was_there = _end(ctx, provider, target)
         with ctx.write() as tx:
             drivers.agents.forget(tx, target)
     elif kind == DISK:
-        provider.delete_disk(target)
+        was_there = _erase(ctx, provider, target)
     else:
+        was_there = any(snapshot.id == target for snapshot in provider.snapshots())
         provider.delete_snapshot(target, str(said["region"]))
-    ctx.say(f"{_WORDS[kind]} {target} is gone from {provider.name}")
+    ctx.say(f"{_WORDS[kind]} {target} {'is gone from' if was_there else 'was not there any more, at'} {provider.name}")
+    return {"was_there": was_there}
 
 
-def _end(ctx: StepContext, provider: Provider, machine: str) -> None:
-    if provider.find_machine(machine).state is not MachineState.ABSENT:
+def _erase(ctx: StepContext, provider: Provider, disk: str) -> bool:
+    found = provider.find_disk(disk)
+    if found is not None and found.attached_to is not None:
+        hint = how_to_free(ctx, provider, found.attached_to)
+        raise Busy(f"data disk {disk} is attached to {found.attached_to}", holders=[found.attached_to], hint=hint)
+    provider.delete_disk(disk)
+    return found is not None
+
+
+def _end(ctx: StepContext, provider: Provider, machine: str) -> bool:
+    is_there = provider.find_machine(machine).state is not MachineState.ABSENT
+    if is_there:
         provider.shut_down(machine, _GRACE_S, ctx.say)
         for disk in provider.disks():
             if disk.attached_to == machine:
                 provider.detach_disk(machine, disk.id)
                 ctx.say(f"data disk {disk.id} let go")
     provider.terminate(machine, ctx.say)
+    return is_there
 
 
-def _removed(tx: Session, op: OperationFacts, results: object) -> None:
-    text = f"{_WORDS[str(op.parameters['kind'])]} {op.target} at {op.parameters['provider']}, which no instance had, was removed by {op.user}"
+def _removed(tx: Session, op: OperationFacts, results: Mapping[str, Mapping[str, Any]]) -> None:
+    how = f"was removed by {op.user}" if results["remove"].get("was_there") else f"was not there any more when {op.user} asked to remove it"
+    text = f"{_WORDS[str(op.parameters['kind'])]} {op.target} at {op.parameters['provider']}, which no instance had, {how}"
     append(tx, type="orphan.removed", ref=op.target_ref, operation_id=op.id, text=text, user=op.user)
 
 

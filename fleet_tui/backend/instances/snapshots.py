@@ -15,7 +15,7 @@ from fleet_tui.backend.events.feed import append
 from fleet_tui.backend.instances import DeleteSnapshot, SnapshotDisk
 from fleet_tui.backend.instances.drivers import Drivers
 from fleet_tui.backend.instances.rows import InstanceRow, SnapshotRow
-from fleet_tui.backend.instances.steps import Result, instance_of, tell_agent
+from fleet_tui.backend.instances.steps import Result, how_to_free, instance_of, tell_agent
 from fleet_tui.backend.instances.stillness import Still, moving_machine
 from fleet_tui.backend.instances.virtual_networks import find_network
 from fleet_tui.backend.operations import schedule
@@ -137,7 +137,7 @@ def check_disk(ctx: StepContext) -> Result:
     if found is not None and found.attached_to is not None:
         raise Busy(
             f"the data disk {disk_id} of {label} is attached to {found.attached_to}; nothing was deleted", holders=[found.attached_to],
-            hint="no instance has that machine: `fleet orphan remove` ends it, and lets the disk go. With --keep-disk the record alone is deleted",
+            hint=f"{how_to_free(ctx, provider, found.attached_to)}. With --keep-disk the record alone is deleted",
         )
     return None
 

@@ -101,15 +101,24 @@ def ensure_disk(ctx: StepContext) -> Result:
     if kept and found is None:
         raise NotFound(f"the data disk {disk_id} is gone from {provider.name}", hint="restore it from a backup; nothing was made in its place")
     if found is not None and found.attached_to not in (None, _machine_id(ctx)):
-        with ctx.read() as tx:
-            is_known = tx.scalar(select(InstanceRow.id).where(InstanceRow.machine == found.attached_to)) is not None
-        hint = "deprovision that machine first" if is_known else "no instance has that machine: `fleet orphan remove` ends it, and lets the disk go"
+        hint = how_to_free(ctx, provider, str(found.attached_to))
         raise Busy(f"the data disk {disk_id} is attached to {found.attached_to}", hint=hint, holders=[found.attached_to])
     disk = provider.ensure_disk(disk_id, size, ctx.token, ctx.say, spec)
     with ctx.write() as tx:
         row = instance_of(tx, ctx.operation.target_ref)
         row.disk_made, row.disk_path = True, disk.path
     return {"path": disk.path}
+
+
+def how_to_free(ctx: StepContext, provider: Provider, holder: str) -> str:
+    """What lets a data disk go that something else has."""
+    with ctx.read() as tx:
+        owner = tx.scalar(select(InstanceRow.label).where(InstanceRow.machine == holder))
+    if owner is not None:
+        return f"it is the machine of {owner}: deprovision that first"
+    if provider.find_machine(holder).state is MachineState.ABSENT:
+        return f"{holder} is no machine of ours: detach the disk there"
+    return "no instance has that machine: `fleet orphan remove` ends it, and lets the disk go"
 
 
 def remove_new_disk(ctx: StepContext) -> Result:

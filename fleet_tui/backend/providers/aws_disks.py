@@ -56,7 +56,8 @@ class Disks:
         return tuple(self.info(volume) for _, volume in sorted({told(volume)[DISK]: volume for volume in volumes}.items()))
 
     def all_snapshots(self) -> tuple[SnapshotInfo, ...]:
-        found = (one for one in self._region.find("describe_snapshots", "Snapshots") if {"fleet:snapshot", DISK} <= told(one).keys())
+        every = self._region.find("describe_snapshots", "Snapshots")
+        found = (one for one in every if one["State"] != "error" and {"fleet:snapshot", DISK} <= told(one).keys())
         return tuple(self._snapshot_info(one) for _, one in sorted({told(one)["fleet:snapshot"]: one for one in found}.items()))
 
     def of_machine(self, machine_id: str) -> list[dict[str, Any]]:
@@ -202,7 +203,7 @@ class Disks:
     def _copy(self, volume: dict[str, Any], snapshot: dict[str, Any], snapshot_id: str, token: str) -> str:
         """A new volume beside the old one, of its kind, with the snapshot's content."""
         name, disk_id, had = snapshot["SnapshotId"], told(volume)[DISK], told(volume)
-        self._region.until(lambda: self._is_whole(name), f"snapshot {name} is whole", _SNAPSHOT_S)
+        self._region.until(lambda: self._is_whole(name), f"snapshot {name} is whole", _SNAPSHOT_S, cancellable=True)
         own = {key: value for key, value in had.items() if key != "Name"}
         tags = self._region.tags(label=had.get("Name", ""), own=own, next=disk_id, instance=had.get("fleet:instance", ""))
         key = {"KmsKeyId": volume["KmsKeyId"]} if volume.get("KmsKeyId") else {}

@@ -86,17 +86,18 @@ class Region:
 
     # --- patience --------------------------------------------------------------------------------------------------
 
-    def until(self, look: Callable[[], T | None], what: str, limit_s: float) -> T:
+    def until(self, look: Callable[[], T | None], what: str, limit_s: float, *, cancellable: bool = False) -> T:
         """What ``look`` finds, asked ever more rarely. What was made a moment ago may not be found yet; that is waited for too, and so is AWS itself.
 
         Raises:
             TimedOut: it never came about.
             Busy, Unreachable: AWS could not be asked at the end.
-            OperationCancelled, ShuttingDown: the step that waits here is to end; let them pass.
+            OperationCancelled, ShuttingDown: let them pass. Only where it is ``cancellable``: what was begun a moment ago cannot be undone yet.
         """
         deadline, pause = time.monotonic() + limit_s, _FIRST_S
         while True:
-            check_here()
+            if cancellable:
+                check_here()
             away: FleetError | None = None
             try:
                 if found := look():

@@ -24,6 +24,7 @@ from fleet_tui.backend.errors import Busy, InvalidInput, NoCapacity, NotFound, P
 from fleet_tui.backend.providers import DiskInfo, SnapshotInfo
 from fleet_tui.backend.providers.archive import place
 from fleet_tui.backend.providers.disk_records import DiskRecord, DiskRecords, first_version
+from fleet_tui.backend.providers.ids import FORM
 from fleet_tui.backend.providers.older_disks import OlderDisks
 
 _TRIES = 50
@@ -74,8 +75,13 @@ class Disks:
         return tuple(self._info(record) for record in self._records.all() if record.content)
 
     def all_snapshots(self) -> tuple[SnapshotInfo, ...]:
-        names = sorted(entry.name for entry in self._snapshots.iterdir()) if self._snapshots.exists() else ()
-        return tuple(found for name in names if not name.startswith(".") and (found := self._snapshot(name)) is not None)
+        """Those that can be read; what else lies there is nobody's snapshot."""
+        found: list[SnapshotInfo] = []
+        for name in sorted(entry.name for entry in self._snapshots.iterdir()) if self._snapshots.exists() else ():
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                if FORM.match(name) and (one := self._snapshot(name)) is not None:
+                    found.append(one)
+        return tuple(found)
 
     def grow(self, disk_id: str, size_gb: int, say: Callable[[str], None]) -> DiskInfo:
         before = self._existing(disk_id)

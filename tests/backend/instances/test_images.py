@@ -79,18 +79,23 @@ def test_one_is_removed_with_its_bundle_once_nobody_uses_it(store: Store, tmp_pa
         create(tx, CreateInstance(label="chosen", settings={"image": "hello-app 1.3.0"}), CLOCK)
         tx.flush()
 
-        def remove(target: str, confirm: str = "") -> tuple[str, Path]:
+        def remove(target: str, confirm: str = "") -> str:
             return remove_image(tx, RemoveImage(target, confirm), tmp_path, "ada")
 
         for used, label in (("hello-app 1.3.0", "chosen"), ("m-1.5.0", "newest")):
             with pytest.raises(InUse, match=f"used by {label}"):
                 remove(used, "x")
+        for row, state in ((find_row(tx, "newest"), "reprovisioning"), (find_row(tx, "newest"), "running")):
+            row.state, row.machine, row.image = state, "vm-1", "hello-app 1.4.0" if state == "running" else "hello-app 1.3.0"
+            with pytest.raises(InUse, match="used by newest"):
+                remove("m-hello", "x")
+        find_row(tx, "newest").machine = None
         with pytest.raises(ConfirmationRequired) as refused:
-            remove("m-hello", "m-hello")
+            remove("m-hello", "hello")
         assert refused.value.hint == "type its name: --confirm 'hello-app 1.4.0'"
-        assert remove("m-hello", "hello-app 1.4.0") == ("hello-app 1.4.0", yard.folder / "bundle.tar")
+        assert remove("m-hello", "hello-app 1.4.0") == "hello-app 1.4.0" and not (yard.folder / "bundle.tar").exists()
         with pytest.raises(NotFound):
             remove("hello-app 1.4.0", "hello-app 1.4.0")
         tx.delete(find_row(tx, "newest"))
         tx.flush()
-        assert remove("hello-app 1.5.0", "hello-app 1.5.0")[0] == "hello-app 1.5.0"
+        assert remove("m-1.5.0", "m-1.5.0") == "hello-app 1.5.0", "its id names it as well"

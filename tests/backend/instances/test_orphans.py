@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 
 from fleet_tui.backend import instances as i
 from fleet_tui.backend.errors import ConfirmationRequired, InUse, InvalidInput, Unreachable
+from fleet_tui.backend.events import ListEvents
 from fleet_tui.backend.instances import orphans, settings
 from fleet_tui.backend.instances.rows import SnapshotRow
 from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.operations import OperationState
-from fleet_tui.backend.providers import Orphan, Providers
+from fleet_tui.backend.providers import MachineSpec, Orphan, Providers
 from fleet_tui.backend.providers.fake import FakeProvider
 from fleet_tui.backend.store import Store
 from tests.backend.providers.yard import Yard, opened
@@ -59,7 +61,31 @@ def test_a_disk_that_was_kept_is_found_and_removed_when_its_id_is_typed(yard: Ya
     assert found(yard) == (disk,)
     remove(yard, disk)
     assert not found(yard) and yard.provider.find_disk(disk.id) is None
-    remove(yard, disk)  # which changes nothing
+    remove(yard, disk)  # which changes nothing, and says so
+    assert any("was not there any more" in event.text for event in yard.feed.list(ListEvents(limit=3)))
+    with pytest.raises(InvalidInput, match="is no id"):
+        yard.engine.submit("orphan.remove", removal(disk, target="../x", confirm="../x"), "tester")
+
+
+def test_a_disk_that_an_orphan_has_goes_after_it(yard: Yard) -> None:
+    yard.provider.create_machine(MachineSpec("vm-lost", "i-lost", "lost", "t"), print)
+    yard.provider.ensure_disk("d-lost", 7, "t", print)
+    yard.provider.attach_disk("vm-lost", "d-lost")
+    machine, disk = found(yard)
+    refused = yard.run("orphan.remove", removal(disk))
+    assert refused.error is not None and refused.error.code == "busy" and "fleet orphan remove" in refused.error.hint
+    remove(yard, machine)
+    remove(yard, disk)
+    assert not found(yard)
+
+
+def test_a_disk_that_something_elses_machine_has_is_to_be_freed_there(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert yard.run("instance.deprovision", i.DeprovisionInstance(target="web", confirmed=True)).state is S.SUCCEEDED
+    find_disk = yard.provider.find_disk
+    monkeypatch.setattr(yard.provider, "find_disk", lambda name: (disk := find_disk(name)) and replace(disk, attached_to="i-0abc"))
+    for action, request in (("delete", i.DeleteInstance(target="web", confirm="web")), ("provision", i.ProvisionInstance(target="web"))):
+        refused = yard.run(f"instance.{action}", request)
+        assert refused.error is not None and "i-0abc is no machine of ours" in refused.error.hint, refused
 
 
 def test_a_machine_that_a_restored_database_does_not_know_lets_the_disk_go(yard: Yard) -> None:

@@ -187,8 +187,9 @@ def test_who_waits_for_aws_hears_that_it_is_cancelled() -> None:
 
     step: Any = SimpleNamespace(check=check)
     with pytest.raises(OperationCancelled):
-        RunningStep.run(step, lambda _: region.until(lambda: looks.append(1), "it comes about", 60.0))
+        RunningStep.run(step, lambda _: region.until(lambda: looks.append(1), "it comes about", 60.0, cancellable=True))
     assert len(looks) == 3
+    RunningStep.run(step, lambda _: region.until(lambda: {"made": "a moment ago"}, "it can be undone", 60.0))
     assert region.until(lambda: "there", "it comes about", 60.0) == "there", "nobody is in a step any more"
 
 

@@ -267,3 +267,16 @@ def test_figures_of_this_machine(local: LocalProvider) -> None:
     assert figures["cores"] >= 1 and figures["memory_bytes"] > figures["memory_used_bytes"] > 0
     assert figures["disk_bytes"] > figures["disk_used_bytes"] > 0 and figures["load"] >= 0
     json.dumps(figures)
+
+
+def test_what_lies_beside_snapshots_is_none(tmp_path: Path) -> None:
+    local = LocalProvider(directories.find({"FLEET_HOME": str(tmp_path)}))
+    local.ensure_disk("d-1", 10, "t", quiet)
+    local.snapshot_disk("d-1", "s-1", quiet)
+    snapshots = tmp_path / "snapshots"
+    (snapshots / "notes.txt").write_text("by hand")
+    for name, record in (("lost+found", None), ("s-2", "{}"), ("s-3", "not json"), ("s-4", "[]")):
+        (snapshots / name).mkdir()
+        if record is not None:
+            (snapshots / name / "snapshot.json").write_text(record)
+    assert [snapshot.id for snapshot in local.snapshots()] == ["s-1"]
