@@ -83,9 +83,10 @@ def _owners(tx: Session) -> dict[tuple[str, str], str]:
 def _prepare(tx: Session, request: RemoveOrphan, user: str) -> Prepared:
     if request.kind not in KINDS:
         raise InvalidInput(f"{clean(request.kind, 40)!r} is nothing that can be removed", problems=[Problem("kind", f"one of {', '.join(KINDS)}")])
-    if not FORM.match(request.target):
-        raise InvalidInput(f"{clean(request.target, 101)!r} is no id", problems=[Problem("target", "an id as `fleet orphan list` shows it")])
-    name = f"the {_WORDS[request.kind]} {request.target} at {clean(request.provider, 40)}"
+    for field, word in (("target", request.target), ("provider", request.provider)):
+        if not FORM.match(word):
+            raise InvalidInput(f"{clean(word, 101)!r} is no id", problems=[Problem(field, "as `fleet orphan list` shows it")])
+    name = f"the {_WORDS[request.kind]} {request.target} at {request.provider}"
     refusals: list[FleetError] = list(_owned(tx, request.kind, request.target))
     if request.confirm != request.target and not request.dry_run:
         refusals.append(ConfirmationRequired(f"removing {name} cannot be undone", hint=f"type its id: --confirm {request.target}"))
