@@ -93,7 +93,7 @@ class TemplateScreen(ProfileScreen):
             return [[(" a new template", "strong"), ("   its label and application are under Settings", "muted")]]
         status = profile_columns.template_status(row)
         on, count = profile_columns.actions_on(row), columns.plural(row.instances, "instance")
-        said = f"{row.application} · version {row.version} · {columns.plural(on, 'action')} on · {count}"
+        said = f"{row.application} · version {row.version} · {on} actions on · {count}"
         lines: list[Line] = [[(f" {self.console.glyphs.status(status)} {row.label}", status), (f"   {said}", "muted")]]
         if note := profile_columns.template_note(row):
             lines += wrapped(f"  {note}", status, self.app.size.width - 2)

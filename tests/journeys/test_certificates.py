@@ -246,8 +246,9 @@ def test_the_command_line_takes_files_and_tells_what_they_should_be(by_hand: Sit
     assert fleet(by_hand, "instance", "ssl", "typed", "--test").returncode == 0
     pem = fleet(by_hand, "instance", "ssl", "typed", "--pem")
     assert pem.stdout.split() == certificate.split()
+    by_hand.do(i.ProvisionInstance(target="typed"))
     table = fleet(by_hand, "cert", "board", "--output", "table")
-    assert "OWNER" in table.stdout and table.returncode == 0
+    assert "OWNER" in table.stdout and "typed" in table.stdout and table.returncode == 0
 
 
 def fleet(site: Site, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
