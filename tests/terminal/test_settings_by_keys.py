@@ -6,6 +6,7 @@ A real daemon, a real console in a pseudo-terminal, and material that the daemon
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,21 +108,31 @@ def test_both_are_pasted_and_saved(ground: Site, ca: Authority) -> None:
         terminal.close()
 
 
-def test_both_are_taken_from_files_and_a_wrong_key_is_said_beside_its_field(ground: Site, ca: Authority, tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose name leaves room on the line for a file's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_both_are_taken_from_files_and_a_wrong_key_is_said_beside_its_field(ground: Site, ca: Authority, short: Path) -> None:
     chain, key = material(ca, "shop")
     _, other = material(ca, "other")
     for name, text in (("chain.pem", chain), ("shop.key", key), ("other.key", other)):
-        (tmp_path / name).write_text(text)
+        (short / name).write_text(text)
     terminal = console(ground)
     try:
         terminal.wait_for("link ok")
         step(terminal, ":", "shop", "enter", shows=r"instances › shop")
         step(terminal, "right", "right", shows=r"own certificate \(network given\)")
-        step(terminal, "e", "\t", FROM_FILE, CLEAR, f"{tmp_path}/ch", "\t", "enter", shows=rf"certificates, {len(chain):,} B")
-        step(terminal, "\t", FROM_FILE, CLEAR, f"{tmp_path}/oth", "\t", "enter", shows=rf", {len(other):,} B")
+        step(terminal, "e", "\t", FROM_FILE, CLEAR, f"{short}/ch", "\t", shows=rf"<{short}/chain\.pem")
+        step(terminal, "enter", shows=rf"certificates, {len(chain):,} B")
+        step(terminal, "\t", FROM_FILE, CLEAR, f"{short}/oth", "\t", shows=rf"<{short}/other\.key")
+        step(terminal, "enter", shows=rf", {len(other):,} B")
         step(terminal, SAVE, shows=r"✗ the private key does not belong")
-        step(terminal, FROM_FILE, CLEAR, f"{tmp_path}/none", "enter", shows=r"there is no such file")
-        step(terminal, FROM_FILE, CLEAR, f"{tmp_path}/shop", "\t", "enter", shows=rf", {len(key):,} B")
+        step(terminal, FROM_FILE, CLEAR, f"{short}/none", "enter", shows=r"there is no such file")
+        step(terminal, FROM_FILE, CLEAR, f"{short}/shop", "\t", shows=rf"<{short}/shop\.key")
+        step(terminal, "enter", shows=rf", {len(key):,} B")
         step(terminal, SAVE, shows=r"Private key +set")
         saved(ground, "shop", chain)
         assert not any(is_told(one, bytes(terminal.raw).decode("latin-1")) for one in (key, other))
