@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,9 @@ from fleet_tui.backend.instances.states import InstanceState
 from fleet_tui.backend.operations import OperationState
 from fleet_tui.backend.providers import MachineSpec, Orphan, Providers
 from fleet_tui.backend.providers.fake import FakeProvider
-from fleet_tui.backend.store import Store
-from tests.backend.providers.yard import Yard, opened
+from tests.backend.providers.yard import Yard
 
 S = OperationState
-
-
-@pytest.fixture
-def yard(store: Store, tmp_path: Path) -> Iterator[Yard]:
-    with opened(store, tmp_path) as found:
-        found.create("web")
-        assert found.run("instance.provision", i.ProvisionInstance(target="web")).state is S.SUCCEEDED
-        yield found
 
 
 def found(yard: Yard) -> tuple[Orphan, ...]:

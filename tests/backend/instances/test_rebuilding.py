@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fleet_tui.backend import instances as i
@@ -13,19 +10,10 @@ from fleet_tui.backend.instances import settings
 from fleet_tui.backend.instances.rows import ImageRow, NetworkRow, TemplateRow
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationState
-from fleet_tui.backend.store import Store
-from tests.backend.providers.yard import Yard, opened
+from tests.backend.providers.yard import Yard
 
 S = OperationState
 REBUILD = i.ReprovisionInstance(target="web", confirmed=True)
-
-
-@pytest.fixture
-def yard(store: Store, tmp_path: Path) -> Iterator[Yard]:
-    with opened(store, tmp_path) as found:
-        found.create("web")
-        assert found.run("instance.provision", i.ProvisionInstance(target="web")).state is S.SUCCEEDED
-        yield found
 
 
 def refused(yard: Yard, *words: str) -> None:

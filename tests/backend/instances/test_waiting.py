@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +14,11 @@ from fleet_tui.backend.clock import SystemClock
 from fleet_tui.backend.instances import settings
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import OperationRecord, OperationRequest, OperationState
-from fleet_tui.backend.store import Store
 from fleet_tui.backend.telemetry.rows import AgentRow
-from tests.backend.providers.yard import Yard, opened
+from tests.backend.providers.yard import Yard
 from tests.waiting import until
 
 S = OperationState
-
-
-@pytest.fixture
-def yard(store: Store, tmp_path: Path) -> Iterator[Yard]:
-    with opened(store, tmp_path) as found:
-        found.create("web")
-        assert found.run("instance.provision", i.ProvisionInstance(target="web")).state is S.SUCCEEDED
-        yield found
 
 
 @contextmanager
