@@ -19,6 +19,7 @@ from fleet_tui.backend.errors import NotFound
 from fleet_tui.backend.instances.states import Health, InstanceState
 from fleet_tui.backend.operations import ListOperations, OperationRecord, OperationRequest, OperationState, ShowOperation
 from fleet_tui.backend.operations.rows import LeaseRow
+from fleet_tui.backend.providers import ListOrphans
 from tests.backend import postgres
 from tests.journeys.site import Site, marked, markers, site, tasks
 from tests.journeys.test_kill import FLAGS
@@ -128,6 +129,14 @@ def test_killed_inside_each_step_of_the_other_verbs(doomed: Site) -> None:
     assert {entry.name for entry in doomed.places.snapshots.iterdir()} == {snapshot.id}, "one that a person took stays"
     killed_in(doomed, "forget", i.DeleteSnapshot(target=snapshot.id, instance="web-1", confirm=snapshot.id), 1)
     assert not list(doomed.places.snapshots.iterdir()), "until a person deletes it"
+
+    doomed.create("web-2")
+    doomed.do(i.ProvisionInstance(target="web-2"))
+    doomed.do(i.DeprovisionInstance(target="web-2", confirmed=True))
+    doomed.do(i.DeleteInstance(target="web-2", confirm="web-2", keep_disk=True))
+    (orphan,) = doomed.call(ListOrphans()).orphans
+    killed_in(doomed, "orphan", i.RemoveOrphan(target=orphan.id, kind=orphan.kind, provider=orphan.provider, confirm=orphan.id), 1)
+    assert not doomed.call(ListOrphans()).orphans and not list(doomed.places.disks.glob(f"*{orphan.id}*"))
     assert not doomed.complaints()
 
 
